@@ -1,0 +1,60 @@
+"""LoRA: a low-rank update beside a frozen projection.
+
+Source: Hu et al., arXiv 2106.09685, section 4.1.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from moe_lite import partitioning
+from moe_lite.adapters.base import Adapter, joined
+from moe_lite.errors import UserError
+from moe_lite.matmuls import narrow, widen
+from moe_lite.routing import Context
+from moe_lite.types import Array, Initializer
+
+
+class LoRA(Adapter):
+  """`outputs + (alpha / R) * (inputs a) b`.
+
+  Parameters: `a` [in, R], `b` [R, out], two-dimensional with heads and kv
+  joined, as T5X stores kernels; `b` is zero at initialisation.
+
+  Attributes:
+    rank: R.
+    alpha: the numerator of the update's scale.
+  """
+
+  rank: int = 4
+  alpha: float = 16.0
+  a_init: Initializer = nn.initializers.normal(0.02)
+
+  def __post_init__(self):
+    if self.rank < 1:
+      raise UserError(f'RANK = {self.rank}: LoRA needs a rank of at least 1.')
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:
+    del context
+    x, in_axis = joined(inputs, self.site.in_axes)
+    y, out_axis = joined(outputs, self.site.out_axes)
+    a = partitioning.param(
+      self,
+      'a',
+      self.a_init,
+      (x.shape[-1], self.rank),
+      jnp.float32,
+      (in_axis, 'rank'),
+    )
+    b = partitioning.param(
+      self,
+      'b',
+      nn.initializers.zeros,
+      (self.rank, y.shape[-1]),
+      jnp.float32,
+      ('rank', out_axis),
+    )
+    # Scaled in rank space, where the tensor is smallest.
+    ranks = narrow(x, a.astype(x.dtype)) * (self.alpha / self.rank)
+    return (y + widen(ranks, b.astype(y.dtype))).reshape(outputs.shape)

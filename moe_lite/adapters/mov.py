@@ -1,0 +1,70 @@
+"""MoV: a routed mixture of (IA)³ vectors.
+
+Source: Zadouri et al., arXiv 2309.05444, section 2.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from moe_lite import partitioning
+from moe_lite.adapters.base import Adapter, check_router_reads
+from moe_lite.matmuls import widen
+from moe_lite.routing import Context, RouterFactory, SoftRouter
+from moe_lite.types import Array
+
+
+class MoV(Adapter):
+  """`outputs * sum_e p_e scale_e`, with p from a router.
+
+  Parameters: `scale` [E, *out_axes], ones at initialisation; `router/kernel`.
+
+  Attributes:
+    num_experts: E.
+    router: builds the router.
+    router_reads: 'outputs' is the paper's released code: in attention it
+      routes each token and head on the projected key or value, with one
+      `[K, E]` kernel for all heads. 'inputs' is the paper's equation: each
+      token is routed once, on what the layer read.
+
+  Note: the mixture is computed as `1 + sum_e p_e (scale_e - 1)`, equal where p
+  sums to one. At initialisation every term of the sum is exactly zero, so the
+  adapter is the identity bit for bit, which a rounded sum of p is not; and in
+  bfloat16 the small learned differences keep all their bits.
+  """
+
+  num_experts: int = 10
+  router: RouterFactory = SoftRouter
+  router_reads: str = 'outputs'
+
+  def __post_init__(self):
+    check_router_reads(self.router_reads)
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:
+    reads_outputs = self.router_reads == 'outputs'
+    x = outputs if reads_outputs else inputs
+    axes = self.site.out_axes if reads_outputs else self.site.in_axes
+    router = self.router(num_experts=self.num_experts, name='router')
+    weights = router(x, axes[-1], context)
+    scale = partitioning.param(
+      self,
+      'scale',
+      nn.initializers.ones,
+      (self.num_experts, *self.out_shape(outputs)),
+      jnp.float32,
+      ('expert', *self.site.out_axes),
+    )
+    difference = (scale - 1.0).astype(outputs.dtype)
+    p = weights.astype(outputs.dtype)
+    if len(self.site.out_axes) == 1:
+      mixture = widen(p, difference)
+    elif reads_outputs:
+      mixture = jnp.einsum('blhe,ehk->blhk', p, difference)
+    else:
+      mixture = jnp.einsum('ble,ehk->blhk', p, difference)
+    if router.normalized:
+      return outputs + outputs * mixture
+    kept = p.sum(-1, keepdims=True)
+    kept = kept.reshape(kept.shape + (1,) * (outputs.ndim - kept.ndim))
+    return outputs * (kept + mixture)

@@ -1,0 +1,236 @@
+"""Bases on disk: the frozen parameters that adapters stand on.
+
+A base is a folder with `model.safetensors` (unrolled paths, bfloat16 or
+float32) and `metadata.json`. What else can serve as one: a safetensors file, a
+run that trained every parameter, and the bases that ship with the package, by
+name.
+"""
+
+import contextlib
+import dataclasses
+import importlib.resources
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from etils import epath
+
+from moe_lite import parameters
+from moe_lite.checkpoints import own
+from moe_lite.errors import UserError, nearest
+from moe_lite.types import DType, Tree
+
+WEIGHTS = 'model.safetensors'
+METADATA = 'metadata.json'
+DTYPES = ('bfloat16', 'float32')
+
+is_adapter = re.compile(parameters.TRAINABLE_ADAPTERS).fullmatch
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseInfo:
+  """Which base it is.
+
+  Attributes:
+    source: where it was loaded from, as the user named it.
+    fingerprint: see `parameters.fingerprint`.
+  """
+
+  source: str
+  fingerprint: str
+
+
+# What a run without a frozen base says of it.
+NO_BASE = BaseInfo('none', 'none')
+
+
+def check_dtype(dtype: str) -> None:
+  """Raises UserError unless a base can be held in `dtype`."""
+  if dtype == 'int8':
+    raise UserError(
+      "BASE_DTYPE = 'int8' is not available yet; take 'bfloat16', which holds "
+      'the base in two bytes a parameter.'
+    )
+  if dtype not in DTYPES:
+    raise UserError(
+      f'BASE_DTYPE = {dtype!r} must be one of {DTYPES}.{nearest(dtype, DTYPES)}'
+    )
+
+
+def shipped() -> list[str]:
+  """Names of the bases that ship with the package."""
+  folder = _shipped_folder()
+  if not folder.exists():
+    return []
+  return sorted(p.name for p in folder.iterdir() if (p / WEIGHTS).exists())
+
+
+def load_base(
+  path: str,
+  abstract_params: Tree,
+  dtype: DType | None = None,
+  shardings: Tree | None = None,
+) -> tuple[Tree, BaseInfo]:
+  """Loads every parameter of `abstract_params` from a base.
+
+  Args:
+    path: a safetensors file; a folder with one; the folder of a run that
+      trained every parameter; or the name of a base that ships.
+    abstract_params: shapes of the base, without adapters, in loop or scan form.
+    dtype: to hold it in; None takes each leaf's own from `abstract_params`.
+    shardings: a tree like `abstract_params`; the default device without it.
+
+  Returns:
+    The parameters, in the form of `abstract_params`, and which base it is.
+
+  Raises:
+    UserError: if there is no base, or if its leaves are not those wanted.
+  """
+  leaves = read(path)
+  unrolled = jax.eval_shape(parameters.unstack_layers, abstract_params)
+  wanted = parameters.flatten(unrolled)
+  _check_leaves(path, leaves, wanted)
+  info = BaseInfo(
+    str(path), parameters.fingerprint(parameters.unflatten(leaves))
+  )
+  # NumPy casts and stacks on the host: the device never holds a second copy.
+  tree = parameters.unflatten(
+    {
+      name: leaf.astype(dtype or wanted[name].dtype, copy=False)
+      for name, leaf in leaves.items()
+    }
+  )
+  is_stacked = set(parameters.flatten(abstract_params)) != set(wanted)
+  tree = parameters.like_network(tree, is_stacked)
+  if shardings is None:
+    return jax.tree.map(jnp.asarray, tree), info
+  return jax.tree.map(_put, tree, shardings), info
+
+
+def read(path: str) -> dict[str, np.ndarray]:
+  """Path to leaf, in unrolled form, as the source holds them."""
+  folder = epath.Path(path)
+  if (folder / WEIGHTS).exists():
+    return _read_safetensors(folder / WEIGHTS)
+  if own.is_run_folder(path):
+    return read_run(path)[0]
+  if folder.is_file():
+    return _read_safetensors(folder)
+  if path in shipped():
+    return _read_safetensors(_shipped_folder() / path / WEIGHTS)
+  names = shipped()
+  raise UserError(
+    f'INITIAL_CHECKPOINT_PATH = {path!r}: there is no base. Give a safetensors '
+    f'file, a folder with {WEIGHTS}, the MODEL_DIR of a run that trained every '
+    f'parameter, or the name of a base that ships with the package '
+    f'({", ".join(names) or "there are none"}).{nearest(path, names)}'
+  )
+
+
+def read_run(
+  path: str, step: int | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """A base's leaves from a run that trained all of them; its description.
+
+  Raises:
+    UserError: if there is no such checkpoint, or it holds adapters only.
+  """
+  tree, description = own.restore_trainable(path, step)
+  leaves = parameters.flatten(tree)
+  if 'token_embedder/embedding' not in leaves:
+    raise UserError(
+      f'{path} is a run that trained adapters only, so it holds no base. Give '
+      "the base it started from, or a run with TRAINABLE = '.*'."
+    )
+  kept = {name: x for name, x in leaves.items() if not is_adapter(name)}
+  return kept, description
+
+
+def save_base(folder: str, params: Tree, metadata: Mapping[str, Any]) -> None:
+  """Writes a base, unrolled, under a temporary name first.
+
+  Args:
+    folder: must not exist.
+    params: bfloat16 or float32, in loop or scan form.
+    metadata: what to say of it, for JSON; its fingerprint is added.
+
+  Raises:
+    UserError: if the folder exists.
+  """
+  target = epath.Path(folder)
+  if target.exists():
+    raise UserError(
+      f'{folder} exists already, and is not overwritten. Remove it or name '
+      'another folder.'
+    )
+  host = jax.tree.map(np.asarray, jax.device_get(params))
+  tree = parameters.unstack_layers(host)
+  leaves = {
+    path: np.ascontiguousarray(leaf)
+    for path, leaf in sorted(parameters.flatten(tree).items())
+  }
+  metadata = {**metadata, 'fingerprint': parameters.fingerprint(tree)}
+  partial = target.parent / f'{target.name}.partial'
+  partial.mkdir(parents=True, exist_ok=True)
+  (partial / WEIGHTS).write_bytes(safetensors.numpy.save(leaves))
+  (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
+  partial.rename(target)
+
+
+def _read_safetensors(path: epath.Path) -> dict[str, np.ndarray]:
+  with contextlib.ExitStack() as stack:
+    local = path
+    if '://' in str(path):
+      folder = stack.enter_context(tempfile.TemporaryDirectory())
+      local = path.copy(epath.Path(folder) / WEIGHTS)
+    try:
+      return safetensors.numpy.load_file(local)
+    except safetensors.SafetensorError as error:
+      raise UserError(f'{path} is not a safetensors file: {error}.') from error
+
+
+def _check_leaves(
+  path: str, found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+  missing = sorted(set(wanted) - set(found))
+  extra = sorted(set(found) - set(wanted))
+  problems = []
+  if missing:
+    problems.append(f'lacks {_some(missing)}')
+  if extra:
+    problems.append(f'has, beyond what the network takes, {_some(extra)}')
+  shapes = [
+    f'{name} {tuple(found[name].shape)} instead of {tuple(leaf.shape)}'
+    for name, leaf in sorted(wanted.items())
+    if name in found and tuple(found[name].shape) != tuple(leaf.shape)
+  ]
+  if shapes:
+    problems.append(f'has other shapes: {_some(shapes)}')
+  if problems:
+    raise UserError(
+      f'The base {path} does not fit the network: it {"; it ".join(problems)}. '
+      'Give a base of the same size as the models/ gin file, or the gin file '
+      'of this base.'
+    )
+
+
+def _some(items: list[str], most: int = 5) -> str:
+  more = f' and {len(items) - most} more' if len(items) > most else ''
+  return ', '.join(items[:most]) + more
+
+
+def _put(leaf: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+  # Each process holds the whole leaf on its host, and uploads its own shards.
+  return jax.make_array_from_callback(
+    leaf.shape, sharding, lambda index: leaf[index]
+  )
+
+
+def _shipped_folder() -> epath.Path:
+  return epath.Path(str(importlib.resources.files('moe_lite') / 'bases'))

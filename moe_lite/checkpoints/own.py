@@ -1,0 +1,331 @@
+"""Checkpoints of our own loop, with Orbax.
+
+A checkpoint holds what trains (unrolled), the optimizer's state, the random
+key, the position in the data, and a description: the base it belongs to, the
+method, and every leaf's shape. It never holds the frozen base. It lies under
+`<run folder>/checkpoints/<step>/` and appears there whole or not at all.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from moe_lite import parameters
+from moe_lite.errors import UserError, nearest
+from moe_lite.types import Tree
+
+FOLDER = 'checkpoints'
+
+# Items of a checkpoint.
+TRAINABLE = 'trainable'
+OPTIMIZER = 'optimizer'
+DESCRIPTION = 'description'
+DATA = 'data'
+
+
+class DataPositionHandler(ocp.CheckpointHandler):
+  """Writes one file of bytes a process: every process reads its own data."""
+
+  def save(self, directory: epath.Path, args: 'SaveDataPosition') -> None:
+    (directory / _process_file()).write_bytes(args.position)
+
+  def restore(
+    self, directory: epath.Path, args: 'RestoreDataPosition'
+  ) -> bytes | None:
+    """None where another number of processes wrote the checkpoint."""
+    path = directory / _process_file()
+    return path.read_bytes() if path.exists() else None
+
+
+@ocp.args.register_with_handler(DataPositionHandler, for_save=True)
+@dataclasses.dataclass
+class SaveDataPosition(ocp.args.CheckpointArgs):
+  position: bytes
+
+
+@ocp.args.register_with_handler(DataPositionHandler, for_restore=True)
+@dataclasses.dataclass
+class RestoreDataPosition(ocp.args.CheckpointArgs):
+  pass
+
+
+class Checkpoints:
+  """The checkpoints of one run, for the loop that writes them."""
+
+  def __init__(self, run_folder: str, keep: int | None = None):
+    """Args: `keep`, how many of the latest to keep; None for all."""
+    if keep is not None and keep < 1:
+      raise UserError(f'KEEP = {keep} must be at least 1, or None for all.')
+    self._manager = _manager(
+      run_folder,
+      ocp.CheckpointManagerOptions(
+        max_to_keep=keep, cleanup_tmp_directories=True
+      ),
+    )
+
+  def latest_step(self) -> int | None:
+    """The last whole checkpoint's step."""
+    return max(_whole_steps(self._manager), default=None)
+
+  def save(
+    self,
+    step: int,
+    trainable: Tree,
+    optimizer: Any,
+    data_position: bytes,
+    description: Mapping[str, Any],
+  ) -> None:
+    """Starts writing; returns as soon as the device's values are copied.
+
+    Args:
+      step: how many steps are done.
+      trainable: what trains, unrolled.
+      optimizer: any tree of arrays that the loop needs to go on.
+      data_position: of this process; empty where it is `step` batches on.
+      description: for JSON; `tree` is added.
+    """
+    description = {**description, 'step': step, 'tree': _shapes(trainable)}
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        **{
+          TRAINABLE: ocp.args.PyTreeSave(trainable),
+          OPTIMIZER: ocp.args.PyTreeSave(_by_name(optimizer)),
+          DATA: SaveDataPosition(data_position),
+          DESCRIPTION: ocp.args.JsonSave(description),
+        }
+      ),
+    )
+
+  def description(self, step: int) -> dict[str, Any]:
+    """What `save` was given to say of the checkpoint."""
+    return _restore_item(
+      self._manager, step, DESCRIPTION, ocp.args.JsonRestore()
+    )
+
+  def restore(
+    self, step: int, trainable: Tree, optimizer: Any
+  ) -> tuple[Tree, Any, bytes | None]:
+    """Restores what `save` was given, onto the shardings of the arguments.
+
+    Args:
+      step: of an existing checkpoint.
+      trainable: shapes, dtypes and shardings.
+      optimizer: likewise.
+
+    Returns:
+      The trainable tree, the optimizer's tree, and the data position: None
+      where another number of processes wrote it.
+
+    Raises:
+      UserError: if the checkpoint holds other leaves than these.
+    """
+    saved = self.description(step)['tree']
+    problem = difference(saved, _shapes(trainable))
+    if problem:
+      raise UserError(
+        f'The checkpoint at step {step} of {self._manager.directory} holds '
+        f'another method than this run: {problem}'
+      )
+    names = _by_name(optimizer)
+    optimizer_leaves = self._restore_arrays(step, OPTIMIZER, names)
+    flat = parameters.flatten(optimizer_leaves)
+    restored_optimizer = jax.tree_util.tree_map_with_path(
+      lambda path, _: flat[_name(path)], optimizer
+    )
+    return (
+      self._restore_arrays(step, TRAINABLE, trainable),
+      restored_optimizer,
+      _restore_item(self._manager, step, DATA, RestoreDataPosition()),
+    )
+
+  def reached_preemption(self, step: int) -> bool:
+    """Whether the platform told any process of a pod to stop soon."""
+    return self._manager.reached_preemption(step)
+
+  def wait(self) -> None:
+    """Returns when everything saved is on disk."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    self._manager.close()
+
+  def _restore_arrays(self, step: int, item: str, abstract: Tree) -> Tree:
+    return _restore_item(
+      self._manager,
+      step,
+      item,
+      ocp.args.PyTreeRestore(
+        item=abstract,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+      ),
+    )
+
+
+def is_run_folder(path: str) -> bool:
+  """Whether a run of ours has begun there."""
+  return (epath.Path(path) / FOLDER).is_dir()
+
+
+def restore_trainable(
+  run_folder: str, step: int | None = None
+) -> tuple[Tree, dict[str, Any]]:
+  """Reads what a run trained, onto the host.
+
+  Args:
+    run_folder: its MODEL_DIR.
+    step: of a checkpoint; the last one by default.
+
+  Returns:
+    The trainable parameters, unrolled, as NumPy arrays; and the description:
+    `step`, `base` (source and fingerprint), `method`, `trainable` (the
+    predicate), `tree` (path to shape and dtype).
+
+  Raises:
+    UserError: if there is no such checkpoint.
+  """
+  if not is_run_folder(run_folder):
+    raise UserError(
+      f'{run_folder!r} is no run folder: it has no folder {FOLDER}/. Give the '
+      'MODEL_DIR of a training run.'
+    )
+  manager = _manager(
+    run_folder, ocp.CheckpointManagerOptions(read_only=True, create=False)
+  )
+  try:
+    steps = _whole_steps(manager)
+    if not steps:
+      raise UserError(
+        f'The run {run_folder} has no whole checkpoint yet. Wait until it has '
+        'written one (SAVE_PERIOD), or resume it.'
+      )
+    if step is None:
+      step = steps[-1]
+    if step not in steps:
+      raise UserError(
+        f'The run {run_folder} has no checkpoint at step {step}; it has '
+        f'{", ".join(map(str, steps))}.'
+      )
+    description = _restore_item(
+      manager, step, DESCRIPTION, ocp.args.JsonRestore()
+    )
+    abstract = parameters.unflatten(
+      {
+        path: np.empty(shape, np.dtype(dtype))
+        for path, (shape, dtype) in description['tree'].items()
+      }
+    )
+    restore_args = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), abstract
+    )
+    trainable = _restore_item(
+      manager,
+      step,
+      TRAINABLE,
+      ocp.args.PyTreeRestore(item=abstract, restore_args=restore_args),
+    )
+    return trainable, description
+  finally:
+    manager.close()
+
+
+def check_fits(trainable: Tree, wanted: Tree, run_folder: str) -> None:
+  """Raises UserError unless a run's leaves are those that a network wants.
+
+  Args:
+    trainable: from `restore_trainable`.
+    wanted: shapes, unrolled.
+    run_folder: for the message.
+  """
+  problem = difference(_shapes(trainable), _shapes(wanted))
+  if problem:
+    raise UserError(
+      f'The run {run_folder} holds another method than this command names: '
+      f'{problem}'
+    )
+
+
+def difference(
+  saved: Mapping[str, Any], wanted: Mapping[str, Any], most: int = 4
+) -> str:
+  """What differs between two `tree`s of a description; '' where nothing."""
+  lines = []
+  for path in sorted(set(wanted) - set(saved)):
+    lines.append(f'{path} is not in the checkpoint.{nearest(path, saved, 1)}')
+  for path in sorted(set(saved) - set(wanted)):
+    lines.append(f'{path} is in the checkpoint, but not wanted now.')
+  for path in sorted(set(saved) & set(wanted)):
+    # The list's first entry is a shape, as JSON holds it.
+    old, new = list(saved[path][0]), list(wanted[path][0])
+    if old != new:
+      lines.append(f'{path} is {old} in the checkpoint, now {new}.')
+  if not lines:
+    return ''
+  if len(lines) > most:
+    lines = [*lines[:most], f'... and {len(lines) - most} more leaves.']
+  return '\n'.join(
+    [
+      '',
+      *(f'  {line}' for line in lines),
+      'Give the methods/ gin file, TRAINABLE, ADAPTERS, NUM_EXPERTS and RANK '
+      'that it was trained with (its config.gin has them), or another '
+      'MODEL_DIR.',
+    ]
+  )
+
+
+def _manager(
+  run_folder: str, options: ocp.CheckpointManagerOptions
+) -> ocp.CheckpointManager:
+  return ocp.CheckpointManager(
+    epath.Path(run_folder).absolute() / FOLDER,
+    options=options,
+    item_handlers={
+      TRAINABLE: ocp.PyTreeCheckpointHandler(),
+      OPTIMIZER: ocp.PyTreeCheckpointHandler(),
+      DATA: DataPositionHandler(),
+      DESCRIPTION: ocp.JsonCheckpointHandler(),
+    },
+  )
+
+
+def _whole_steps(manager: ocp.CheckpointManager) -> list[int]:
+  """Orbax skips its own temporary folders; this also skips what others left."""
+  return [
+    step
+    for step in sorted(manager.all_steps())
+    if (manager.directory / str(step) / DESCRIPTION).exists()
+  ]
+
+
+def _restore_item(
+  manager: ocp.CheckpointManager, step: int, item: str, args: Any
+) -> Any:
+  restored = manager.restore(step, args=ocp.args.Composite(**{item: args}))
+  return restored[item]
+
+
+def _shapes(tree: Tree) -> dict[str, Any]:
+  return {
+    path: [list(leaf.shape), np.dtype(leaf.dtype).name]
+    for path, leaf in parameters.flatten(tree).items()
+  }
+
+
+def _by_name(tree: Any) -> Tree:
+  """Optax's named tuples as nested dicts, which Orbax reads back as such."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return parameters.unflatten({_name(path): leaf for path, leaf in leaves})
+
+
+def _name(path: Any) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def _process_file() -> str:
+  return f'process_{jax.process_index()}_of_{jax.process_count()}'

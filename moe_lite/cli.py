@@ -1,0 +1,339 @@
+"""Command lines of all entry points: T5X's flags, gin, and how runs end.
+
+  --gin_file=models/t5_1_1_mini.gin      repeated, in order; found in the gin
+                                         folder without a search path
+  --gin.NAME=VALUE                       a binding; VALUE is Python, so strings
+                                         need quotes within the shell's
+  --gin_bindings='NAME = VALUE'          the same, repeated
+  --gin_search_paths=DIR,DIR             where gin files are looked for first
+  --seqio_additional_cache_dirs=DIR,DIR  where cached tasks are looked for
+  --multi_host                           join the other processes of a pod
+
+A user's mistake ends with one message and exit code 2, anything unexpected
+with its stack trace and exit code 1, Ctrl-C with 130.
+"""
+
+import logging as std_logging
+import os
+import pathlib
+import sys
+import tokenize
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+import gin
+from absl import flags, logging
+
+from moe_lite import gin_paths
+from moe_lite.errors import UserError, nearest
+
+# What gin's parser raises for what is no value.
+_NOT_PYTHON = (SyntaxError, ValueError, tokenize.TokenError)
+_REQUIRED = 'gin.REQUIRED'
+_MACRO = 'gin.macro'
+_MARK = '  In call to configurable'
+
+
+def run(entry: str, run_file: str) -> NoReturn:
+  """Runs an entry point and ends the process.
+
+  Args:
+    entry: the gin-configured function to call, 'training.train'.
+    run_file: a gin file that configures it, for messages.
+  """
+  sys.exit(main(entry, run_file, sys.argv))
+
+
+def main(entry: str, run_file: str, argv: Sequence[str]) -> int:
+  """`run` without ending the process. Returns the exit code."""
+  help_text = f'{entry}, configured by {run_file}.\n\n{__doc__}'
+  return guard(lambda argv: configure(argv, entry, run_file)(), argv, help_text)
+
+
+def guard(
+  command: Callable[[Sequence[str]], None],
+  argv: Sequence[str],
+  help_text: str | None,
+) -> int:
+  """Calls `command(argv)` and returns the exit code that its end asks for."""
+  # TensorFlow's notices on what it was compiled for.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  logging.set_verbosity(logging.ERROR)
+  if any(a in ('-h', '--help') for a in argv[1:]):
+    print(help_text)
+    return 0
+  try:
+    command(argv)
+    return 0
+  except UserError as error:
+    print(f'error: {message(error)}', file=sys.stderr)
+    return 2
+  except KeyboardInterrupt as error:
+    print(
+      str(error) or 'Interrupted. Run the same command again to go on.',
+      file=sys.stderr,
+    )
+    return getattr(error, 'exit_code', 130)
+
+
+def message(error: Exception) -> str:
+  """An error's own words, without the call stack that gin appends."""
+  return str(error).partition(f'\n{_MARK}')[0].strip()
+
+
+def configure(
+  argv: Sequence[str], entry: str, run_file: str
+) -> Callable[[], Any]:
+  """Parses flags and gin files.
+
+  Args:
+    argv: the command line, its first word being the program.
+    entry: the function to return.
+    run_file: see `run`.
+
+  Returns:
+    The function, with everything that gin binds to it.
+
+  Raises:
+    UserError: for any mistake in the flags, the files or the bindings.
+  """
+  values = _parse_flags(argv)
+  _import_tensorflow()
+  gin.clear_config()
+  std_logging.getLogger().addFilter(_is_no_search_miss)
+  # The command line's, the working directory's, and last the package's own.
+  for path in [*values.gin_search_paths, str(gin_paths.folder())]:
+    gin.add_config_file_search_path(os.path.expanduser(path))
+  if values.multi_host:
+    import jax
+
+    jax.distributed.initialize()
+  if values.seqio_additional_cache_dirs:
+    _add_cache_dirs(values.seqio_additional_cache_dirs)
+  if not values.gin_file:
+    raise UserError(
+      'No --gin_file was given. A run is models x methods x data x run, such '
+      'as --gin_file=models/t5_1_1_mini.gin --gin_file=methods/mov.gin '
+      f'--gin_file=data/mini.gin --gin_file={run_file}.'
+    )
+  for file in values.gin_file:
+    with _user_errors(f'--gin_file={file}'):
+      gin.parse_config_file(os.path.expanduser(file))
+  of_files = _macros()
+  for binding in values.gin_bindings:
+    with _user_errors(f'--gin.{binding.replace(" = ", "=", 1)}'):
+      gin.parse_config(binding)
+  # Gin remembers functions of an earlier configuration: bindings count.
+  if not any(selector.endswith(f'.{entry}') for _, selector in _config()):
+    raise UserError(
+      f'None of the gin files configures {entry}. Add --gin_file={run_file}.'
+    )
+  _check_macros(of_files)
+  return gin.get_configurable(entry)
+
+
+def _parse_flags(argv: Sequence[str]) -> flags.FlagValues:
+  values = flags.FlagValues()
+  # A registry of its own, so that parsing twice in a process starts anew.
+  flags.DEFINE_multi_string('gin_file', [], 'A gin file.', values)
+  flags.DEFINE_multi_string('gin_bindings', [], 'A binding.', values)
+  flags.DEFINE_list('gin_search_paths', [], 'Folders.', values)
+  flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', values)
+  flags.DEFINE_bool('multi_host', False, 'Join a pod.', values)
+  try:
+    rest = values(_rewrite_gin_flags(argv))
+  except flags.Error as error:
+    raise UserError(f'{error} See --help.') from error
+  if len(rest) > 1:
+    raise UserError(
+      f'{rest[1]!r} is no flag. Flags begin with --; values with spaces or '
+      'quotes need quotes around them.'
+    )
+  return values
+
+
+def _rewrite_gin_flags(argv: Sequence[str]) -> list[str]:
+  """`--gin.NAME=VALUE` to `--gin_bindings=NAME = VALUE`, as T5X does."""
+  rewritten = []
+  for argument in argv:
+    if argument.startswith('--gin.'):
+      name, equals, value = argument.removeprefix('--gin.').partition('=')
+      if not equals:
+        raise UserError(f'{argument} has no value: write {argument}=VALUE.')
+      argument = f'--gin_bindings={name} = {value}'
+    rewritten.append(argument)
+  return rewritten
+
+
+def _import_tensorflow() -> None:
+  """Imports TensorFlow without its notices, and keeps it off accelerators.
+
+  It prints them from C++ to the terminal before any setting takes effect, and
+  they would bury a one-line message on a mistake.
+  """
+  sys.stderr.flush()
+  terminal = os.dup(2)
+  with open(os.devnull, 'wb') as nowhere:
+    os.dup2(nowhere.fileno(), 2)
+    try:
+      from moe_lite import data
+
+      data.hide_accelerators()
+    finally:
+      os.dup2(terminal, 2)
+      os.close(terminal)
+
+
+def _add_cache_dirs(folders: Sequence[str]) -> None:
+  import seqio
+
+  missing = [f for f in folders if '://' not in f and not os.path.isdir(f)]
+  if missing:
+    raise UserError(
+      f'--seqio_additional_cache_dirs: {missing[0]!r} is no folder.'
+    )
+  seqio.add_global_cache_dirs(list(folders))
+
+
+class _user_errors:
+  """Turns what gin itself raises in parsing into UserErrors.
+
+  What a module raises that a gin file imports is no mistake of the user's
+  command, and keeps its stack trace.
+  """
+
+  def __init__(self, where: str):
+    self._where = where
+
+  def __enter__(self) -> None:
+    pass
+
+  def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    if error is None or isinstance(error, UserError):
+      return
+    if not isinstance(error, Exception) or not _is_raised_by_gin(error):
+      return
+    raise UserError(self._explain(error)) from error
+
+  def _explain(self, error: Exception) -> str:
+    text = f'{self._where}: {message(error)}'
+    is_flag = self._where.startswith('--gin.')
+    if is_flag and isinstance(error, _NOT_PYTHON):
+      name, _, value = self._where.removeprefix('--gin.').partition('=')
+      if not _is_python(value):
+        return (
+          f'{self._where}: {value!r} is not a value of Python or gin. Strings '
+          f'need quotes of their own: --gin.{name}="\'{value}\'".'
+        )
+    if isinstance(error, OSError):
+      return f'{text}{_nearest_file(self._where.partition("=")[2])}'
+    return text
+
+
+def _is_python(value: str) -> bool:
+  try:
+    gin.config.parse_value(value)
+  except _NOT_PYTHON:
+    return False
+  return True
+
+
+def _nearest_file(name: str) -> str:
+  folder = gin_paths.folder()
+  files = [p.relative_to(folder).as_posix() for p in folder.rglob('*.gin')]
+  return nearest(name, files)
+
+
+def _is_raised_by_gin(error: BaseException) -> bool:
+  """Whether the innermost frame is gin's, or that of a parser it calls."""
+  if isinstance(error, SyntaxError):
+    return not str(error.filename).endswith('.py')
+  own = pathlib.Path(gin.__file__).parent
+  for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    path = pathlib.Path(frame.filename)
+    if path.name in ('ast.py', 'tokenize.py', 'utils.py') and (
+      path.parent == own or 'site-packages' not in path.parts
+    ):
+      continue
+    return path.parent == own
+  return False
+
+
+def _macros() -> set[str]:
+  """Names of macros that are assigned or used."""
+  config = _config()
+  assigned = {scope for scope, selector in config if selector == _MACRO}
+  return assigned | {name for name, _ in _uses(config)}
+
+
+def _check_macros(of_files: set[str]) -> None:
+  """Raises UserError for a macro that nothing uses, or that lacks a value."""
+  config = _config()
+  unknown = sorted(_macros() - of_files)
+  if unknown:
+    raise UserError(
+      f'--gin.{unknown[0]}: none of the gin files has a macro '
+      f'{unknown[0]!r}.{nearest(unknown[0], of_files)} They have '
+      f'{", ".join(sorted(of_files))}.'
+    )
+  for name, user in _uses(config):
+    if (name, _MACRO) not in config:
+      raise UserError(
+        f'{name} is used by {user}, but nothing gives it a value.{_hint(name)}'
+      )
+    if _is_required(config[name, _MACRO].get('value')):
+      raise UserError(f'{name} is required by {user}.{_hint(name)}')
+
+
+def _hint(name: str) -> str:
+  """Which files give a macro a value, or how to give it one."""
+  files = [f for f in gin_paths.providers(name) if not f.startswith('runs/')]
+  if not files:
+    return f' Give it with --gin.{name}=... (strings as "\'...\'").'
+  return (
+    f' Give --gin_file={" or ".join(files[:6])} (after the file that requires '
+    f'it), or --gin.{name}=...'
+  )
+
+
+def _uses(config: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
+  """Macros that a function's arguments need, with that argument."""
+  for (_, selector), arguments in config.items():
+    if selector == _MACRO:
+      continue
+    for argument, value in arguments.items():
+      short = '.'.join(selector.split('.')[-2:])
+      pending, seen = [value], set()
+      while pending:
+        for name in _macros_within(pending.pop()):
+          if name not in seen:
+            seen.add(name)
+            yield name, f'{short}.{argument}'
+            pending.append(config.get((name, _MACRO), {}).get('value'))
+
+
+def _macros_within(value: Any) -> Iterator[str]:
+  for reference in gin.config.iterate_references(value):
+    if reference.selector == _MACRO:
+      yield '/'.join(reference.scopes)
+
+
+def _is_required(value: Any) -> bool:
+  return any(
+    '/'.join(reference.scopes) == _REQUIRED
+    for reference in gin.config.iterate_references(value)
+  )
+
+
+def _config() -> Mapping[Any, Any]:
+  """Gin's bindings: (scope, selector) to arguments.
+
+  Gin hands them only to hooks of `finalize`, which also locks them.
+  """
+  return gin.config._CONFIG
+
+
+def _is_no_search_miss(record: std_logging.LogRecord) -> bool:
+  """Gin logs an error for every folder of the search without the file."""
+  return not record.getMessage().startswith('Path not found')

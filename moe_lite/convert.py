@@ -1,0 +1,67 @@
+"""Converts between forms of parameters on disk.
+
+  python -m moe_lite.convert export_base RUN --to=DIR [--dtype=bfloat16]
+      [--step=N]
+
+makes a base of a run that trained every parameter, such as one of
+gin/runs/pretrain.gin; `--gin.INITIAL_CHECKPOINT_PATH="'DIR'"` then names it.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from absl import flags
+
+from moe_lite import cli, parameters
+from moe_lite.checkpoints import base
+from moe_lite.errors import UserError, nearest
+from moe_lite.progress import say
+
+
+def export_base(arguments: Sequence[str]) -> None:
+  """See the module's docstring; raises UserError for a mistake."""
+  values = flags.FlagValues()
+  define = {'flag_values': values}
+  flags.DEFINE_string('to', None, 'Folder to write; must not exist.', **define)
+  flags.DEFINE_enum('dtype', 'bfloat16', base.DTYPES, 'To write in.', **define)
+  flags.DEFINE_integer('step', None, 'Of a checkpoint; the last.', **define)
+  try:
+    _, *runs = values(['export_base', *arguments])
+  except flags.Error as error:
+    raise UserError(f'{error} See --help.') from error
+  if len(runs) != 1 or not values.to:
+    raise UserError('Give one run folder and --to=DIR. See --help.')
+  leaves, description = base.read_run(runs[0], values.step)
+  params = parameters.cast(
+    parameters.unflatten(leaves), jnp.dtype(values.dtype)
+  )
+  base.save_base(
+    values.to,
+    params,
+    {
+      'run': runs[0],
+      'step': description['step'],
+      'data': description.get('data'),
+      'dtype': values.dtype,
+    },
+  )
+  say(f'Wrote {values.to}: {parameters.count(params):,} parameters.')
+
+
+VERBS = {'export_base': export_base}
+
+
+def convert(argv: Sequence[str]) -> None:
+  """Runs the verb that the command line names."""
+  verb = argv[1] if len(argv) > 1 else ''
+  if verb not in VERBS:
+    raise UserError(
+      f'{verb!r} is no conversion; there is {", ".join(VERBS)}.'
+      f'{nearest(verb, VERBS)} See --help.'
+    )
+  VERBS[verb](argv[2:])
+
+
+if __name__ == '__main__':
+  sys.exit(cli.guard(convert, sys.argv, __doc__))

@@ -1,0 +1,294 @@
+"""Decoding a batch of sequences, one token at a time, from a cache.
+
+Every decoder is a function of the same first arguments, so that
+`models.EncoderDecoderModel.predict_batch` and gin can exchange them:
+
+  decode(inputs, cache, tokens_to_logits, eos_id=1, cache_batch_axis=0,
+         rng=None, ...its own options) -> int32 [B, T]
+
+  inputs: int32 [B, T]. Its shape gives batch size and output length T; column
+    0 holds the start tokens (0 in T5). Nothing else of it is read.
+  cache: tree of arrays before the first step. A leaf has the batch on axis
+    `cache_batch_axis`; a leaf with no such axis (the scalar cache index in the
+    loop form, the `[layers]` one in the scan form) belongs to all sequences.
+  tokens_to_logits: maps (ids int32 [N, 1], cache) to (logits [N, V], cache).
+    N = B, and B * K in a beam search, example-major: sequence b * K + k is beam
+    k of example b, so whatever else the function holds per example (the
+    encoder's output) must be repeated K times along the batch.
+  eos_id: ends a sequence; what follows it is 0.
+  cache_batch_axis: 0 in the loop form, 1 in the scan form (axis 0 is layers).
+  rng: a key; read by sampling alone.
+
+Shapes are static and the loops are `lax.while_loop`, which end as soon as every
+sequence has ended. This module needs JAX alone.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from moe_lite.errors import UserError
+from moe_lite.types import Array, Tree
+
+EOS_ID = 1
+# Far below any sum of log-probabilities, and finite: inf - inf is NaN.
+_IMPOSSIBLE = np.float32(-1e9)
+
+TokensToLogits = Callable[[Array, Tree], tuple[Array, Tree]]
+
+
+def greedy(
+  inputs: Array,
+  cache: Tree,
+  tokens_to_logits: TokensToLogits,
+  eos_id: int = EOS_ID,
+  cache_batch_axis: int = 0,
+  rng: Array | None = None,
+) -> Array:
+  """The likeliest token at every step; ties go to the lowest id."""
+  del cache_batch_axis, rng  # Part of every decoder's signature.
+  return _extend(
+    inputs,
+    cache,
+    tokens_to_logits,
+    eos_id,
+    lambda logits, step: jnp.argmax(logits, axis=-1),
+  )
+
+
+def sample(
+  inputs: Array,
+  cache: Tree,
+  tokens_to_logits: TokensToLogits,
+  eos_id: int = EOS_ID,
+  cache_batch_axis: int = 0,
+  rng: Array | None = None,
+  temperature: float = 1.0,
+  top_k: int = 0,
+  top_p: float = 1.0,
+) -> Array:
+  """Draws every token from softmax(logits / temperature).
+
+  Args:
+    inputs, cache, tokens_to_logits, eos_id, cache_batch_axis: see the module.
+    rng: the key of the draws; required.
+    temperature: above 0; towards 0 it approaches `greedy`.
+    top_k: draw among the k likeliest tokens only; 0 means all.
+    top_p: draw among the fewest likeliest tokens whose probabilities, at this
+      temperature and after `top_k`, sum to at least top_p (nucleus sampling,
+      Holtzman et al., arXiv 1904.09751); 1 means all.
+
+  Raises:
+    UserError: if an option is out of its range, or there is no key.
+  """
+  del cache_batch_axis
+  if rng is None:
+    raise UserError('Sampling needs a random key: pass rng=jax.random.key(0).')
+  if temperature <= 0:
+    raise UserError(
+      f'temperature = {temperature} must be above 0; use decoding.greedy for '
+      'the likeliest token at every step.'
+    )
+  if top_k < 0 or not 0 < top_p <= 1:
+    raise UserError(
+      f'top_k = {top_k} must be 0 (all tokens) or more, and top_p = {top_p} '
+      'must lie in (0, 1].'
+    )
+
+  def choose(logits: Array, step: Array) -> Array:
+    kept = _truncate(logits / temperature, top_k, top_p)
+    return jax.random.categorical(jax.random.fold_in(rng, step), kept)
+
+  return _extend(inputs, cache, tokens_to_logits, eos_id, choose)
+
+
+def beam_search(
+  inputs: Array,
+  cache: Tree,
+  tokens_to_logits: TokensToLogits,
+  eos_id: int = EOS_ID,
+  cache_batch_axis: int = 0,
+  rng: Array | None = None,
+  num_decodes: int = 1,
+  alpha: float = 0.6,
+  return_all: bool = False,
+) -> Array | tuple[Array, Array]:
+  """The likeliest whole sequences that a beam of K finds.
+
+  The semantics of T5X's `decoding.beam_search`: a finished sequence of n tokens
+  (EOS included) scores log p / ((5 + n) / 6)^alpha (Wu et al., arXiv
+  1609.08144, equation 14); the search ends when no live sequence can beat the
+  worst of K finished ones; an example none of whose sequences finished within T
+  tokens returns its live ones, scored by log p.
+
+  Args:
+    inputs, cache, tokens_to_logits, eos_id, cache_batch_axis, rng: see the
+      module.
+    num_decodes: K, under T5X's name.
+    alpha: exponent of the length penalty; 0 means none.
+    return_all: return every beam instead of the best.
+
+  Returns:
+    int32 [B, T], or with `return_all` (int32 [B, K, T], float32 [B, K]), best
+    first.
+  """
+  del rng
+  if num_decodes < 1:
+    raise UserError(f'num_decodes = {num_decodes} must be at least 1.')
+  B, T = inputs.shape
+  K = num_decodes
+  state = _Beams(
+    step=jnp.int32(0),
+    # All beams start equal, so only the first may be extended at first.
+    live_scores=jnp.full((B, K), _IMPOSSIBLE).at[:, 0].set(0.0),
+    live=jnp.zeros((B, K, T), jnp.int32),
+    done_scores=jnp.full((B, K), _IMPOSSIBLE),
+    done=jnp.zeros((B, K, T), jnp.int32),
+    is_done=jnp.zeros((B, K), bool),
+    cache=_per_sequence(
+      lambda x, axis: jnp.repeat(x, K, axis), cache, cache_batch_axis, B
+    ),
+  )
+
+  def is_unfinished(state: _Beams) -> Array:
+    # Log-probabilities only fall, so the longest length bounds what the best
+    # live sequence may still score. T5X counts the start token in that length.
+    bound = state.live_scores.max(1) / _length_penalty(T + 1, alpha)
+    worst = jnp.where(state.is_done, state.done_scores, _IMPOSSIBLE).min(1)
+    return (state.step < T) & ~jnp.all(worst > bound)
+
+  def step(state: _Beams) -> _Beams:
+    last = jnp.where(
+      state.step == 0,
+      jnp.broadcast_to(inputs[:, None, :1], (B, K, 1)),
+      lax.dynamic_slice_in_dim(state.live, state.step - 1, 1, axis=2),
+    )
+    logits, cache = tokens_to_logits(last.reshape(B * K, 1), state.cache)
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    V = log_p.shape[-1]
+    scores = state.live_scores[:, :, None] + log_p.reshape(B, K, V)
+    # At most K of these 2K end here, so K live ones remain.
+    scores, index = lax.top_k(scores.reshape(B, K * V), min(2 * K, K * V))
+    beam, token = index // V, (index % V).astype(jnp.int32)
+    longer = jnp.take_along_axis(state.live, beam[:, :, None], axis=1)
+    longer = lax.dynamic_update_slice_in_dim(
+      longer, token[:, :, None], state.step, axis=2
+    )
+    ends = token == eos_id
+
+    live_scores, kept = lax.top_k(jnp.where(ends, _IMPOSSIBLE, scores), K)
+    live = jnp.take_along_axis(longer, kept[:, :, None], axis=1)
+    source = jnp.take_along_axis(beam, kept, axis=1)
+    source = (source + K * jnp.arange(B)[:, None]).reshape(B * K)
+    cache = _per_sequence(
+      lambda x, axis: jnp.take(x, source, axis), cache, cache_batch_axis, B * K
+    )
+
+    final = scores / _length_penalty(state.step + 1, alpha)
+    final = jnp.where(ends, final, _IMPOSSIBLE)
+    done_scores, best = lax.top_k(
+      jnp.concatenate([state.done_scores, final], axis=1), K
+    )
+    done = jnp.concatenate([state.done, longer], axis=1)
+    is_done = jnp.concatenate([state.is_done, ends], axis=1)
+    return _Beams(
+      step=state.step + 1,
+      live_scores=live_scores,
+      live=live,
+      done_scores=done_scores,
+      done=jnp.take_along_axis(done, best[:, :, None], axis=1),
+      is_done=jnp.take_along_axis(is_done, best, axis=1),
+      cache=cache,
+    )
+
+  state = lax.while_loop(is_unfinished, step, state)
+  any_done = state.is_done.any(1, keepdims=True)
+  ids = jnp.where(any_done[:, :, None], state.done, state.live)
+  scores = jnp.where(any_done, state.done_scores, state.live_scores)
+  return (ids, scores) if return_all else ids[:, 0]
+
+
+class _Beams(NamedTuple):
+  """State of a beam search; sequences are best first."""
+
+  step: Array
+  live_scores: Array
+  live: Array
+  done_scores: Array
+  done: Array
+  is_done: Array
+  cache: Tree
+
+
+def _extend(
+  inputs: Array,
+  cache: Tree,
+  tokens_to_logits: TokensToLogits,
+  eos_id: int,
+  choose: Callable[[Array, Array], Array],
+) -> Array:
+  """Appends `choose(logits [B, V], step) -> [B]` until EOS or length T."""
+  B, T = inputs.shape
+
+  def is_unfinished(state):
+    step, _, _, ended, _ = state
+    return (step < T) & ~jnp.all(ended)
+
+  def step(state):
+    step, last, ids, ended, cache = state
+    logits, cache = tokens_to_logits(last, cache)
+    token = choose(logits.astype(jnp.float32), step).astype(jnp.int32)
+    token = jnp.where(ended, 0, token)
+    ids = lax.dynamic_update_slice_in_dim(ids, token[:, None], step, axis=1)
+    return step + 1, token[:, None], ids, ended | (token == eos_id), cache
+
+  state = (
+    jnp.int32(0),
+    inputs[:, :1].astype(jnp.int32),
+    jnp.zeros((B, T), jnp.int32),
+    jnp.zeros((B,), bool),
+    cache,
+  )
+  return lax.while_loop(is_unfinished, step, state)[2]
+
+
+def _truncate(logits: Array, top_k: int, top_p: float) -> Array:
+  """Makes all but the tokens that `sample` may draw impossible."""
+  if 0 < top_k < logits.shape[-1]:
+    least = lax.top_k(logits, top_k)[0][..., -1:]
+    logits = jnp.where(logits < least, _IMPOSSIBLE, logits)
+  if top_p < 1:
+    ordered = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
+    p = jax.nn.softmax(ordered)
+    # A token stays while those before it have not yet reached top_p, so at
+    # least one stays.
+    is_kept = jnp.cumsum(p, axis=-1) - p < top_p
+    least = jnp.where(is_kept, ordered, jnp.inf).min(-1, keepdims=True)
+    logits = jnp.where(logits < least, _IMPOSSIBLE, logits)
+  return logits
+
+
+def _length_penalty(length: Array | int, alpha: float) -> Array:
+  return jnp.power((5.0 + length) / 6.0, alpha)
+
+
+def _per_sequence(
+  change: Callable[[Array, int], Array], cache: Tree, axis: int, size: int
+) -> Tree:
+  """Applies `change(leaf, axis)` to the leaves that have a batch axis."""
+
+  def leaf(x: Array) -> Array:
+    if x.ndim <= axis:
+      return x
+    if x.shape[axis] != size:
+      raise ValueError(
+        f'A cache leaf of shape {x.shape} has not {size} sequences on axis '
+        f'{axis}: cache_batch_axis is 0 in the loop and 1 in the scan form.'
+      )
+    return change(x, axis)
+
+  return jax.tree.map(leaf, cache)

@@ -1,0 +1,96 @@
+"""Free text from inputs: batches of few shapes, in order."""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import gin
+import jax
+import numpy as np
+
+from moe_lite import decoding
+from moe_lite.errors import UserError
+from moe_lite.loaded import Loaded
+from moe_lite.shapes import Shapes, pad
+from moe_lite.types import Array, Tree
+
+
+class Generator:
+  """Decodes outputs for inputs, with one compiled function per input length.
+
+  A draw depends on the seed and on the position of its batch, so that going on
+  at a whole batch gives what an uninterrupted run would have given.
+  """
+
+  def __init__(
+    self,
+    loaded: Loaded,
+    shapes: Shapes,
+    decode_fn: Callable[..., Any] = decoding.greedy,
+    num_decodes: int = 1,
+    seed: int = 0,
+  ):
+    """Args: `decode_fn`, see `decoding`; `num_decodes`, beams of its search."""
+    options = inspect.signature(decode_fn).parameters
+    if num_decodes != 1 and 'num_decodes' not in options:
+      raise UserError(
+        f'NUM_DECODES = {num_decodes}, but {decode_fn.__name__} decodes one '
+        'sequence: give --gin.DECODER=@decoding.beam_search, or NUM_DECODES=1.'
+      )
+    loaded.check_batch(shapes.batch_size)
+    self._shapes = shapes
+    model = loaded.model
+
+    def predict(params: Tree, inputs: Array, index: Array) -> Array:
+      outputs = np.zeros((inputs.shape[0], shapes.target_length), np.int32)
+      return model.predict_batch(
+        params,
+        {'encoder_input_tokens': inputs, 'decoder_input_tokens': outputs},
+        decode_fn=decode_fn,
+        num_decodes=num_decodes,
+        rng=jax.random.fold_in(jax.random.key(seed), index),
+      )
+
+    self._predict = loaded.compile(predict)
+
+  def __call__(
+    self, inputs: Iterable[Sequence[int]], first_batch: int = 0
+  ) -> Iterator[list[np.ndarray]]:
+    """Yields the outputs of one batch after another, without EOS and padding.
+
+    Args:
+      inputs: ids, of all examples from batch `first_batch` on.
+      first_batch: how many batches were decoded before.
+    """
+    for index, batch in enumerate(_batched(inputs, self._shapes.batch_size)):
+      ids = pad(batch, self._shapes.batch_size, self._shapes.input_length)
+      outputs = self._predict(ids, np.int32(first_batch + index))
+      yield [_trim(row) for row in np.asarray(outputs)[: len(batch)]]
+
+
+def describe_decoder(decode_fn: Callable[..., Any]) -> dict[str, Any]:
+  """Its name, and what gin binds to it."""
+  try:
+    options = gin.get_bindings(decode_fn)
+  except ValueError:  # Gin does not know it: a call from Python.
+    options = {}
+  return {'name': decode_fn.__name__, **options}
+
+
+def _batched(
+  items: Iterable[Sequence[int]], size: int
+) -> Iterator[list[Sequence[int]]]:
+  batch = []
+  for item in items:
+    batch.append(item)
+    if len(batch) == size:
+      yield batch
+      batch = []
+  if batch:
+    yield batch
+
+
+def _trim(ids: np.ndarray) -> np.ndarray:
+  """What stands before EOS, or before the padding of an unfinished output."""
+  ends = np.flatnonzero((ids == decoding.EOS_ID) | (ids == 0))
+  return ids[: ends[0]] if ends.size else ids

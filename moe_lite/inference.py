@@ -1,0 +1,265 @@
+"""Predictions for the inputs of a SeqIO task, or of a file.
+
+`predictions.jsonl` holds one object a line: `inputs` and `prediction`, and
+`targets` where the task has them. It is written batch by batch, in order, and
+a second call with the same settings goes on where the first one stopped.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import seqio
+import tensorflow as tf
+from etils import epath
+from jax.experimental import multihost_utils
+
+from moe_lite import (
+  data,
+  decoding,
+  loaded,
+  parameters,
+  progress,
+  run_folder,
+)
+from moe_lite.errors import UserError
+from moe_lite.generation import Generator, describe_decoder
+from moe_lite.models import EncoderDecoderModel
+from moe_lite.progress import say
+from moe_lite.shapes import Shapes
+
+PREDICTIONS = 'predictions.jsonl'
+SETTINGS = 'infer.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """What is predicted for.
+
+  Attributes:
+    text: `inputs`, and `targets` where they are known, as they are written.
+    ids: of the inputs, as the network reads them.
+  """
+
+  text: Mapping[str, str]
+  ids: Sequence[int]
+
+
+def infer(
+  model: EncoderDecoderModel,
+  checkpoint_path: str,
+  output_dir: str,
+  mixture_or_task_name: str,
+  task_feature_lengths: Mapping[str, int],
+  initial_checkpoint_path: str,
+  input_path: str | None = None,
+  trainable: str = parameters.TRAINABLE_ADAPTERS,
+  base_dtype: str = 'bfloat16',
+  mesh: Sequence[int] | None = None,
+  step: int | None = None,
+  split: str = 'validation',
+  batch_size: int = 32,
+  use_cached: bool = False,
+  decode_fn: Callable[..., Any] = decoding.greedy,
+  num_decodes: int = 1,
+  seed: int = 0,
+) -> None:
+  """Writes predictions, or goes on writing them, into `output_dir`.
+
+  Args:
+    model: with the method that the run trained.
+    checkpoint_path: the folder of a run, or 'base'.
+    output_dir: gets `predictions.jsonl` and `infer.json`.
+    mixture_or_task_name: the task to read; its vocabulary serves `input_path`.
+    task_feature_lengths: {'inputs': L, 'targets': T}: longer inputs are
+      trimmed, and outputs end there.
+    initial_checkpoint_path: the base.
+    input_path: a text file with an input a line, or a .jsonl file with
+      `inputs` in every object; None reads the task.
+    trainable: see `parameters.split`.
+    base_dtype: that the base is held in.
+    mesh: (data, model); None puts every device on data.
+    step: of the run's checkpoint; None takes the last.
+    split: of the task.
+    batch_size: inputs a batch.
+    use_cached: read what `seqio_cache_tasks` wrote.
+    decode_fn: see `decoding`.
+    num_decodes: beams of its search; the best is written.
+    seed: of its draws.
+
+  Raises:
+    UserError: if the configuration asks for what cannot be.
+  """
+  provider = data.find(mixture_or_task_name)
+  data.check_vocabulary(provider, model.module.config.vocab_size)
+  shapes = Shapes(
+    batch_size, task_feature_lengths['inputs'], task_feature_lengths['targets']
+  )
+  if input_path is None:
+    data.check_split(provider, split, use_cached)
+    examples = _read_task(provider, split, task_feature_lengths, use_cached)
+  else:
+    feature = provider.output_features['inputs']
+    examples = _read_file(input_path, feature, shapes.input_length)
+  if not examples:
+    raise UserError(f'{input_path or provider.name} holds no inputs.')
+  trained = loaded.load(
+    model,
+    checkpoint_path,
+    initial_checkpoint_path,
+    trainable,
+    base_dtype,
+    mesh,
+    step,
+  )
+  settings = {
+    'checkpoint': trained.facts,
+    'input': input_path or f'{mixture_or_task_name}, {split}',
+    'examples': len(examples),
+    'task_feature_lengths': dict(task_feature_lengths),
+    'batch_size': batch_size,
+    'base_dtype': base_dtype,
+    'decoder': describe_decoder(decode_fn),
+    'num_decodes': num_decodes,
+    'seed': seed,
+  }
+  folder = epath.Path(output_dir)
+  # Whole batches only, so that a resumed run draws as an uninterrupted one.
+  done = _written(folder, settings, batch_size)
+  generator = Generator(trained, shapes, decode_fn, num_decodes, seed)
+  say(
+    f'{len(examples)} inputs of {settings["input"]}'
+    + (f', {done} of them done before' if done else '')
+  )
+  if done < len(examples):
+    batches = generator(
+      [example.ids for example in examples[done:]], done // batch_size
+    )
+    vocabulary = provider.output_features['targets'].vocabulary
+    _write(folder, examples, done, batches, vocabulary)
+  say(f'Predictions are in {folder / PREDICTIONS}.')
+
+
+def _write(
+  folder: epath.Path,
+  examples: Sequence[Example],
+  done: int,
+  batches: Iterable[Sequence[Any]],
+  vocabulary: seqio.Vocabulary,
+) -> None:
+  """Appends predictions to those of `examples[:done]`."""
+  bar = progress.Progress(len(examples), done, unit='input')
+  try:
+    for outputs in batches:
+      lines = []
+      for example, ids in zip(examples[done:], outputs, strict=False):
+        prediction = vocabulary.decode([int(i) for i in ids])
+        line = {**example.text, 'prediction': prediction}
+        lines.append(json.dumps(line, ensure_ascii=False))
+        bar.advance()
+      done += len(outputs)
+      if jax.process_index() == 0:
+        with (folder / PREDICTIONS).open('a') as file:
+          file.write('\n'.join(lines) + '\n')
+      bar.report()
+  finally:
+    bar.close()
+
+
+def _written(
+  folder: epath.Path, settings: Mapping[str, Any], batch_size: int
+) -> int:
+  """How many predictions of an earlier call stay; drops what was cut off."""
+  if folder.is_file():
+    raise UserError(f'INFER_OUTPUT_DIR = {str(folder)!r} is a file.')
+  kept: list[str] = []
+  if jax.process_index() == 0:
+    path, note = folder / PREDICTIONS, folder / SETTINGS
+    text = json.dumps(settings, indent=2) + '\n'
+    if note.exists() and path.exists():
+      if note.read_text() == text:
+        lines = path.read_text().split('\n')[:-1]
+        is_whole = len(lines) == settings['examples']
+        kept = lines if is_whole else lines[: _floor(len(lines), batch_size)]
+      else:
+        say(f'{path} is of another checkpoint or other settings: replacing it.')
+    folder.mkdir(parents=True, exist_ok=True)
+    run_folder.replace_text(path, ''.join(f'{line}\n' for line in kept))
+    run_folder.replace_text(note, text)
+  if jax.process_count() > 1:
+    return int(multihost_utils.broadcast_one_to_all(np.int32(len(kept))))
+  return len(kept)
+
+
+def _floor(count: int, size: int) -> int:
+  return count - count % size
+
+
+def _read_file(path: str, feature: seqio.Feature, limit: int) -> list[Example]:
+  file = epath.Path(path)
+  if not file.is_file():
+    raise UserError(
+      f'INFER_INPUT = {path!r} is no file: give a text file with an input a '
+      'line, or a .jsonl file with "inputs" in every object.'
+    )
+  texts = []
+  for number, line in enumerate(file.read_text().split('\n'), 1):
+    if not line.strip():
+      continue
+    if file.suffix != '.jsonl':
+      texts.append(line.rstrip('\r'))
+      continue
+    try:
+      texts.append(str(json.loads(line)['inputs']))
+    except (ValueError, KeyError, TypeError) as error:
+      raise UserError(
+        f'{path}, line {number}: {line[:60]!r} is no JSON object with "inputs".'
+      ) from error
+  examples = []
+  for text in texts:
+    ids = list(feature.vocabulary.encode(text))
+    if feature.add_eos:
+      ids.append(feature.vocabulary.eos_id)
+    examples.append(Example({'inputs': text}, ids[:limit]))
+  return examples
+
+
+def _read_task(
+  provider: seqio.Task | seqio.Mixture,
+  split: str,
+  lengths: Mapping[str, int],
+  use_cached: bool,
+) -> list[Example]:
+  if not isinstance(provider, seqio.Task):
+    raise UserError(
+      f'MIXTURE_OR_TASK_NAME = {provider.name!r} is a mixture. Predictions are '
+      'made for one task, such as '
+      f'--gin.MIXTURE_OR_TASK_NAME="{provider.tasks[0].name!r}".'
+    )
+  dataset = provider.get_dataset(
+    dict(lengths),
+    split=split,
+    use_cached=use_cached,
+    shuffle=False,
+    try_in_mem_cache=False,
+  )
+  return [
+    Example(
+      {
+        name: _text(row, name, provider.output_features[name])
+        for name in ('inputs', 'targets')
+      },
+      row['inputs'],
+    )
+    for row in dataset.as_numpy_iterator()
+  ]
+
+
+def _text(row: Mapping[str, Any], name: str, feature: seqio.Feature) -> str:
+  pretokenized = row.get(f'{name}_pretokenized')
+  if pretokenized is not None:
+    return tf.compat.as_text(pretokenized)
+  return feature.vocabulary.decode([int(i) for i in row[name]])

@@ -1,0 +1,203 @@
+"""A trained model, or its frozen base alone, ready to run.
+
+Evaluation, inference and reports all begin here: the network that gin
+configures, the base, and what a run trained on it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from moe_lite import parameters, partitioning, run_folder
+from moe_lite.checkpoints import base as base_checkpoints
+from moe_lite.checkpoints import own
+from moe_lite.errors import UserError
+from moe_lite.models import EncoderDecoderModel, logical_axes
+from moe_lite.types import Tree
+
+# What CHECKPOINT_PATH names for no run at all.
+BASE = 'base'
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """A model with its parameters on a mesh.
+
+  Attributes:
+    model: its network has no adapters where it is the frozen base alone.
+    params: merged, in the network's form.
+    mesh: where they lie.
+    facts: what results say of it, for JSON: `checkpoint`, `step`, `base`
+      (source and fingerprint), `method`, counts, and `trainable_fingerprint`,
+      which tells two runs of one folder apart.
+  """
+
+  model: EncoderDecoderModel
+  params: Tree
+  mesh: Mesh
+  facts: Mapping[str, Any]
+
+  def compile(
+    self, function: Callable[..., Any], gather: bool = True
+  ) -> Callable[..., Any]:
+    """`function(params, *arrays)` as one of arrays alone, compiled by shape.
+
+    NumPy arrays, the same in every process, are split over the mesh's data
+    axis by their first; other values go to every device.
+
+    Args:
+      function: to compile.
+      gather: whether every process gets the whole result; otherwise its first
+        axis stays split.
+    """
+    split = partitioning.batch_sharding(self.mesh)
+    whole = partitioning.replicated(self.mesh)
+    jitted = jax.jit(function, out_shardings=whole if gather else split)
+
+    def call(*arrays: Any) -> Any:
+      arrays = tuple(
+        jax.device_put(x, split) if isinstance(x, np.ndarray) else x
+        for x in arrays
+      )
+      with partitioning.axis_rules(self.mesh):
+        return jitted(self.params, *arrays)
+
+    return call
+
+  def check_batch(self, batch_size: int) -> None:
+    """Raises UserError unless the mesh can split such a batch."""
+    parts = self.mesh.shape['data']
+    if batch_size < 1 or batch_size % parts:
+      raise UserError(
+        f'BATCH_SIZE = {batch_size} must be a positive multiple of the data '
+        f'axis of the mesh, {parts}.'
+      )
+
+
+def load(
+  model: EncoderDecoderModel,
+  checkpoint_path: str,
+  initial_checkpoint_path: str,
+  trainable: str = parameters.TRAINABLE_ADAPTERS,
+  base_dtype: str = 'bfloat16',
+  mesh: Sequence[int] | None = None,
+  step: int | None = None,
+) -> Loaded:
+  """Loads a run, or the frozen base alone.
+
+  Args:
+    model: with the method that the run trained.
+    checkpoint_path: the folder of a run, or 'base'.
+    initial_checkpoint_path: the base; see `checkpoints.base.load_base`.
+    trainable: see `parameters.split`.
+    base_dtype: that the base is held in.
+    mesh: (data, model); None puts every device on data.
+    step: of the run's checkpoint; None takes the last.
+
+  Raises:
+    UserError: if the run trained another method, or stands on another base.
+  """
+  base_checkpoints.check_dtype(base_dtype)
+  device_mesh = partitioning.make_mesh(mesh)
+  if checkpoint_path == BASE:
+    network = model.module.clone(
+      config=dataclasses.replace(model.module.config, adapters={})
+    )
+    model = EncoderDecoderModel(network, model.z_loss, model.label_smoothing)
+    trained: Tree = {}
+    description: dict[str, Any] | None = None
+  else:
+    trained, description = own.restore_trainable(checkpoint_path, step)
+    _check_method(checkpoint_path, description, model, trainable)
+  variables = model.abstract_variables()
+  abstract = parameters.flatten(variables['params'])
+  shardings = parameters.flatten(
+    partitioning.shardings(logical_axes(variables), device_mesh)
+  )
+  params, info = {}, None
+  if description is not None:
+    unrolled = jax.eval_shape(parameters.unstack_layers, variables['params'])
+    own.check_fits(
+      trained, parameters.split(unrolled, trainable)[0], checkpoint_path
+    )
+    form = parameters.like_network(trained, model.module.config.scan_layers)
+    params = {
+      path: jax.device_put(leaf, shardings[path])
+      for path, leaf in parameters.flatten(form).items()
+    }
+  if set(abstract) - set(params):
+    wanted = {
+      path: leaf.update(dtype=base_dtype)
+      for path, leaf in abstract.items()
+      if not base_checkpoints.is_adapter(path)
+    }
+    base, info = base_checkpoints.load_base(
+      initial_checkpoint_path,
+      parameters.unflatten(wanted),
+      shardings=parameters.unflatten(
+        {path: shardings[path] for path in wanted}
+      ),
+    )
+    params = {**parameters.flatten(base), **params}
+    if description is not None:
+      _check_base(checkpoint_path, description['base'], info)
+  count = parameters.count(trained)
+  facts = {
+    'checkpoint': checkpoint_path,
+    'step': None if description is None else description['step'],
+    'base': description['base'] if info is None else dataclasses.asdict(info),
+    'method': {} if description is None else description['method'],
+    'trainable_parameters': count,
+    'base_parameters': sum(
+      math.prod(leaf.shape)
+      for path, leaf in abstract.items()
+      if not base_checkpoints.is_adapter(path)
+    ),
+    'trainable_fingerprint': parameters.fingerprint(trained) if count else None,
+  }
+  return Loaded(model, parameters.unflatten(params), device_mesh, facts)
+
+
+def _check_method(
+  run: str,
+  description: Mapping[str, Any],
+  model: EncoderDecoderModel,
+  trainable: str,
+) -> None:
+  """Refuses another method, also one with parameters of the same shapes."""
+  now = run_folder.describe_method(model.module.config)
+  lines = [
+    f'ADAPTERS at {site}: {description["method"].get(site, "nothing")} in the '
+    f'run, {now.get(site, "nothing")} in this command.'
+    for site in sorted({*description['method'], *now})
+    if description['method'].get(site) != now.get(site)
+  ]
+  if description['trainable'] != trainable:
+    lines.append(
+      f'TRAINABLE: {description["trainable"]!r} in the run, {trainable!r} in '
+      'this command.'
+    )
+  if lines:
+    raise UserError(
+      f'The run {run} trained another method than this command names:\n'
+      + '\n'.join(f'  {line}' for line in lines)
+      + '\nGive the methods/ and routers/ files and the macros that it was '
+      f'trained with; its {run_folder.CONFIG} has them.'
+    )
+
+
+def _check_base(
+  run: str, trained_on: Mapping[str, str], info: base_checkpoints.BaseInfo
+) -> None:
+  if trained_on['fingerprint'] != info.fingerprint:
+    raise UserError(
+      f'The run {run} stands on another base than INITIAL_CHECKPOINT_PATH '
+      f'names:\n  the run: {trained_on["source"]} (fingerprint '
+      f'{trained_on["fingerprint"]})\n  now: {info.source} (fingerprint '
+      f'{info.fingerprint})\nGive the base that the run was trained on.'
+    )

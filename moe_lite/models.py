@@ -1,0 +1,287 @@
+"""What is asked of a network: loss, scores, predictions, routing.
+
+The model is unaware of what trains: it takes the whole parameter tree in the
+form that its network runs (see `parameters.merge` and `stack_layers`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from moe_lite import decoding, losses, partitioning, routing
+from moe_lite.t5 import Transformer
+from moe_lite.types import Array, Shape, Tree
+
+Batch = Mapping[str, Array]
+Metrics = dict[str, Array]
+Rngs = Mapping[str, Array]
+
+# What a packed batch has beside the tokens.
+PACKING = (
+  'encoder_segment_ids',
+  'decoder_segment_ids',
+  'encoder_positions',
+  'decoder_positions',
+)
+
+
+class EncoderDecoderModel:
+  """Loss, scoring and decoding over a network.
+
+  Batches are those of SeqIO's EncDecFeatureConverter: int32 [B, L]
+  `encoder_input_tokens`, [B, T] `decoder_input_tokens` and
+  `decoder_target_tokens`, `decoder_loss_weights` [B, T]; packed ones also have
+  segment ids and positions.
+  """
+
+  def __init__(
+    self,
+    module: Transformer,
+    z_loss: float = 1e-4,
+    label_smoothing: float = 0.0,
+    loss_normalizing_factor: str | float | None = 'NUM_REAL_TARGET_TOKENS',
+  ):
+    """Args as in `losses`; raises UserError for an unknown factor."""
+    losses.check_normalizing_factor(loss_normalizing_factor)
+    self.module = module
+    self.z_loss = z_loss
+    self.label_smoothing = label_smoothing
+    self.loss_normalizing_factor = loss_normalizing_factor
+
+  def get_initial_variables(
+    self, rng: Array, input_shapes: Mapping[str, Shape]
+  ) -> Tree:
+    """Draws all parameters, base included.
+
+    Args:
+      rng: a key.
+      input_shapes: of `encoder_input_tokens` and `decoder_input_tokens`;
+        parameters depend on neither.
+
+    Returns:
+      `params`, and `params_axes` with the logical axes of each.
+    """
+    sources = jnp.ones(input_shapes['encoder_input_tokens'], jnp.int32)
+    targets = jnp.ones(input_shapes['decoder_input_tokens'], jnp.int32)
+    variables = self.module.init(
+      {'params': rng}, sources, targets, targets, enable_dropout=False
+    )
+    return {name: variables[name] for name in ('params', 'params_axes')}
+
+  def abstract_variables(
+    self, input_shapes: Mapping[str, Shape] | None = None
+  ) -> Tree:
+    """`get_initial_variables` by shapes alone: nothing is allocated."""
+    if input_shapes is None:
+      input_shapes = dict.fromkeys(
+        ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
+      )
+    return jax.eval_shape(
+      lambda rng: self.get_initial_variables(rng, input_shapes),
+      jax.random.key(0),
+    )
+
+  def logits(
+    self,
+    params: Tree,
+    batch: Batch,
+    rngs: Rngs | None = None,
+    mutable: Any = False,
+  ) -> Any:
+    """Teacher-forced logits [B, T, V]; with dropout if `rngs` has 'dropout'."""
+    packing = {name: batch[name] for name in PACKING if name in batch}
+    return self.module.apply(
+      {'params': params},
+      batch['encoder_input_tokens'],
+      batch['decoder_input_tokens'],
+      batch['decoder_target_tokens'],
+      **packing,
+      enable_dropout=bool(rngs) and 'dropout' in rngs,
+      rngs=rngs,
+      mutable=mutable,
+    )
+
+  def loss_normalizer(self, batch: Batch) -> Array:
+    """What the loss of this batch is divided by.
+
+    It depends on no parameter, so that microbatches of one batch can share it:
+    their losses then add up to the whole batch's.
+    """
+    return losses.normalization(batch, self.loss_normalizing_factor)[1]
+
+  def loss_fn(
+    self,
+    params: Tree,
+    batch: Batch,
+    rngs: Rngs | None = None,
+    normalizer: Array | None = None,
+  ) -> tuple[Array, Metrics]:
+    """The training loss.
+
+    Args:
+      params: merged parameters.
+      batch: see the class.
+      rngs: 'dropout' and 'router' streams; None at evaluation.
+      normalizer: of the whole batch, where `batch` is a part of it.
+
+    Returns:
+      The normalised loss, and metrics that add up over batches: `loss` and
+      `z_loss` (weighted sums over tokens, nats), `weight_sum`, `correct` and
+      `tokens` (counts of target tokens).
+    """
+    logits = self.logits(params, batch, rngs)
+    targets = batch['decoder_target_tokens']
+    token_losses, z_losses = losses.cross_entropy(
+      logits, targets, self.z_loss, self.label_smoothing
+    )
+    weights, own_normalizer = losses.normalization(
+      batch, self.loss_normalizing_factor
+    )
+    if normalizer is None:
+      normalizer = own_normalizer
+    total = jnp.sum(token_losses * weights)
+    is_token = weights > 0
+    metrics = {
+      'loss': total,
+      'z_loss': jnp.sum(z_losses * weights),
+      'weight_sum': weights.sum(),
+      'correct': jnp.sum((logits.argmax(-1) == targets) & is_token),
+      'tokens': jnp.sum(is_token),
+    }
+    return total / normalizer, metrics
+
+  def eval_fn(self, params: Tree, batch: Batch) -> Metrics:
+    """The metrics of `loss_fn`, without dropout."""
+    return self.loss_fn(params, batch)[1]
+
+  def score_batch(self, params: Tree, batch: Batch) -> Array:
+    """Log-probability of each row's target, [B] float32.
+
+    Summed over the target's tokens, EOS included, without z-loss or length
+    normalisation, as T5X's `score_batch`.
+    """
+    weights, _ = losses.normalization(batch, None)
+    return _score(self.logits(params, batch), batch, weights)
+
+  def encode(self, params: Tree, encoder_input_tokens: Array) -> Array:
+    """[B, L] ids to what the decoder reads, [B, L, D]."""
+    return self.module.apply(
+      {'params': params},
+      encoder_input_tokens,
+      enable_dropout=False,
+      method=self.module.encode,
+    )
+
+  def score_encoded(
+    self,
+    params: Tree,
+    encoded: Array,
+    encoder_input_tokens: Array,
+    decoder_input_tokens: Array,
+    decoder_target_tokens: Array,
+  ) -> Array:
+    """`score_batch` of rows whose inputs are already encoded."""
+    logits = self.module.apply(
+      {'params': params},
+      encoded,
+      encoder_input_tokens,
+      decoder_input_tokens,
+      decoder_target_tokens,
+      enable_dropout=False,
+      method=self.module.decode,
+    )
+    batch = {'decoder_target_tokens': decoder_target_tokens}
+    weights, _ = losses.normalization(batch, None)
+    return _score(logits, batch, weights)
+
+  def predict_batch(
+    self,
+    params: Tree,
+    batch: Batch,
+    decode_fn: Callable[..., Any] = decoding.greedy,
+    num_decodes: int = 1,
+    **decoder_params,
+  ) -> Any:
+    """Decodes from the batch's inputs with a cache.
+
+    Args:
+      params: merged parameters.
+      batch: `encoder_input_tokens` [B, L]; `decoder_input_tokens` [B, T] tells
+        only how long an output may be.
+      decode_fn: see `decoding`.
+      num_decodes: hypotheses an example, for beam search.
+      **decoder_params: passed on to `decode_fn`.
+
+    Returns:
+      What `decode_fn` returns: ids [B, T], padded with 0 after EOS.
+    """
+    shape = batch['decoder_input_tokens'].shape
+    starts = jnp.zeros(shape, jnp.int32)
+    sources = batch['encoder_input_tokens']
+    encoded = self.encode(params, sources)
+
+    def decode(
+      variables: Tree, encoded: Array, sources: Array, ids: Array
+    ) -> tuple[Array, Tree]:
+      return self.module.apply(
+        variables,
+        encoded,
+        sources,
+        ids,
+        ids,
+        enable_dropout=False,
+        decode=True,
+        max_decode_length=shape[1],
+        mutable=['cache'],
+        method=self.module.decode,
+      )
+
+    _, created = jax.eval_shape(
+      decode, {'params': params}, encoded, sources, starts
+    )
+    cache = jax.tree.map(
+      lambda x: jnp.zeros(x.shape, x.dtype), created['cache']
+    )
+    # Beams are example-major; the decoder repeats the cache itself.
+    encoded, sources = (
+      jnp.repeat(x, num_decodes, axis=0) for x in (encoded, sources)
+    )
+
+    def tokens_to_logits(ids: Array, cache: Tree) -> tuple[Array, Tree]:
+      variables = {'params': params, 'cache': cache}
+      logits, updated = decode(variables, encoded, sources, ids)
+      return logits[:, 0], updated['cache']
+
+    if num_decodes > 1:
+      decoder_params['num_decodes'] = num_decodes
+    return decode_fn(
+      inputs=starts,
+      cache=cache,
+      tokens_to_logits=tokens_to_logits,
+      eos_id=decoding.EOS_ID,
+      cache_batch_axis=int(self.module.scan_layers),
+      **decoder_params,
+    )
+
+  def routing_batch(self, params: Tree, batch: Batch) -> Tree:
+    """Sums of routers' statistics over each example's tokens.
+
+    Returns:
+      A tree like the parameters', whose '.../router' nodes hold `probability`
+      and `load` [B, E], `square_logsumexp` and `tokens` [B]; stacked on axis 0
+      where the network scans. Empty without routers.
+    """
+    _, variables = self.logits(params, batch, mutable=[routing.COLLECTION])
+    return variables.get(routing.COLLECTION, {})
+
+
+def _score(logits: Array, batch: Batch, weights: Array) -> Array:
+  token_losses, _ = losses.cross_entropy(logits, batch['decoder_target_tokens'])
+  return -jnp.sum(token_losses * weights, axis=-1)
+
+
+def logical_axes(variables: Tree) -> Tree:
+  """The logical axes of `get_initial_variables`' parameters."""
+  return partitioning.axis_names(variables['params_axes'])

@@ -1,0 +1,157 @@
+"""Optimizers and learning-rate schedules, on optax.
+
+Optimizers see parameters in unrolled form, one leaf a layer, so everything that
+is "per parameter" below is per parameter of one layer, whether or not the
+network scans.
+"""
+
+import re
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from moe_lite import parameters
+from moe_lite.errors import UserError
+from moe_lite.types import Array, Tree
+
+# Step number (0 for the first) to learning rate.
+Schedule = Callable[[Array], Array]
+# What gin's OPTIMIZER names: schedule to optimizer.
+OptimizerFactory = Callable[[Schedule], optax.GradientTransformation]
+
+
+def constant(learning_rate: float, warmup_steps: int = 0) -> Schedule:
+  """A constant rate, reached linearly from 0 in `warmup_steps`."""
+  _check(learning_rate, warmup_steps)
+  return lambda step: learning_rate * _linear_warmup(step, warmup_steps)
+
+
+def inverse_square_root(learning_rate: float, warmup_steps: int) -> Schedule:
+  """`learning_rate / sqrt(max(step, warmup_steps))`.
+
+  T5X's `rsqrt_decay`: constant during the first `warmup_steps`. The rate that
+  applies there is `learning_rate / sqrt(warmup_steps)`, as T5 pretrains with
+  1.0 and 10,000: 0.01.
+  """
+  _check(learning_rate, warmup_steps, 1)
+  return lambda step: learning_rate * _rsqrt(step, warmup_steps)
+
+
+def linear_warmup_inverse_square_root(
+  learning_rate: float, warmup_steps: int
+) -> Schedule:
+  """`inverse_square_root`, reached linearly from 0 in `warmup_steps`.
+
+  T5X's `linear_warmup * rsqrt_decay`.
+  """
+  _check(learning_rate, warmup_steps, 1)
+  return lambda step: (
+    learning_rate
+    * _linear_warmup(step, warmup_steps)
+    * _rsqrt(step, warmup_steps)
+  )
+
+
+def adafactor(
+  schedule: Schedule,
+  decay_rate: float = 0.8,
+  clipping_threshold: float | None = 1.0,
+  multiply_by_parameter_scale: bool = True,
+  min_dim_size_to_factor: int = 128,
+) -> optax.GradientTransformation:
+  """Adafactor as T5X runs it.
+
+  Each update is scaled by its parameter's RMS, at least 1e-3 (so that LoRA's
+  zero B moves), and clipped to an RMS of 1 before that.
+
+  Moments of a base's matrices are factored, which saves memory in full
+  fine-tuning. Adapters' moments are not: T5X decides that by logical axes and
+  the paper's rules exempt `expert` and `rank`; here their path decides, which
+  also exempts routers and plain vectors, and costs a few MB at most.
+
+  Args:
+    schedule: of the learning rate.
+    decay_rate: the second moments decay by `1 - (step + 1) ** -decay_rate`.
+    clipping_threshold: largest RMS of an update; None clips nothing.
+    multiply_by_parameter_scale: False makes the learning rate absolute.
+    min_dim_size_to_factor: matrices with a smaller side are not factored.
+  """
+
+  def moments(factored: bool) -> optax.GradientTransformation:
+    return optax.scale_by_factored_rms(
+      factored=factored,
+      decay_rate=decay_rate,
+      min_dim_size_to_factor=min_dim_size_to_factor,
+    )
+
+  parts = [
+    optax.partition(
+      {'base': moments(True), 'adapter': moments(False)}, _base_or_adapter
+    )
+  ]
+  if clipping_threshold is not None:
+    parts.append(optax.clip_by_block_rms(clipping_threshold))
+  if multiply_by_parameter_scale:
+    parts.append(optax.scale_by_param_block_rms(min_scale=1e-3))
+  parts.append(optax.scale_by_learning_rate(schedule))
+  return optax.chain(*parts)
+
+
+def adamw(
+  schedule: Schedule,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
+  weight_decay: float = 0.0,
+  clipping_threshold: float | None = 1.0,
+) -> optax.GradientTransformation:
+  """AdamW, after clipping gradients to a global norm.
+
+  Args:
+    schedule: of the learning rate.
+    b1: decay of the first moments.
+    b2: decay of the second moments.
+    eps: added to the root of the second moment.
+    weight_decay: times the learning rate.
+    clipping_threshold: largest global norm of the gradients; None for any.
+  """
+  parts = []
+  if clipping_threshold is not None:
+    parts.append(optax.clip_by_global_norm(clipping_threshold))
+  parts.append(
+    optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+  )
+  return optax.chain(*parts)
+
+
+def _base_or_adapter(params: Tree) -> Tree:
+  """Labels every leaf 'adapter' or 'base' by its path."""
+  is_adapter = re.compile(parameters.TRAINABLE_ADAPTERS).fullmatch
+  return parameters.unflatten(
+    {
+      path: 'adapter' if is_adapter(path) else 'base'
+      for path in parameters.flatten(params)
+    }
+  )
+
+
+def _linear_warmup(step: Array, warmup_steps: int) -> Array:
+  if not warmup_steps:
+    return jnp.float32(1.0)
+  return jnp.minimum(1.0, step / warmup_steps)
+
+
+def _rsqrt(step: Array, warmup_steps: int) -> Array:
+  return jax.lax.rsqrt(jnp.maximum(jnp.float32(step), warmup_steps))
+
+
+def _check(learning_rate: float, warmup_steps: int, least: int = 0) -> None:
+  if not learning_rate > 0:
+    raise UserError(f'LEARNING_RATE = {learning_rate} must be positive.')
+  if warmup_steps < least:
+    raise UserError(
+      f'WARMUP_STEPS = {warmup_steps} must be at least {least} for this '
+      'schedule.'
+    )

@@ -1,0 +1,180 @@
+"""The parameter tree: what trains, what is frozen, in which form it is held.
+
+One predicate over paths, `.*_adapter/.*`, drives gradients, optimizer state,
+checkpoints, counts and reports. Trees are nested plain dicts; a path joins
+their keys with '/', as in 'encoder/layers_0/attention/key_adapter/scale'.
+"""
+
+import hashlib
+import math
+import re
+from collections import defaultdict
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from moe_lite.errors import UserError, nearest
+from moe_lite.types import DType, Tree
+
+TRAINABLE_ADAPTERS = r'.*_adapter/.*'
+EVERYTHING = r'.*'
+
+_LAYER = re.compile(r'(?:(.*)/)?layers_(\d+)/(.*)')
+_STACKED = re.compile(r'(?:(.*)/)?layers/(.*)')
+
+
+def flatten(tree: Tree) -> dict[str, Any]:
+  """Path to leaf."""
+  return traverse_util.flatten_dict(tree, sep='/')
+
+
+def unflatten(leaves: dict[str, Any]) -> Tree:
+  """The inverse of `flatten`."""
+  return traverse_util.unflatten_dict(leaves, sep='/')
+
+
+def split(params: Tree, pattern: str) -> tuple[Tree, Tree]:
+  """Splits a tree into what trains and the frozen base.
+
+  Args:
+    params: a parameter tree.
+    pattern: regular expression that matches whole paths of what trains.
+
+  Raises:
+    UserError: if the pattern matches nothing, or is no regular expression.
+  """
+  try:
+    is_trainable = re.compile(pattern).fullmatch
+  except re.error as error:
+    raise UserError(
+      f'TRAINABLE = {pattern!r} is not a regular expression: {error}.'
+    ) from error
+  leaves = flatten(params)
+  trainable = {path: x for path, x in leaves.items() if is_trainable(path)}
+  if not trainable:
+    hint = nearest(pattern, leaves) or f' Paths look like {next(iter(leaves))}.'
+    raise UserError(
+      f'TRAINABLE = {pattern!r} matches none of {len(leaves)} parameters. With '
+      f'an empty ADAPTERS only full fine-tuning ({EVERYTHING!r}) trains.{hint}'
+    )
+  base = {path: x for path, x in leaves.items() if path not in trainable}
+  return unflatten(trainable), unflatten(base)
+
+
+def merge(trainable: Tree, base: Tree) -> Tree:
+  """The inverse of `split`."""
+  return unflatten({**flatten(base), **flatten(trainable)})
+
+
+def stack_layers(tree: Tree) -> Tree:
+  """Stacks 'layers_0/...', 'layers_1/...' to 'layers/...', on axis 1.
+
+  This is the form that a scanning network takes. Traceable; a tree that is
+  already stacked is returned as it is.
+  """
+  stacks: dict[str, dict[int, Any]] = defaultdict(dict)
+  leaves = {}
+  for path, leaf in flatten(tree).items():
+    if match := _LAYER.fullmatch(path):
+      stacked = _join(match[1], 'layers', match[3])
+      stacks[stacked][int(match[2])] = leaf
+    else:
+      leaves[path] = leaf
+  for path, layers in stacks.items():
+    parts = [layers[i] for i in range(len(layers))]
+    leaves[path] = _xp(parts[0]).stack(parts, axis=_layer_axis(parts[0].ndim))
+  return unflatten(leaves)
+
+
+def unstack_layers(tree: Tree) -> Tree:
+  """The inverse of `stack_layers`: the form of checkpoints and optimizers."""
+  leaves = {}
+  for path, leaf in flatten(tree).items():
+    if match := _STACKED.fullmatch(path):
+      axis = _layer_axis(leaf.ndim - 1)
+      for i in range(leaf.shape[axis]):
+        unstacked = _join(match[1], f'layers_{i}', match[2])
+        leaves[unstacked] = _xp(leaf).take(leaf, i, axis=axis)
+    else:
+      leaves[path] = leaf
+  return unflatten(leaves)
+
+
+def like_network(tree: Tree, scan_layers: bool) -> Tree:
+  """The tree in the form that a network with `scan_layers` takes."""
+  return stack_layers(tree) if scan_layers else unstack_layers(tree)
+
+
+def count(tree: Tree) -> int:
+  """How many numbers the tree holds."""
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def cast(tree: Tree, dtype: DType) -> Tree:
+  """Every leaf converted to `dtype`."""
+  return jax.tree.map(lambda x: x.astype(dtype), tree)
+
+
+def fingerprint(base: Tree) -> str:
+  """A hash of a base's paths, shapes, dtypes and bytes, in unrolled form.
+
+  Taken from the leaves as their source holds them, so that a base has one
+  fingerprint, whatever type and form a run holds it in.
+  """
+  digest = hashlib.sha256()
+  for path, leaf in sorted(flatten(unstack_layers(base)).items()):
+    leaf = np.ascontiguousarray(jax.device_get(leaf))
+    digest.update(f'{path} {leaf.dtype.name} {leaf.shape}\n'.encode())
+    digest.update(leaf.view(np.uint8).data)
+  return digest.hexdigest()[:16]
+
+
+def overview(params: Tree, pattern: str) -> str:
+  """The start-up table: what trains where, and its share of the base.
+
+  Args:
+    params: arrays or shapes.
+    pattern: see `split`.
+  """
+  params = jax.eval_shape(unstack_layers, params)
+  trainable, base = split(params, pattern)
+  groups: dict[str, list[Any]] = defaultdict(list)
+  for path, leaf in flatten(trainable).items():
+    groups[re.sub(r'layers_\d+', 'layers_*', path)].append(leaf)
+  rows = [('trainable', 'shape', 'layers', 'parameters')]
+  for path, leaves in sorted(groups.items()):
+    shape = ' x '.join(str(n) for n in leaves[0].shape)
+    rows.append((path, shape, str(len(leaves)), f'{count(leaves):,}'))
+  widths = [max(len(row[i]) for row in rows) for i in range(4)]
+  lines = [
+    f'{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  '
+    f'{row[2]:>{widths[2]}}  {row[3]:>{widths[3]}}'
+    for row in rows
+  ]
+  return '\n'.join([*lines, share(count(trainable), count(base))])
+
+
+def share(trainable: int, base: int) -> str:
+  """'427,008 parameters train, 0.0545 % of the frozen base's 783,150,080'."""
+  if not base:
+    return f'all {trainable:,} parameters train'
+  return (
+    f'{trainable:,} parameters train, {100 * trainable / base:.4g} % of the '
+    f"frozen base's {base:,}"
+  )
+
+
+def _join(prefix: str | None, layer: str, rest: str) -> str:
+  return f'{prefix}/{layer}/{rest}' if prefix else f'{layer}/{rest}'
+
+
+def _layer_axis(ndim: int) -> int:
+  return min(1, ndim)
+
+
+def _xp(leaf: Any) -> Any:
+  """NumPy for host arrays, which must not be copied to a device."""
+  return np if isinstance(leaf, np.ndarray | np.generic) else jnp

@@ -1,0 +1,154 @@
+"""Logical axes, the rules that map them to a mesh, and annotations.
+
+A parameter or activation names its axes where it is born; rules map the names
+to the mesh axes `data` and `model`. This is the only module that touches
+`flax.linen.partitioning`, the legacy annotation API which T5X requires: it
+records the names in the collection `params_axes`.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+
+import flax
+import jax
+import numpy as np
+from flax.linen import partitioning as flax_partitioning
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from moe_lite.errors import UserError
+from moe_lite.types import Array, Axes, DType, Initializer, Shape, Tree
+
+MESH_AXES = ('data', 'model')
+
+# Tensor parallelism over `model`, batch over `data` (T5X's standard rules);
+# experts and ranks are small and stay whole on every chip.
+LOGICAL_AXIS_RULES = (
+  ('batch', 'data'),
+  ('length', None),
+  ('embed', None),
+  ('mlp', 'model'),
+  ('heads', 'model'),
+  ('kv', None),
+  ('joined_kv', 'model'),
+  ('vocab', 'model'),
+  ('relpos_buckets', None),
+  ('layers', None),
+  ('expert', None),
+  ('rank', None),
+)
+LOGICAL_AXES = tuple(name for name, _ in LOGICAL_AXIS_RULES)
+
+# A frozen base has no gradients to reduce, so it may also be sharded over
+# `data`: each weight is gathered where it is used.
+FULLY_SHARDED_RULES = tuple(
+  (name, 'data' if name == 'embed' else mesh_axis)
+  for name, mesh_axis in LOGICAL_AXIS_RULES
+)
+
+# Flax's scan, taught to add the axis name `layers` to `params_axes`.
+scan_with_axes = flax_partitioning.scan_with_axes
+
+
+def param(
+  module: flax.linen.Module,
+  name: str,
+  init: Initializer,
+  shape: Shape,
+  dtype: DType,
+  axes: Axes,
+) -> Array:
+  """Declares a parameter of `module` together with its logical axes."""
+  if len(shape) != len(axes):
+    raise ValueError(f'{name}: shape {tuple(shape)} has not the axes {axes}.')
+  return flax_partitioning.param_with_axes(
+    name, init, tuple(shape), dtype, axes=axes, module=module
+  )
+
+
+def constrain(x: Array, axes: Axes) -> Array:
+  """Constrains an activation's sharding; nothing outside `axis_rules`."""
+  return flax_partitioning.with_sharding_constraint(x, PartitionSpec(*axes))
+
+
+def make_mesh(
+  shape: Sequence[int] | None = None,
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """Returns a `('data', 'model')` mesh.
+
+  Args:
+    shape: (data, model); None puts every device on `data`.
+    devices: the devices to use; all of them by default.
+
+  Raises:
+    UserError: if the mesh does not take exactly the devices there are.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  if shape is None:
+    shape = (len(devices), 1)
+  shape = tuple(shape)
+  if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
+    raise UserError(
+      f'MESH = {shape} is not a mesh: give two positive whole numbers, '
+      '(data, model), or None for all devices on data.'
+    )
+  size = math.prod(shape)
+  if size > len(devices):
+    raise UserError(
+      f'MESH = {shape} (data, model) needs {size} devices, but there are '
+      f'{len(devices)} ({devices[0].device_kind}). Choose numbers whose product'
+      f' is at most {len(devices)}, or MESH = None for all devices on data.'
+    )
+  return Mesh(
+    np.asarray(devices[:size]).reshape(shape),
+    MESH_AXES,
+    axis_types=(AxisType.Auto,) * 2,
+  )
+
+
+@contextlib.contextmanager
+def axis_rules(
+  mesh: Mesh, rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES
+) -> Iterator[None]:
+  """Within it, traced `constrain` and `param` calls refer to this mesh."""
+  with mesh, flax_partitioning.axis_rules(rules):
+    yield
+
+
+def axis_names(params_axes: Tree) -> Tree:
+  """Logical axes of every parameter, as a tree of tuples shaped like params.
+
+  `get_axis_names` returns a FrozenDict of PartitionSpecs, while parameters are
+  plain dicts.
+  """
+  names = flax.core.unfreeze(flax_partitioning.get_axis_names(params_axes))
+  return jax.tree.map(tuple, names, is_leaf=_is_axes)
+
+
+def shardings(
+  axes: Tree,
+  mesh: Mesh,
+  rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES,
+) -> Tree:
+  """Maps a tree of logical axes (see `axis_names`) to shardings on `mesh`."""
+
+  def sharding(names: Axes) -> NamedSharding:
+    spec = flax_partitioning.logical_to_mesh_axes(names, rules)
+    return NamedSharding(mesh, spec)
+
+  return jax.tree.map(sharding, axes, is_leaf=_is_axes)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Examples are split over `data`."""
+  return NamedSharding(mesh, PartitionSpec('data'))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The same whole value on every device."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def _is_axes(x: object) -> bool:
+  return isinstance(x, tuple | PartitionSpec)

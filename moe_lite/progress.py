@@ -1,0 +1,75 @@
+"""How far a loop is: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+import jax
+import tqdm
+
+
+def say(*lines: str) -> None:
+  """Prints to standard error on one process; the bar lets it through."""
+  if jax.process_index() == 0:
+    for line in lines:
+      tqdm.tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
+
+
+class Progress:
+  """Reports steps done, speed and the time left.
+
+  The line is rewritten in place on a terminal. In a log file a line appears
+  when `report` is called, at most every `period` seconds and at the end.
+  """
+
+  def __init__(
+    self, total: int, done: int = 0, period: float = 10.0, unit: str = 'step'
+  ):
+    self._total = total
+    self._first = self._done = done
+    self._start = time.monotonic()
+    self._period = period
+    self._next = self._start
+    self._unit = unit
+    self._bar = None
+    if sys.stderr.isatty() and jax.process_index() == 0:
+      self._bar = tqdm.tqdm(
+        total=total, initial=done, unit=unit, dynamic_ncols=True
+      )
+
+  def advance(self) -> None:
+    self._done += 1
+    if self._bar is not None:
+      self._bar.update()
+
+  def report(self, **values: float) -> None:
+    """Shows values beside the progress."""
+    shown = {name: f'{value:.4g}' for name, value in values.items()}
+    if self._bar is not None:
+      self._bar.set_postfix(shown)
+      return
+    now = time.monotonic()
+    if now < self._next and self._done < self._total:
+      return
+    self._next = now + self._period
+    rate = (now - self._start) / max(self._done - self._first, 1)
+    text = ' '.join(f'{name} {value}' for name, value in shown.items())
+    left = duration(rate * (self._total - self._done))
+    say(
+      f'{self._unit} {self._done}/{self._total}  {text}  '
+      f'{rate:.3g} s/{self._unit}  {left} left'
+    )
+
+  def close(self) -> None:
+    if self._bar is not None:
+      self._bar.close()
+
+
+def duration(seconds: float) -> str:
+  """'2 h 05 min', '3 min 10 s' or '12 s'."""
+  seconds = round(seconds)
+  if seconds >= 3600:
+    return f'{seconds // 3600} h {seconds % 3600 // 60:02d} min'
+  if seconds >= 60:
+    return f'{seconds // 60} min {seconds % 60:02d} s'
+  return f'{seconds} s'

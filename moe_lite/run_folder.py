@@ -1,0 +1,181 @@
+"""What a training run leaves in MODEL_DIR, besides its checkpoints.
+
+config.gin       the operative configuration: everything the run used
+run.json         versions, command, device, counts, base, seed
+metrics.jsonl    one JSON object a log period
+loss.png         the training curve
+checkpoints/     see `checkpoints.own`
+events.*         the metrics again, for TensorBoard
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import gin
+import jax
+from clu import metric_writers
+from etils import epath
+
+from moe_lite.t5 import T5Config
+
+CONFIG = 'config.gin'
+RUN = 'run.json'
+METRICS = 'metrics.jsonl'
+CURVE = 'loss.png'
+
+PACKAGES = (
+  'moe_lite',
+  'jax',
+  'jaxlib',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'seqio',
+  'tensorflow',
+  'numpy',
+)
+
+
+class Metrics:
+  """Writes scalars to `metrics.jsonl` and for TensorBoard, on one process."""
+
+  def __init__(self, folder: str, first_step: int):
+    """Args: `first_step`, from which on a resumed run writes again."""
+    self._path = epath.Path(folder) / METRICS
+    self._tensorboard = None
+    if jax.process_index() == 0:
+      self._forget_from(first_step)
+      self._tensorboard = metric_writers.SummaryWriter(os.fspath(folder))
+
+  def write(self, step: int, scalars: Mapping[str, float]) -> None:
+    if self._tensorboard is None:
+      return
+    with self._path.open('a') as file:
+      file.write(json.dumps({'step': step, **scalars}) + '\n')
+    self._tensorboard.write_scalars(step, dict(scalars))
+    self._tensorboard.flush()
+
+  def close(self) -> None:
+    if self._tensorboard is not None:
+      self._tensorboard.close()
+
+  def _forget_from(self, first_step: int) -> None:
+    """Drops what a crashed run wrote after the checkpoint it resumes from."""
+    if not self._path.exists():
+      return
+    lines = self._path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if _step(line) <= first_step]
+    if kept != lines:
+      replace_text(self._path, ''.join(kept))
+
+
+def write_config(folder: str) -> None:
+  """Writes what gin bound to everything used so far."""
+  if jax.process_index() == 0:
+    replace_text(epath.Path(folder) / CONFIG, gin.operative_config_str())
+
+
+def write_run(folder: str, facts: Mapping[str, Any]) -> None:
+  """Writes `run.json`: `facts`, and those of the software and machine."""
+  if jax.process_index() != 0:
+    return
+  facts = {**facts, **environment()}
+  replace_text(epath.Path(folder) / RUN, json.dumps(facts, indent=2) + '\n')
+
+
+def environment() -> dict[str, Any]:
+  """What produced a result: command, software and machine."""
+  return {
+    'command': shlex.join(sys.orig_argv),
+    'packages': _versions(),
+    'python': platform.python_version(),
+    'commit': _commit(),
+    'device_kind': jax.devices()[0].device_kind,
+    'devices': jax.device_count(),
+    'processes': jax.process_count(),
+  }
+
+
+def replace_text(path: epath.Path, text: str) -> None:
+  """Replaces a file whole: a crash leaves the old one or the new one."""
+  partial = path.parent / f'{path.name}.partial'
+  partial.write_text(text)
+  partial.replace(path)
+
+
+def describe_method(config: T5Config) -> dict[str, str]:
+  """What stands at every site: 'MoV(num_experts=10, ...)'.
+
+  Two runs of one method have equal descriptions; parameter shapes alone would
+  not tell a top-1 from a top-2 router, or one ALPHA from another.
+  """
+  return {
+    name: _describe(factory(site=config.sites[name], parent=None))
+    for name, factory in sorted(config.adapters.items())
+  }
+
+
+def _describe(module: nn.Module) -> str:
+  fields = [
+    f'{name}={_describe_value(getattr(module, name), module)}'
+    for name in module.__dataclass_fields__
+    if name not in ('parent', 'name', 'site') and not name.endswith('_init')
+  ]
+  return f'{type(module).__name__}({", ".join(fields)})'
+
+
+def _describe_value(value: Any, module: nn.Module) -> str:
+  if not callable(value):
+    return repr(value)
+  if hasattr(module, 'num_experts'):
+    # A router is built where it is used, with the adapter's experts.
+    try:
+      return _describe(value(num_experts=module.num_experts, parent=None))
+    except TypeError:
+      pass
+  return getattr(value, '__qualname__', type(value).__qualname__)
+
+
+def _versions() -> dict[str, str | None]:
+  versions = {}
+  for name in PACKAGES:
+    try:
+      versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      versions[name] = None
+  return versions
+
+
+def _commit() -> str | None:
+  """The commit of the checkout that runs, '+' if it has changes."""
+  folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+  if not os.path.exists(os.path.join(folder, '.git')):
+    return None
+  git = lambda *args: subprocess.run(
+    ['git', '-C', folder, *args],
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=20,
+  ).stdout.strip()
+  try:
+    changes = git('status', '--porcelain', '--untracked-files=no')
+    return git('rev-parse', 'HEAD') + ('+' if changes else '')
+  except (OSError, subprocess.SubprocessError):
+    return None
+
+
+def _step(line: str) -> float:
+  try:
+    return json.loads(line)['step']
+  except (ValueError, KeyError):
+    # The last line of a killed run may be cut off.
+    return float('inf')

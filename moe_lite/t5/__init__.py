@@ -1,0 +1,6 @@
+"""T5 1.1 and 1.0, with named sites for adapters."""
+
+from moe_lite.t5.config import T5Config
+from moe_lite.t5.network import Transformer
+
+__all__ = ['T5Config', 'Transformer']

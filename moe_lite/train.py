@@ -1,0 +1,9 @@
+"""Trains: `python -m moe_lite.train --gin_file=... --gin.MODEL_DIR="'...'"`.
+
+See gin/runs/finetune.gin and gin/runs/pretrain.gin.
+"""
+
+from moe_lite import cli
+
+if __name__ == '__main__':
+  cli.run('training.train', 'runs/finetune.gin')

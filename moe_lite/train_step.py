@@ -1,0 +1,292 @@
+"""One training step: gradients of what trains, on a base that never moves.
+
+The base is a separate argument of the compiled step and none of its outputs:
+no gradient, optimizer slot or copy of it exists. What trains is held unrolled
+in float32, one leaf a layer, and is stacked inside the step where the network
+scans; the optimizer therefore acts on single layers in either form.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+
+from moe_lite import parameters, partitioning
+from moe_lite.errors import UserError
+from moe_lite.models import Batch, EncoderDecoderModel, logical_axes
+from moe_lite.optimizers import Schedule
+from moe_lite.types import Array, Tree
+
+Metrics = Mapping[str, Array]
+Step = Callable[['TrainState', Tree, Batch], tuple['TrainState', Metrics]]
+
+
+@flax.struct.dataclass
+class TrainState:
+  """All that a step changes.
+
+  Attributes:
+    step: int32, how many steps are done.
+    trainable: unrolled, float32.
+    optimizer: optax's state.
+    rng: key data; dropout and routers draw from it folded with the step.
+  """
+
+  step: Array
+  trainable: Tree
+  optimizer: Any
+  rng: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Where the parameters lie on the mesh.
+
+  Attributes:
+    mesh: the mesh.
+    abstract: shapes of all parameters, in the network's form.
+    parameters: their shardings, in the network's form.
+    trainable: shardings of what trains, unrolled.
+  """
+
+  mesh: Mesh
+  abstract: Tree
+  parameters: Tree
+  trainable: Tree
+
+  @property
+  def replicated(self) -> NamedSharding:
+    return partitioning.replicated(self.mesh)
+
+
+def layout(
+  model: EncoderDecoderModel,
+  trainable: str,
+  mesh: Mesh,
+  fully_sharded: bool = False,
+) -> Layout:
+  """Lays out a model's parameters.
+
+  Args:
+    model: the model.
+    trainable: see `parameters.split`.
+    mesh: the mesh.
+    fully_sharded: also split the base over `data`.
+  """
+  variables = model.abstract_variables()
+  axes = logical_axes(variables)
+  rules = (
+    partitioning.FULLY_SHARDED_RULES
+    if fully_sharded
+    else partitioning.LOGICAL_AXIS_RULES
+  )
+  params = variables['params']
+  unrolled = jax.eval_shape(parameters.unstack_layers, params)
+  names = parameters.flatten(parameters.split(unrolled, trainable)[0])
+  form, _ = parameters.split(params, trainable)
+  if len(names) != len(
+    parameters.flatten(jax.eval_shape(parameters.unstack_layers, form))
+  ):
+    raise UserError(
+      f'TRAINABLE = {trainable!r} tells layers apart, which a network with '
+      'SCAN_LAYERS = True cannot: give --gin.SCAN_LAYERS=False.'
+    )
+  axes_of = parameters.flatten(axes)
+  trainable_axes = {name: _axes_of_layer(name, axes_of) for name in names}
+  return Layout(
+    mesh=mesh,
+    abstract=params,
+    parameters=partitioning.shardings(axes, mesh, rules),
+    trainable=partitioning.shardings(
+      parameters.unflatten(trainable_axes), mesh
+    ),
+  )
+
+
+def init_state(
+  model: EncoderDecoderModel,
+  optimizer: optax.GradientTransformation,
+  trainable: str,
+  where: Layout,
+  seed: int,
+  loaded: Tree | None = None,
+) -> TrainState:
+  """The state before the first step.
+
+  Args:
+    model: the model.
+    optimizer: the optimizer.
+    trainable: see `parameters.split`.
+    where: of the parameters.
+    seed: of everything random in the run but the data.
+    loaded: what replaces initial values, unrolled: what trains of a base.
+  """
+  init_rng, rng = jax.random.split(jax.random.key(seed))
+
+  def draw(key: Array) -> Tree:
+    shapes = dict.fromkeys(
+      ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
+    )
+    params = model.get_initial_variables(key, shapes)['params']
+    # The compiler drops the drawing of what is not returned: the base.
+    drawn, _ = parameters.split(parameters.unstack_layers(params), trainable)
+    return parameters.cast(drawn, jnp.float32)
+
+  values = jax.jit(draw, out_shardings=where.trainable)(init_rng)
+  if loaded:
+    values = jax.device_put(parameters.merge(loaded, values), where.trainable)
+  shapes = jax.eval_shape(optimizer.init, values)
+  state = jax.jit(
+    optimizer.init,
+    out_shardings=_optimizer_shardings(shapes, values, where.replicated),
+  )(values)
+  scalar = lambda x: jax.device_put(x, where.replicated)
+  return TrainState(
+    step=scalar(jnp.int32(0)),
+    trainable=values,
+    optimizer=state,
+    rng=scalar(jax.random.key_data(rng)),
+  )
+
+
+def make_step(
+  model: EncoderDecoderModel,
+  optimizer: optax.GradientTransformation,
+  schedule: Schedule,
+  microbatches: int = 1,
+) -> Step:
+  """Returns the step function, to be compiled with its state donated.
+
+  Args:
+    model: the model.
+    optimizer: updates what trains.
+    schedule: of the learning rate, to report it.
+    microbatches: a batch is worked through in so many parts. They share the
+      whole batch's loss normalizer, so that their gradients add up to its.
+  """
+  scan_layers = model.module.scan_layers
+
+  def gradients(
+    state: TrainState, base: Tree, batch: Batch, normalizer: Array, part: Array
+  ) -> tuple[Tree, Metrics]:
+    rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+    dropout, router = jax.random.split(jax.random.fold_in(rng, part))
+
+    def loss(trainable: Tree) -> tuple[Array, Metrics]:
+      form = parameters.like_network(trainable, scan_layers)
+      params = parameters.merge(form, base)
+      rngs = {'dropout': dropout, 'router': router}
+      return model.loss_fn(params, batch, rngs, normalizer)
+
+    return jax.grad(loss, has_aux=True)(state.trainable)
+
+  def step(
+    state: TrainState, base: Tree, batch: Batch
+  ) -> tuple[TrainState, Metrics]:
+    normalizer = model.loss_normalizer(batch)
+    if microbatches == 1:
+      grads, sums = gradients(state, base, batch, normalizer, jnp.int32(0))
+    else:
+      parts = (_cut(batch, microbatches), jnp.arange(microbatches))
+
+      def add(total: Any, part: Any) -> tuple[Any, None]:
+        new = gradients(state, base, part[0], normalizer, part[1])
+        return jax.tree.map(jnp.add, total, new), None
+
+      first = jax.tree.map(lambda x: x[0], parts)
+      shapes = jax.eval_shape(
+        lambda part: gradients(state, base, part[0], normalizer, part[1]), first
+      )
+      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+      (grads, sums), _ = jax.lax.scan(add, zeros, parts)
+    updates, optimizer_state = optimizer.update(
+      grads, state.optimizer, state.trainable
+    )
+    metrics = {
+      **sums,
+      'normalizer': normalizer,
+      'grad_norm': _norm(grads),
+      'update_norm': _norm(updates),
+      'learning_rate': jnp.float32(schedule(state.step)),
+      'nonpadding': _count_tokens(batch),
+    }
+    new_state = state.replace(
+      step=state.step + 1,
+      trainable=optax.apply_updates(state.trainable, updates),
+      optimizer=optimizer_state,
+    )
+    return new_state, metrics
+
+  return step
+
+
+def compile_step(
+  step: Step, state: TrainState, base: Tree, batch: Batch, where: Layout
+) -> Step:
+  """Compiles a step for the shapes and shardings of its arguments."""
+  out = jax.tree.map(lambda x: x.sharding, state), where.replicated
+  with partitioning.axis_rules(where.mesh):
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=out)
+    return jitted.lower(state, base, batch).compile()
+
+
+def abstract(state: TrainState) -> TrainState:
+  """Shapes, dtypes and shardings of a state."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+  )
+
+
+def _norm(tree: Tree) -> Array:
+  """The Euclidean norm of all leaves together."""
+  return jnp.sqrt(sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(tree)))
+
+
+def _cut(batch: Batch, parts: int) -> Batch:
+  """[B, ...] to [parts, B / parts, ...]; every device cuts its own rows."""
+
+  def cut(x: Array) -> Array:
+    return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+
+  return {
+    name: partitioning.constrain(cut(x), (None, 'batch', 'length'))
+    for name, x in batch.items()
+  }
+
+
+def _count_tokens(batch: Batch) -> Array:
+  """How many positions, of inputs and targets, hold a token."""
+  names = ('encoder_input_tokens', 'decoder_target_tokens')
+  return sum(jnp.sum(batch[name] > 0) for name in names)
+
+
+def _axes_of_layer(
+  path: str, axes: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+  """Logical axes of an unrolled leaf, from a tree in either form."""
+  if path in axes:
+    return axes[path]
+  stacked = axes[re.sub(r'(^|/)layers_\d+/', r'\1layers/', path)]
+  return tuple(name for name in stacked if name != 'layers')
+
+
+def _optimizer_shardings(
+  shapes: Any, trainable: Tree, replicated: NamedSharding
+) -> Any:
+  """A slot shaped like its parameter lies as it does; the rest is small."""
+  leaves = parameters.flatten(trainable)
+
+  def sharding(path: Any, leaf: Any) -> NamedSharding:
+    name = jax.tree_util.keystr(path, simple=True, separator='/')
+    for parameter, value in leaves.items():
+      if name.endswith('/' + parameter) and leaf.shape == value.shape:
+        return value.sharding
+    return replicated
+
+  return jax.tree_util.tree_map_with_path(sharding, shapes)

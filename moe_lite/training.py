@@ -1,0 +1,423 @@
+"""The training loop: the base stays, adapters move.
+
+Running the same command again resumes where its last checkpoint stands, with
+the same data, randomness and result as a run that was never interrupted.
+"""
+
+import contextlib
+import dataclasses
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from etils import epath
+
+from moe_lite import (
+  data,
+  next_command,
+  parameters,
+  partitioning,
+  plots,
+  progress,
+  run_folder,
+  train_step,
+)
+from moe_lite.checkpoints import base as base_checkpoints
+from moe_lite.checkpoints import own
+from moe_lite.errors import UserError
+from moe_lite.models import EncoderDecoderModel
+from moe_lite.optimizers import OptimizerFactory, Schedule
+from moe_lite.progress import say
+from moe_lite.types import Tree
+
+
+class Interrupted(KeyboardInterrupt):
+  """Ctrl-C or SIGTERM, after everything was saved.
+
+  Attributes:
+    exit_code: 128 + the signal's number, as shells have it.
+  """
+
+  def __init__(self, message: str, signal_number: int):
+    super().__init__(message)
+    self.exit_code = 128 + signal_number
+
+
+def train(
+  model: EncoderDecoderModel,
+  model_dir: str,
+  dataset: data.Dataset,
+  optimizer: OptimizerFactory,
+  schedule: Schedule,
+  train_steps: int,
+  trainable: str = parameters.TRAINABLE_ADAPTERS,
+  initial_checkpoint_path: str | None = None,
+  base_dtype: str = 'bfloat16',
+  mesh: Sequence[int] | None = None,
+  fully_sharded: bool = False,
+  microbatches: int = 1,
+  seed: int = 0,
+  log_period: int = 100,
+  save_period: int = 1000,
+  keep: int | None = 3,
+) -> None:
+  """Trains, or resumes, the run in `model_dir`.
+
+  Args:
+    model: network and losses.
+    model_dir: the run folder, see `run_folder`.
+    dataset: what to train on.
+    optimizer: makes the optimizer of the schedule.
+    schedule: step to learning rate.
+    train_steps: updates of what trains, from the base on.
+    trainable: regular expression over whole paths, see `parameters.split`.
+    initial_checkpoint_path: the base, see `checkpoints.base.load_base`; None
+      where everything trains, from random values.
+    base_dtype: that the frozen base is held in.
+    mesh: (data, model); None puts every device on data.
+    fully_sharded: split the base also over data.
+    microbatches: parts that a batch is worked through in, to save memory.
+    seed: of initial values, dropout, routers and data.
+    log_period: steps between two lines of metrics.
+    save_period: steps between two checkpoints.
+    keep: how many checkpoints stay; None for all.
+
+  Raises:
+    UserError: if the configuration asks for what cannot be.
+    Interrupted: on Ctrl-C, when a checkpoint is written.
+  """
+  _check_positive(
+    TRAIN_STEPS=train_steps,
+    BATCH_SIZE=dataset.batch_size,
+    MICROBATCHES=microbatches,
+    LOG_PERIOD=log_period,
+    SAVE_PERIOD=save_period,
+  )
+  base_checkpoints.check_dtype(base_dtype)
+  if epath.Path(model_dir).is_file():
+    raise UserError(f'MODEL_DIR = {model_dir!r} is a file; name a folder.')
+  where = train_step.layout(
+    model, trainable, partitioning.make_mesh(mesh), fully_sharded
+  )
+  _check_batch(dataset.batch_size, microbatches, where.mesh.shape['data'])
+  data.check(dataset, model.module.config.vocab_size)
+
+  checkpoints = own.Checkpoints(model_dir, keep)
+  latest = checkpoints.latest_step()
+  method = {
+    'trainable': trainable,
+    'method': run_folder.describe_method(model.module.config),
+  }
+  if latest is not None:
+    _check_method(model_dir, checkpoints.description(latest), method)
+    if latest >= train_steps:
+      say(f'{model_dir}: all {latest} steps are done; nothing is left to do.')
+      _say_results(model_dir)
+      checkpoints.close()
+      return
+  base, loaded, info = _load_base(
+    initial_checkpoint_path, where, trainable, base_dtype
+  )
+  transformation = optimizer(schedule)
+  state = train_step.init_state(
+    model, transformation, trainable, where, seed, loaded
+  )
+  batches = data.Batches(dataset, where.mesh, seed)
+  stream = {
+    **dataclasses.asdict(dataset),
+    'task_feature_lengths': dict(dataset.task_feature_lengths),
+    'seed': seed,
+  }
+  description = {**method, 'base': dataclasses.asdict(info), 'data': stream}
+  if latest is not None:
+    state = _restore(
+      model_dir, checkpoints, latest, state, batches, description
+    )
+
+  batch = next(batches)
+
+  counts = {
+    'trainable_parameters': parameters.count(state.trainable),
+    'base_parameters': parameters.count(base),
+  }
+  say(
+    parameters.overview(where.abstract, trainable),
+    f'base: {info.source} (fingerprint {info.fingerprint}), {base_dtype}',
+    f'mesh: {dict(where.mesh.shape)} of {jax.devices()[0].device_kind}',
+    f'run: {model_dir}, '
+    + (f'resumed at step {latest}' if latest else 'from the start'),
+  )
+  start = time.monotonic()
+  compiled = train_step.compile_step(
+    train_step.make_step(model, transformation, schedule, microbatches),
+    state,
+    base,
+    batch,
+    where,
+  )
+  say(f'compiled in {time.monotonic() - start:.1f} s')
+  run_folder.write_config(model_dir)
+  run_folder.write_run(
+    model_dir,
+    {
+      **description,
+      **counts,
+      'seed': seed,
+      'train_steps': train_steps,
+      'mesh': dict(where.mesh.shape),
+      'base_dtype': base_dtype,
+    },
+  )
+
+  done = latest or 0
+  metrics = run_folder.Metrics(model_dir, done)
+  bar = progress.Progress(train_steps, done)
+  meter = _Meter(batch)
+
+  def save() -> None:
+    checkpoints.save(
+      done,
+      state.trainable,
+      _rest(state),
+      batches.position(),
+      description,
+    )
+
+  try:
+    with _catch_signals() as caught:
+      while done < train_steps:
+        state, values = compiled(state, base, batch)
+        done += 1
+        meter.add(values)
+        bar.advance()
+        if done % log_period == 0 or done == train_steps:
+          scalars = meter.read()
+          metrics.write(done, scalars)
+          bar.report(loss=scalars['loss'], accuracy=scalars['accuracy'])
+        stop = bool(caught) or checkpoints.reached_preemption(done)
+        if stop or done % save_period == 0 or done == train_steps:
+          save()
+        if stop and done < train_steps:
+          checkpoints.wait()
+          number = caught[0] if caught else signal.SIGTERM
+          raise Interrupted(
+            f'Stopped at step {done} of {train_steps}; it is saved in '
+            f'{model_dir}. Run the same command again to go on.',
+            number,
+          )
+        if done < train_steps:
+          batch = next(batches)
+  finally:
+    bar.close()
+    metrics.close()
+    checkpoints.close()
+  if jax.process_index() == 0:
+    folder = epath.Path(model_dir)
+    plots.training_curve(folder / run_folder.METRICS, folder / run_folder.CURVE)
+  _say_results(model_dir)
+
+
+class _Meter:
+  """Sums the steps' metrics on the device, and reads them once a period."""
+
+  # Those that are of one step, and are averaged; the others add up.
+  MEANS = ('grad_norm', 'update_norm', 'learning_rate')
+
+  def __init__(self, batch: Mapping[str, jax.Array]):
+    names = ('encoder_input_tokens', 'decoder_target_tokens')
+    self._positions = sum(batch[name].size for name in names)
+    self._rows = batch[names[0]].shape[0]
+    self._steps: list[Mapping[str, jax.Array]] = []
+    self._start = time.monotonic()
+
+  def add(self, values: Mapping[str, jax.Array]) -> None:
+    self._steps.append(values)
+    # Lets the device run one step behind the host and no further: an interrupt
+    # then stops soon, and the bar tells the truth.
+    if len(self._steps) > 1:
+      self._steps[-2]['loss'].block_until_ready()
+
+  def read(self) -> dict[str, float]:
+    """Means over the steps since the last time, and their speed."""
+    steps = jax.device_get(self._steps)
+    sums = {name: float(sum(s[name] for s in steps)) for name in steps[0]}
+    now = time.monotonic()
+    seconds = now - self._start
+    self._steps, self._start = [], now
+    tokens = max(sums['tokens'], 1)
+    return {
+      'loss': sums['loss'] / max(sums['weight_sum'], 1e-9),
+      'z_loss': sums['z_loss'] / max(sums['weight_sum'], 1e-9),
+      'normalized_loss': sums['loss'] / max(sums['normalizer'], 1e-9),
+      'accuracy': sums['correct'] / tokens,
+      **{name: sums[name] / len(steps) for name in self.MEANS},
+      'target_tokens': sums['tokens'] / len(steps),
+      'nonpadding_fraction': (
+        sums['nonpadding'] / (self._positions * len(steps))
+      ),
+      'tokens_per_second': sums['nonpadding'] / seconds,
+      'rows_per_second': self._rows * len(steps) / seconds,
+      'seconds_per_step': seconds / len(steps),
+    }
+
+
+@contextlib.contextmanager
+def _catch_signals() -> Iterator[list[int]]:
+  """Collects the first SIGINT or SIGTERM; a second SIGINT ends at once.
+
+  A step donates its state, so an exception in the middle of one would leave
+  nothing to save.
+  """
+  caught: list[int] = []
+  # On a pod every process must stop at one step; Orbax agrees on it.
+  numbers = [signal.SIGINT]
+  if jax.process_count() == 1:
+    numbers.append(signal.SIGTERM)
+
+  def catch(number: int, frame: Any) -> None:
+    if caught:
+      raise KeyboardInterrupt
+    caught.append(number)
+    say('Stopping after this step, then saving. Again to stop at once.')
+
+  try:
+    previous = {n: signal.signal(n, catch) for n in numbers}
+  except ValueError:  # Not the main thread, which alone may set handlers.
+    yield caught
+    return
+  try:
+    yield caught
+  finally:
+    for number, handler in previous.items():
+      signal.signal(number, handler)
+
+
+def _load_base(
+  path: str | None, where: train_step.Layout, trainable: str, dtype: str
+) -> tuple[Tree, Tree, base_checkpoints.BaseInfo]:
+  """The frozen base, what trains of it (unrolled), and which base it is."""
+  is_trainable = re.compile(trainable).fullmatch
+  wanted = {
+    name: leaf.update(dtype='float32' if is_trainable(name) else dtype)
+    for name, leaf in parameters.flatten(where.abstract).items()
+    if not base_checkpoints.is_adapter(name)
+  }
+  if path is None:
+    frozen = [name for name in wanted if not is_trainable(name)]
+    if frozen:
+      raise UserError(
+        f'INITIAL_CHECKPOINT_PATH = None, but TRAINABLE = {trainable!r} '
+        f'freezes {frozen[0]} and others: adapters need a pretrained base. '
+        "Name one, such as 'mini', or pretrain one with runs/pretrain.gin."
+      )
+    return {}, {}, base_checkpoints.NO_BASE
+  shardings = parameters.flatten(where.parameters)
+  params, info = base_checkpoints.load_base(
+    path,
+    parameters.unflatten(wanted),
+    shardings=parameters.unflatten({name: shardings[name] for name in wanted}),
+  )
+  leaves = parameters.flatten(params)
+  frozen = {n: x for n, x in leaves.items() if not is_trainable(n)}
+  trained = {n: x for n, x in leaves.items() if is_trainable(n)}
+  return (
+    parameters.unflatten(frozen),
+    parameters.unstack_layers(parameters.unflatten(trained)),
+    info,
+  )
+
+
+def _restore(
+  model_dir: str,
+  checkpoints: own.Checkpoints,
+  step: int,
+  state: train_step.TrainState,
+  batches: data.Batches,
+  description: Mapping[str, Any],
+) -> train_step.TrainState:
+  """The state of a checkpoint, with `batches` put where it stood."""
+  saved = checkpoints.description(step)
+  if saved['base']['fingerprint'] != description['base']['fingerprint']:
+    raise UserError(
+      f'The run {model_dir} stands on another base than '
+      f'INITIAL_CHECKPOINT_PATH names:\n'
+      f'  the run: {saved["base"]["source"]} (fingerprint '
+      f'{saved["base"]["fingerprint"]})\n'
+      f'  now: {description["base"]["source"]} (fingerprint '
+      f'{description["base"]["fingerprint"]})\n'
+      'Give the base it began with, or another MODEL_DIR.'
+    )
+  shapes = train_step.abstract(state)
+  values, rest, position = checkpoints.restore(
+    step, shapes.trainable, _rest(shapes)
+  )
+  changed = [
+    f'{name} {saved["data"].get(name)!r} is now {value!r}'
+    for name, value in description['data'].items()
+    if name != 'save_position' and saved['data'].get(name) != value
+  ]
+  if changed:
+    say(
+      f'The data differ from those before step {step} ({"; ".join(changed)}): '
+      'they start from their beginning.'
+    )
+  elif not batches.restore(position, step):
+    say(f'Read {step} batches again to find the place in the data.')
+  return state.replace(trainable=values, **rest)
+
+
+def _rest(state: train_step.TrainState) -> dict[str, Any]:
+  return {
+    'step': state.step,
+    'optimizer': state.optimizer,
+    'rng': state.rng,
+  }
+
+
+def _check_method(
+  model_dir: str, saved: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+  """Refuses to go on with another method, before anything is loaded."""
+  lines = []
+  if saved['trainable'] != now['trainable']:
+    lines.append(
+      f'TRAINABLE was {saved["trainable"]!r}, is now {now["trainable"]!r}.'
+    )
+  sites = sorted({*saved['method'], *now['method']})
+  for site in sites:
+    old = saved['method'].get(site, 'nothing')
+    new = now['method'].get(site, 'nothing')
+    if old != new:
+      lines.append(f'ADAPTERS at {site}: was {old}, is now {new}.')
+  if lines:
+    raise UserError(
+      f'The run {model_dir} trained another method:\n'
+      + '\n'.join(f'  {line}' for line in lines)
+      + '\nResume it with the methods/ and routers/ files and the macros of '
+      f'its {run_folder.CONFIG}, or name another MODEL_DIR.'
+    )
+
+
+def _check_positive(**values: int) -> None:
+  for name, value in values.items():
+    if not isinstance(value, int) or value < 1:
+      raise UserError(f'{name} = {value!r} must be a positive whole number.')
+
+
+def _check_batch(batch_size: int, microbatches: int, data_axis: int) -> None:
+  if batch_size % (microbatches * data_axis):
+    raise UserError(
+      f'BATCH_SIZE = {batch_size} must be divisible by MICROBATCHES = '
+      f'{microbatches} times the data axis of the mesh, {data_axis}.'
+    )
+
+
+def _say_results(model_dir: str) -> None:
+  say(
+    f'Results are in {model_dir}: {run_folder.CURVE}, {run_folder.METRICS}, '
+    f'{run_folder.CONFIG}, {own.FOLDER}/.',
+    *next_command.lines(model_dir),
+  )

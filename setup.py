@@ -1,0 +1,81 @@
+"""Packaging of moe_lite: dependencies, extras, and what the wheel carries.
+
+The gin files live at the top of the repository, where people edit them, and
+travel in the wheel as `moe_lite/gin_files`. `gin/` never gets an `__init__.py`:
+anything run from the checkout would then import it instead of gin-config.
+"""
+
+import pathlib
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+
+# Lower bounds are the oldest versions the tests passed with, all together, on
+# Python 3.11; the newest they passed with are named beside them.
+DEPENDENCIES = [
+  'absl-py>=2.1',  # 2.5.1
+  'clu>=0.0.12',  # 0.0.12
+  'etils[epath]>=1.9',  # 1.15.0
+  'flax>=0.10.6',  # 0.12.8
+  'gin-config>=0.5',  # 0.5.0
+  'jax>=0.6.2',  # 0.10.2
+  'matplotlib>=3.9',  # 3.11.2
+  'numpy>=1.26',  # 2.4.6
+  'optax>=0.2.5',  # 0.2.8
+  'orbax-checkpoint>=0.11.20',  # 0.12.8
+  'safetensors>=0.5',  # 0.8.0
+  'sentencepiece>=0.2',  # 0.2.3
+  'seqio>=0.0.20',  # 0.0.20; brings tensorflow-text and -datasets
+  # The plain wheel also on CPU: tensorflow-text, which SeqIO needs, depends on
+  # it by name, and tensorflow-cpu would install over the same folder.
+  'tensorflow>=2.21',  # 2.21.0
+  'tqdm>=4.66',  # 4.70.1
+]
+
+EXTRAS = {
+  # setuptools and wheel: a test builds the wheel without a network.
+  'test': [
+    'pyright>=1.1.400',
+    'pytest>=8',
+    'ruff>=0.12',
+    'setuptools>=65',
+    'wheel>=0.43',
+  ],
+  'gpu': ['jax[cuda12]>=0.6.2'],
+  'tpu': ['jax[tpu]>=0.6.2'],
+  # Beside T5X itself, which installs from its git repository only.
+  't5x': [
+    'cached_property',
+    'chex',
+    'fiddle',
+    'grain',
+    'jaxtyping',
+    'jestimator',
+    'tensorboard',
+  ],
+  'hf': ['peft>=0.17', 'torch>=2.5', 'transformers>=4.50'],
+}
+
+setuptools.setup(
+  name='moe_lite',
+  version='0.1.0',
+  description='Mixtures of parameter-efficient experts on a frozen T5.',
+  long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  python_requires='>=3.11',
+  install_requires=DEPENDENCIES,
+  extras_require=EXTRAS,
+  packages=[
+    *setuptools.find_packages(include=['moe_lite*', 'tasks*']),
+    'moe_lite.gin_files',
+  ],
+  package_dir={'moe_lite.gin_files': 'gin'},
+  package_data={
+    'moe_lite': ['bases/**/*', '**/*.md'],
+    'moe_lite.gin_files': ['**/*.gin'],
+    'tasks': ['**/*'],
+  },
+  exclude_package_data={'': ['**/__pycache__/*', '**/*.py[co]']},
+)

@@ -1,0 +1,119 @@
+"""Bases: every leaf accounted for, in either form, from every source."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from moe_lite import parameters
+from moe_lite.checkpoints import base, own
+from moe_lite.errors import UserError
+from tests import tiny
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tiny.save_base(tmp_path_factory.mktemp('bases') / 'tiny')
+
+
+def wanted(**arguments):
+  return tiny.model({}, **arguments).abstract_variables()['params']
+
+
+@pytest.mark.parametrize('source', ['folder', 'file'])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
+def test_it_comes_back_in_the_form_and_type_wanted(
+  folder, source, dtype, scan_layers
+):
+  path = folder if source == 'folder' else f'{folder}/{base.WEIGHTS}'
+  abstract = wanted(scan_layers=scan_layers)
+  params, info = base.load_base(path, abstract, dtype)
+  expected = parameters.like_network(tiny.base_params(), scan_layers)
+  jax.tree.map(
+    np.testing.assert_array_equal, params, parameters.cast(expected, dtype)
+  )
+  assert info.fingerprint == parameters.fingerprint(tiny.base_params())
+  metadata = json.loads((base.epath.Path(folder) / base.METADATA).read_text())
+  assert metadata == {'seed': 0, 'fingerprint': info.fingerprint}
+
+
+def test_leaves_may_be_held_in_types_of_their_own(folder):
+  abstract = parameters.flatten(wanted())
+  abstract['token_embedder/embedding'] = abstract[
+    'token_embedder/embedding'
+  ].update(dtype=jnp.bfloat16)
+  params, _ = base.load_base(folder, parameters.unflatten(abstract))
+  leaves = parameters.flatten(params)
+  assert leaves.pop('token_embedder/embedding').dtype == jnp.bfloat16
+  assert {x.dtype for x in leaves.values()} == {np.dtype('float32')}
+
+
+def test_a_base_is_never_overwritten(folder, tmp_path):
+  with pytest.raises(UserError, match='not overwritten'):
+    base.save_base(folder, tiny.base_params(1), {})
+  # What an interrupted save left is no base.
+  (tmp_path / 'new.partial').mkdir()
+  base.save_base(
+    str(tmp_path / 'new'),
+    parameters.cast(tiny.base_params(), ml_dtypes.bfloat16),
+    {},
+  )
+  leaves = base.read(str(tmp_path / 'new'))
+  assert {x.dtype.name for x in leaves.values()} == {'bfloat16'}
+
+
+def test_a_run_that_trained_everything_is_a_base(tmp_path):
+  checkpoints = own.Checkpoints(str(tmp_path))
+  checkpoints.save(1, tiny.base_params(), {'step': jnp.int32(1)}, b'', {})
+  checkpoints.close()
+  params, info = base.load_base(str(tmp_path), wanted())
+  jax.tree.map(np.testing.assert_array_equal, params, tiny.base_params())
+  assert info.fingerprint == parameters.fingerprint(tiny.base_params())
+
+
+def test_a_run_of_adapters_is_none(tmp_path):
+  checkpoints = own.Checkpoints(str(tmp_path))
+  adapters = {'layers_0': {'key_adapter': {'scale': jnp.ones(3)}}}
+  checkpoints.save(1, adapters, {'step': jnp.int32(1)}, b'', {})
+  checkpoints.close()
+  with pytest.raises(UserError, match='adapters only'):
+    base.load_base(str(tmp_path), wanted())
+
+
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    ({'layers': 3}, 'lacks encoder/layers_2/'),
+    ({'layers': 1}, 'has, beyond what the network takes, encoder/layers_1/'),
+  ],
+)
+def test_every_leaf_is_accounted_for(folder, arguments, message):
+  with pytest.raises(UserError, match=message):
+    base.load_base(folder, wanted(**arguments))
+
+
+def test_other_shapes_are_refused(folder):
+  abstract = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((*x.shape, 1), x.dtype), wanted()
+  )
+  with pytest.raises(UserError, match=r'instead of \(16, 1\).*and 33 more'):
+    base.load_base(folder, abstract)
+
+
+def test_no_base_is_an_error_with_the_choices(tmp_path):
+  with pytest.raises(UserError, match='ships with the package'):
+    base.load_base('no_such_base', wanted())
+  broken = tmp_path / 'broken.safetensors'
+  broken.write_bytes(b'not at all')
+  with pytest.raises(UserError, match='is not a safetensors file'):
+    base.load_base(str(broken), wanted())
+
+
+@pytest.mark.parametrize('dtype', ['int8', 'float16'])
+def test_other_types_are_refused(dtype):
+  with pytest.raises(UserError, match=f"BASE_DTYPE = '{dtype}'"):
+    base.check_dtype(dtype)

@@ -1,0 +1,117 @@
+"""Batches: their form, their order, and finding one's place again."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import tests.tiny_task  # noqa: F401  registers the tasks
+from moe_lite import data, partitioning
+from moe_lite.errors import UserError
+
+DATASET = data.Dataset(
+  'tiny_mixture', {'inputs': 32, 'targets': 16}, batch_size=4
+)
+
+
+def batches(seed=0, **changes):
+  dataset = dataclasses.replace(DATASET, **changes)
+  return data.Batches(dataset, partitioning.make_mesh((1, 1)), seed)
+
+
+def take(stream, count):
+  return [
+    {name: np.array(x) for name, x in next(stream).items()}
+    for _ in range(count)
+  ]
+
+
+def assert_equal(a, b):
+  for x, y in zip(a, b, strict=True):
+    assert x.keys() == y.keys()
+    for name in x:
+      np.testing.assert_array_equal(x[name], y[name])
+
+
+@pytest.mark.parametrize('packing', [True, False])
+def test_batches_have_the_form_that_models_take(packing):
+  (batch,) = take(batches(packing=packing), 1)
+  assert batch['encoder_input_tokens'].shape == (4, 32)
+  assert batch['decoder_target_tokens'].shape == (4, 16)
+  assert ('encoder_segment_ids' in batch) == packing
+  assert {x.dtype for x in batch.values()} == {np.dtype('int32')}
+  targets, inputs = (batch[f'decoder_{n}_tokens'] for n in ('target', 'input'))
+  first = inputs[:, 0]
+  assert not first.any() and targets.any()
+  if packing:
+    assert batch['encoder_segment_ids'].max() > 1
+
+
+def test_the_seed_decides_everything():
+  first = take(batches(0), 3)
+  assert_equal(first, take(batches(0), 3))
+  other = take(batches(1), 3)
+  name = 'encoder_input_tokens'
+  assert any(
+    (a[name] != b[name]).any() for a, b in zip(first, other, strict=True)
+  )
+
+
+@pytest.mark.parametrize('save_position', [True, False])
+def test_a_restored_stream_goes_on_where_it_stood(save_position):
+  """Also past the end of the data, and with no saved state, by reading."""
+  stream = batches(save_position=save_position)
+  take(stream, 45)
+  position = stream.position()
+  assert bool(position) == save_position
+  expected = take(stream, 5)
+  again = batches(save_position=save_position)
+  assert again.restore(position, 45) == save_position
+  assert_equal(expected, take(again, 5))
+
+
+def test_a_useless_position_is_read_past():
+  stream = batches(save_position=True)
+  other = dataclasses.replace(DATASET, mixture_or_task_name='tiny_task')
+  position = data.Batches(other, partitioning.make_mesh((1, 1)), 0).position()
+  assert not stream.restore(position, 3)
+  assert_equal(take(batches(), 4)[3:], take(stream, 1))
+
+
+def test_shards_share_out_the_examples():
+  """Two processes read other rows, each half a batch."""
+  parts = [data.load(DATASET, 0, shard, 2) for shard in (0, 1)]
+  rows = [next(iter(p))['encoder_input_tokens'].numpy() for p in parts]
+  assert rows[0].shape == rows[1].shape == (2, 32)
+  assert (rows[0] != rows[1]).any()
+
+
+def test_an_empty_split_is_an_error():
+  with pytest.raises(UserError, match="'none'.*empty"):
+    next(batches(split='none'))
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'mixture_or_task_name': 'tiny_mixtur'}, "Did you mean 'tiny_mixture'"),
+    ({'split': 'trian'}, "no split 'trian'. Did you mean 'train'"),
+    ({'use_cached': True}, 'seqio_additional_cache_dirs'),
+    ({'task_feature_lengths': {'inputs': 8}}, "'targets'"),
+    ({'task_feature_lengths': {'inputs': 8, 'targets': 0}}, 'positive'),
+  ],
+)
+def test_mistakes_are_named(changes, message):
+  with pytest.raises(UserError, match=message):
+    data.check(dataclasses.replace(DATASET, **changes), 384)
+
+
+@pytest.mark.parametrize(
+  'size, allowed', [(258, 0), (259, 1), (386, 1), (387, 0)]
+)
+def test_the_vocabulary_may_be_rounded_up_by_less_than_128(size, allowed):
+  if allowed:
+    data.check(DATASET, size)
+  else:
+    with pytest.raises(UserError, match=f'{size} entries'):
+      data.check(DATASET, size)

@@ -1,0 +1,181 @@
+"""A tiny run evaluated on a tiny suite, from SeqIO to results.json."""
+
+import json
+
+import numpy as np
+import pytest
+import seqio
+
+from moe_lite import evaluation, loaded, results, scoring
+from moe_lite.errors import UserError
+from tests import tiny_run
+
+
+@pytest.fixture(scope='module')
+def paths(tmp_path_factory):
+  tiny_run.add_suite()
+  return tiny_run.write(tmp_path_factory.mktemp('evaluation'))
+
+
+def evaluate(paths, output, checkpoint=None, **changes):
+  base, run = paths
+  return evaluation.evaluate(
+    **{
+      'model': tiny_run.model(),
+      'checkpoint_path': run if checkpoint is None else checkpoint,
+      'output_dir': str(output),
+      'mixture_or_task_name': 'tiny_score_eval',
+      'task_feature_lengths': tiny_run.LENGTHS,
+      'initial_checkpoint_path': base,
+      'base_dtype': 'float32',
+      'batch_size': 4,
+      **changes,
+    }
+  )
+
+
+@pytest.fixture(scope='module')
+def evaluated(paths, tmp_path_factory):
+  output = tmp_path_factory.mktemp('output')
+  return output, evaluate(paths, output)
+
+
+def test_results_hold_prompts_data_sets_and_where_they_come_from(evaluated):
+  output, outcome = evaluated
+  assert json.loads((output / results.JSON).read_text()) == outcome
+  assert outcome['complete']
+  assert [d['dataset'] for d in outcome['datasets']] == [
+    'tiny_pair',
+    'tiny_triple',
+  ]
+  pair, triple = outcome['datasets']
+  assert (pair['prompts'], triple['prompts']) == (2, 3)
+  assert pair['chance'] == 50
+  np.testing.assert_allclose(triple['chance'], 100 / 3)
+  values = [t['value'] for t in outcome['tasks'] if 'pair' in t['task']]
+  assert pair['median'] == sum(values) / 2
+  assert outcome['checkpoint']['step'] == tiny_run.STEP
+  assert outcome['checkpoint']['base']['fingerprint']
+  assert outcome['checkpoint']['trainable_parameters'] > 0
+  assert outcome['tasks'][0]['rows'] == 12
+  assert outcome['packages']['jax'] and outcome['command']
+  assert 'tiny_pair_0_score_eval' in (output / results.MARKDOWN).read_text()
+
+
+def test_accuracy_is_that_of_scoring_row_by_row(paths, evaluated):
+  base, run = paths
+  trained = loaded.load(tiny_run.model(), run, base, base_dtype='float32')
+  score = trained.compile(trained.model.score_batch)
+  for record in evaluated[1]['tasks']:
+    task = seqio.get_mixture_or_task(record['task'])
+    dataset = task.get_dataset(tiny_run.LENGTHS, 'validation', shuffle=False)
+    rows = scoring.collect(task.name, dataset.as_numpy_iterator())
+    best = {}
+    for i in range(len(rows)):
+      inputs = np.zeros((1, 16), np.int32)
+      targets = np.zeros((1, 8), np.int32)
+      inputs[0, : len(rows.inputs[i])] = rows.inputs[i]
+      targets[0, : len(rows.targets[i])] = rows.targets[i]
+      value = score(
+        {
+          'encoder_input_tokens': inputs,
+          'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
+          'decoder_target_tokens': targets,
+        }
+      )
+      best.setdefault(rows.example[i], []).append(
+        (-float(value[0]), rows.is_correct[i])
+      )
+    right = [min(choices)[1] for choices in best.values()]
+    np.testing.assert_allclose(record['value'], 100 * np.mean(right))
+
+
+def test_finished_tasks_are_not_repeated(paths, evaluated, monkeypatch):
+  output, outcome = evaluated
+  partial = {**outcome, 'tasks': outcome['tasks'][:3], 'complete': False}
+  (output / results.JSON).write_text(json.dumps(partial))
+  scored = []
+  score = scoring.score
+  monkeypatch.setattr(
+    scoring,
+    'score',
+    lambda rows, *args: scored.append(rows.task) or score(rows, *args),
+  )
+  again = evaluate(paths, output)
+  assert scored == [task['task'] for task in outcome['tasks'][3:]]
+  for task in (*outcome['tasks'], *again['tasks']):
+    task.pop('seconds', None)
+  assert again['tasks'] == outcome['tasks']
+  assert again['average'] == outcome['average']
+
+  scored.clear()
+  evaluate(paths, output, length_normalized=True)
+  assert len(scored) == len(outcome['tasks'])  # Other settings: all anew.
+
+
+def test_the_frozen_base_is_the_run_without_its_adapters(paths, tmp_path):
+  outcome = evaluate(paths, tmp_path, checkpoint='base')
+  assert outcome['checkpoint']['step'] is None
+  assert outcome['checkpoint']['trainable_parameters'] == 0
+  assert 'Nothing trained' in (tmp_path / results.MARKDOWN).read_text()
+
+
+def test_runs_and_bases_that_do_not_belong_together_are_refused(
+  paths, tmp_path
+):
+  base, run = paths
+  other = tiny_run.model(num_experts=3)
+  with pytest.raises(UserError, match=r'(?s)key.*num_experts=2.*num_experts=3'):
+    evaluate(paths, tmp_path, model=other)
+  with pytest.raises(UserError, match='no run folder'):
+    evaluate(paths, tmp_path, checkpoint=str(tmp_path))
+
+
+def exact_match(targets, predictions):
+  pairs = zip(targets, predictions, strict=True)
+  return {'exact_match': 100 * np.mean([t == p for t, p in pairs])}
+
+
+def test_other_tasks_are_generated_for(paths, tmp_path):
+  seen = []
+
+  def postprocess(text, example=None, is_target=False):
+    seen.append((text, is_target))
+    return text if is_target else 'A b'
+
+  tiny_run.add_task(
+    'tiny_free',
+    {'inputs': ['a', 'a long one', 'abc'], 'targets': ['A b', 'c', 'A b']},
+    metric_fns=[exact_match],
+    postprocess_fn=postprocess,
+  )
+  outcome = evaluate(paths, tmp_path, mixture_or_task_name='tiny_free')
+  (task,) = outcome['tasks']
+  assert task['metric'] == 'exact_match' and task['chance'] is None
+  np.testing.assert_allclose(task['value'], 200 / 3)
+  assert [text for text, is_target in seen if is_target] == ['A b', 'A b', 'c']
+  assert outcome['average'] is None
+
+
+def test_tasks_that_cannot_be_evaluated_are_named(paths, tmp_path):
+  tiny_run.add_task('tiny_plain', {'inputs': ['a'], 'targets': ['b']})
+  columns = tiny_run.score_columns(0)
+  empty = {key: np.array(values)[:0] for key, values in columns.items()}
+  tiny_run.add_task('tiny_empty_score_eval', empty)
+  for name, changes, message in (
+    ('tiny_plain', {}, "'tiny_plain' has neither answer choices"),
+    ('tiny_empty_score_eval', {}, "'tiny_empty_score_eval' is empty"),
+    ('tiny_pair_0_score_eval', {'split': 'test'}, "no split 'test'"),
+    ('tiny_score', {}, "Did you mean 'tiny_score_eval'"),
+    ('tiny_score_eval', {'batch_size': 0}, 'BATCH_SIZE = 0'),
+  ):
+    with pytest.raises(UserError, match=message):
+      evaluate(paths, tmp_path, mixture_or_task_name=name, **changes)
+
+
+def test_a_diverged_run_is_an_error_that_names_the_task(paths, tmp_path):
+  nan = tmp_path / 'nan'
+  nan.mkdir()
+  base, run = tiny_run.write(nan, scale=np.nan)
+  with pytest.raises(UserError, match="'tiny_pair_0_score_eval'.*not finite"):
+    evaluate((base, run), tmp_path)

@@ -1,0 +1,114 @@
+"""Routers: weights, statistics, and mistakes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from moe_lite import routing
+from moe_lite.errors import UserError
+
+B, L, H, D, E = 2, 4, 3, 5, 4
+
+
+def run(router, x, mask=None, rngs=None, mutable=False):
+  variables = router.init(jax.random.key(0), x, 'embed', routing.Context())
+  # Larger than at initialisation, so that experts differ.
+  params = jax.tree.map(lambda kernel: kernel * 50, variables['params'])
+  return params, router.apply(
+    {'params': params},
+    x,
+    'embed',
+    routing.Context(mask),
+    rngs=rngs,
+    mutable=mutable,
+  )
+
+
+@pytest.fixture
+def x():
+  return jnp.asarray(np.random.default_rng(0).normal(size=(B, L, D)), 'f4')
+
+
+def softmax(x):
+  x = np.exp(x - x.max(-1, keepdims=True))
+  return x / x.sum(-1, keepdims=True)
+
+
+def test_soft_weights_are_the_softmax_of_the_projection(x):
+  params, weights = run(routing.SoftRouter(num_experts=E), x)
+  want = softmax(np.asarray(x) @ np.asarray(params['kernel']))
+  np.testing.assert_allclose(weights, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize('renormalize', [True, False])
+def test_top_k_keeps_the_likeliest(x, renormalize):
+  router = routing.TopKRouter(num_experts=E, k=2, renormalize=renormalize)
+  params, weights = run(router, x)
+  p = softmax(np.asarray(x) @ np.asarray(params['kernel']))
+  want = np.where(p >= np.sort(p)[..., -2:-1], p, 0)
+  if renormalize:
+    want /= want.sum(-1, keepdims=True)
+  np.testing.assert_allclose(weights, want, rtol=1e-5)
+  assert router.normalized == renormalize
+
+
+def test_jitter_moves_weights_only_where_a_stream_is_given(x):
+  router = routing.SoftRouter(num_experts=E, jitter=0.5)
+  _, plain = run(routing.SoftRouter(num_experts=E), x)
+  _, still = run(router, x)
+  np.testing.assert_array_equal(still, plain)
+  _, moved = run(router, x, rngs={'router': jax.random.key(1)})
+  assert np.abs(moved - plain).max() > 1e-3
+
+
+def test_weights_are_float32_also_for_bfloat16_activations(x):
+  _, weights = run(routing.SoftRouter(num_experts=E), x.astype(jnp.bfloat16))
+  assert weights.dtype == jnp.float32
+
+
+@pytest.mark.parametrize('heads', [(), (H,)])
+def test_statistics_leave_padding_out(heads):
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(B, L, *heads, D)), 'f4')
+  # What stands at a padded position must not matter, not even when infinite.
+  x = x.at[0, 2:].set(jnp.inf)
+  mask = jnp.asarray([[1, 1, 0, 0], [1, 1, 1, 1]], bool)
+  router = routing.TopKRouter(num_experts=E, k=2)
+  params, (weights, sown) = run(router, x, mask, mutable=['routing'])
+  kernel = np.asarray(params['kernel'])
+  for example, tokens in ((0, slice(0, 2)), (1, slice(0, 4))):
+    kept = (np.asarray(x)[example, tokens] @ kernel).reshape(-1, E)
+    p = softmax(kept)
+    heads_count = max(1, int(np.prod(heads)))
+    got = {name: value[example] for name, value in sown['routing'].items()}
+    np.testing.assert_allclose(
+      got['probability'], p.sum(0) / heads_count, rtol=1e-5
+    )
+    used = (np.asarray(weights)[example, tokens] > 0).reshape(-1, E)
+    np.testing.assert_allclose(got['load'], used.sum(0) / heads_count)
+    log_z = np.log(np.exp(kept).sum(-1))
+    np.testing.assert_allclose(
+      got['square_logsumexp'], np.square(log_z).sum() / heads_count, rtol=1e-5
+    )
+    assert got['tokens'] == tokens.stop
+
+
+def test_initialisation_sows_nothing(x):
+  variables = routing.SoftRouter(num_experts=E).init(
+    jax.random.key(0), x, 'embed', routing.Context()
+  )
+  assert set(variables) == {'params', 'params_axes'}
+
+
+@pytest.mark.parametrize(
+  ('router', 'message'),
+  [
+    (lambda: routing.SoftRouter(num_experts=0), 'NUM_EXPERTS = 0'),
+    (lambda: routing.SoftRouter(num_experts=2, jitter=1.5), 'jitter = 1.5'),
+    (lambda: routing.TopKRouter(num_experts=2, k=3), 'TOP_K = 3'),
+    (lambda: routing.TopKRouter(num_experts=2, k=0), 'TOP_K = 0'),
+  ],
+)
+def test_mistakes_are_named(router, message):
+  with pytest.raises(UserError, match=message):
+    router()

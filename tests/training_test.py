@@ -1,0 +1,274 @@
+"""Runs: what they leave, and that stopping one changes nothing."""
+
+import functools
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import tests.tiny_task  # noqa: F401  registers the tasks
+from moe_lite import adapters, data, optimizers, parameters, training
+from moe_lite.checkpoints import own
+from moe_lite.errors import UserError
+from tests import tiny
+
+ROOT = pathlib.Path(__file__).parents[1]
+STEPS = 8
+
+
+@pytest.fixture(scope='module', autouse=True)
+def compile_once(tmp_path_factory):
+  """Most runs here compile one program; this keeps it between them."""
+  names = {
+    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('cache')),
+    'jax_persistent_cache_min_compile_time_secs': 0.0,
+  }
+  before = {name: getattr(jax.config, name) for name in names}
+  for name, value in names.items():
+    jax.config.update(name, value)
+  yield
+  for name, value in before.items():
+    jax.config.update(name, value)
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory):
+  return tiny.save_base(tmp_path_factory.mktemp('bases') / 'tiny')
+
+
+def make_model(**arguments):
+  sites = {'intermediate': adapters.MoV}
+  return tiny.model(
+    sites, loss_normalizing_factor='AVERAGE_PER_SEQUENCE', **arguments
+  )
+
+
+def train(folder, base, train_steps=STEPS, model=None, **changes):
+  arguments = {
+    'dataset': data.Dataset(
+      'tiny_mixture', {'inputs': 32, 'targets': 16}, batch_size=4
+    ),
+    'schedule': optimizers.constant(0.02),
+    'optimizer': optimizers.adafactor,
+    'initial_checkpoint_path': base,
+    'base_dtype': 'float32',
+    'log_period': 2,
+    'save_period': 3,
+    **changes,
+  }
+  training.train(
+    model or make_model(),
+    str(folder),
+    train_steps=train_steps,
+    **arguments,
+  )
+
+
+@pytest.fixture(scope='module')
+def whole(base, tmp_path_factory):
+  """A run that was never interrupted."""
+  folder = tmp_path_factory.mktemp('runs') / 'whole'
+  train(folder, base)
+  return folder
+
+
+def everything(folder, step=None):
+  """All bytes of what a run trained."""
+  tree, description = own.restore_trainable(str(folder), step)
+  return {p: x.tobytes() for p, x in parameters.flatten(tree).items()}, (
+    description
+  )
+
+
+def rows(folder):
+  lines = (folder / 'metrics.jsonl').read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def test_a_run_leaves_what_its_readme_names(whole, base):
+  names = {path.name for path in whole.iterdir()}
+  assert {
+    'checkpoints',
+    'config.gin',
+    'loss.png',
+    'metrics.jsonl',
+    'run.json',
+  } < names
+  assert any(name.startswith('events.') for name in names)
+  assert (whole / 'loss.png').read_bytes().startswith(b'\x89PNG')
+  run = json.loads((whole / 'run.json').read_text())
+  assert run['base']['source'] == base and run['seed'] == 0
+  assert run['trainable_parameters'] == parameters.count(
+    own.restore_trainable(str(whole))[0]
+  )
+  assert {'command', 'packages', 'device_kind', 'base_parameters'} < set(run)
+  steps = sorted(int(p.name) for p in (whole / 'checkpoints').iterdir())
+  assert steps == [3, 6, 8]
+
+
+def test_metrics_are_those_of_the_steps(whole):
+  metrics = rows(whole)
+  assert [row['step'] for row in metrics] == [2, 4, 6, 8]
+  for row in metrics:
+    assert row['learning_rate'] == pytest.approx(0.02)
+    assert 0 < row['nonpadding_fraction'] <= 1
+    assert row['loss'] > row['z_loss'] > 0
+    assert min(row['grad_norm'], row['update_norm']) > 0
+    assert min(row['tokens_per_second'], row['seconds_per_step']) > 0
+    assert 0 <= row['accuracy'] <= 1
+  assert metrics[-1]['loss'] < metrics[0]['loss']
+
+
+def test_a_finished_run_says_so_and_stays(whole, base, capsys):
+  before = {p: p.stat().st_mtime_ns for p in whole.rglob('*')}
+  train(whole, base)
+  assert 'all 8 steps are done' in capsys.readouterr().err
+  after = {p: p.stat().st_mtime_ns for p in whole.rglob('*') if p in before}
+  assert after == before
+
+
+KILLED = """
+import os, signal, time
+from moe_lite import train_step
+from tests import training_test
+compile_step = train_step.compile_step
+def compile_and_die(*arguments):
+  step, calls = compile_step(*arguments), []
+  def call(*arguments):
+    calls.append(0)
+    if len(calls) > 5:
+      while not os.path.exists({checkpoint!r}):
+        time.sleep(0.01)
+      os.kill(os.getpid(), signal.SIGKILL)
+    return step(*arguments)
+  return call
+train_step.compile_step = compile_and_die
+training_test.train(*{arguments})
+"""
+
+
+def test_a_killed_run_ends_as_one_never_interrupted(whole, base, tmp_path):
+  """`kill -9` after five steps; the checkpoint is that of step three."""
+  folder = tmp_path / 'run'
+  script = KILLED.format(
+    arguments=(str(folder), base), checkpoint=str(folder / 'checkpoints' / '3')
+  )
+  process = subprocess.run(
+    [sys.executable, '-c', script],
+    cwd=ROOT,
+    env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    capture_output=True,
+    text=True,
+  )
+  assert process.returncode == -signal.SIGKILL, process.stderr
+  assert everything(folder)[1]['step'] == 3
+  assert [row['step'] for row in rows(folder)] == [2, 4]
+  with (folder / 'metrics.jsonl').open('a') as file:
+    file.write('{"step": 5, "lo')  # A line cut off.
+  train(folder, base)
+  for step in (6, 8):
+    assert everything(folder, step)[0] == everything(whole, step)[0]
+  assert [row['step'] for row in rows(folder)] == [2, 4, 6, 8]
+  # The steps since the checkpoint are logged anew; the rest of a period that
+  # began before it is its own.
+  assert rows(folder)[-1]['loss'] == rows(whole)[-1]['loss']
+
+
+def test_ctrl_c_saves_and_resuming_changes_nothing(
+  whole, base, tmp_path, monkeypatch
+):
+  folder = tmp_path / 'run'
+  compile_step = training.train_step.compile_step
+
+  def compile_and_interrupt(*arguments):
+    step, calls = compile_step(*arguments), []
+
+    def call(*arguments):
+      calls.append(0)
+      if len(calls) == 5:
+        os.kill(os.getpid(), signal.SIGINT)
+      return step(*arguments)
+
+    return call
+
+  with monkeypatch.context() as patch:
+    patch.setattr(training.train_step, 'compile_step', compile_and_interrupt)
+    with pytest.raises(training.Interrupted, match='step 5 of 8') as error:
+      train(folder, base)
+  assert error.value.exit_code == 130
+  assert everything(folder)[1]['step'] == 5
+  train(folder, base)
+  assert everything(folder)[0] == everything(whole)[0]
+
+
+def test_a_run_moves_to_the_scan_form(whole, base, tmp_path):
+  """The checkpoint is the same; only rounding differs after it."""
+  folder = tmp_path / 'run'
+  shutil.copytree(whole, folder)
+  shutil.rmtree(folder / 'checkpoints' / '8')
+  train(folder, base, model=make_model(scan_layers=True))
+  moved, _ = own.restore_trainable(str(folder))
+  expected, _ = own.restore_trainable(str(whole))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+    moved,
+    expected,
+  )
+
+
+def test_pretraining_begins_from_nothing_and_becomes_a_base(tmp_path):
+  folder = tmp_path / 'run'
+  model = tiny.model({})
+  train(folder, None, 4, model, trainable='.*')
+  train(tmp_path / 'next', str(folder), 2)
+  assert everything(tmp_path / 'next')[1]['base']['source'] == str(folder)
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    (
+      {'model': tiny.model({'key': adapters.MoV})},
+      'ADAPTERS at intermediate: was MoV.*is now nothing',
+    ),
+    (
+      {
+        'model': tiny.model(
+          {'intermediate': functools.partial(adapters.MoV, num_experts=3)}
+        )
+      },
+      r'intermediate: was MoV\(num_experts=10.*is now MoV\(num_experts=3',
+    ),
+    ({'trainable': '.*mlp/.*_adapter/.*'}, 'TRAINABLE was'),
+  ],
+  ids=['sites', 'experts', 'trainable'],
+)
+def test_another_method_does_not_resume(whole, base, changes, message):
+  before = everything(whole)[0]
+  with pytest.raises(UserError, match=message):
+    train(whole, base, train_steps=20, **changes)
+  assert everything(whole)[0] == before
+
+
+def test_another_base_does_not_resume(whole, base, tmp_path):
+  other = tiny.save_base(tmp_path / 'other', seed=1)
+  with pytest.raises(UserError, match='stands on another base') as error:
+    train(whole, other, train_steps=20)
+  for folder in (base, other):
+    assert folder in str(error.value)
+  assert str(error.value).count('fingerprint') == 2
+
+
+def test_other_data_go_on_from_their_beginning(whole, base, tmp_path, capsys):
+  folder = tmp_path / 'run'
+  train(folder, base, train_steps=2)
+  tasks = data.Dataset('tiny_task', {'inputs': 32, 'targets': 16}, batch_size=4)
+  train(folder, base, train_steps=4, dataset=tasks)
+  assert "'tiny_mixture' is now 'tiny_task'" in capsys.readouterr().err
