@@ -30,6 +30,8 @@ DEPENDENCIES = [
   # The plain wheel also on CPU: tensorflow-text, which SeqIO needs, depends on
   # it by name, and tensorflow-cpu would install over the same folder.
   'tensorflow>=2.21',  # 2.21.0
+  # clu writes TensorBoard's files with it, and does not say so.
+  'tensorboard>=2.18',
   'tqdm>=4.66',  # 4.70.1
 ]
 

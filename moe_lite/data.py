@@ -11,6 +11,7 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -128,6 +129,48 @@ def check_vocabulary(
         f'{size} and fewer than {size + VOCABULARY_ROUNDING}. The models/ gin '
         'file and the data/ gin file do not belong together.'
       )
+
+
+def read(
+  task: seqio.Task,
+  split: str,
+  lengths: Mapping[str, int],
+  use_cached: bool = False,
+  most: int | None = None,
+) -> list[dict[str, Any]]:
+  """Examples of a task's split, tokenized and trimmed, in the source's order.
+
+  Args:
+    task: to read.
+    split: of it.
+    lengths: {'inputs': L, 'targets': T}; longer ones are trimmed.
+    use_cached: read what `seqio_cache_tasks` wrote, where the task allows it.
+    most: how many to read; None for all.
+
+  Raises:
+    UserError: if the split has no rows, or its cache cannot be read.
+  """
+  try:
+    dataset = task.get_dataset(
+      dict(lengths),
+      split=split,
+      use_cached=use_cached and task.supports_caching,
+      shuffle=False,
+      try_in_mem_cache=False,
+    )
+    rows = list(dataset.take(-1 if most is None else most).as_numpy_iterator())
+  except (KeyError, tf.errors.NotFoundError) as error:
+    # SeqIO's reader answers a cached split without rows with a KeyError.
+    raise UserError(
+      f'Split {split!r} of task {task.name!r} cannot be read; its cache is '
+      f'incomplete, or the split has no rows: {error}'
+    ) from error
+  if not rows:
+    raise UserError(
+      f'Split {split!r} of task {task.name!r} is empty: choose another split, '
+      'or a mixture without this task.'
+    )
+  return rows
 
 
 def load(

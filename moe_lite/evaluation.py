@@ -127,7 +127,7 @@ def evaluate(
       if task.name in done:
         continue
       start = time.monotonic()
-      rows = _read(task, split, task_feature_lengths, use_cached)
+      rows = data.read(task, split, task_feature_lengths, use_cached)
       if set(scoring.COLUMNS) <= rows[0].keys():
         record = _rank(task.name, rows, rankers, shapes, length_normalized)
       else:
@@ -258,33 +258,3 @@ def _check_splits(tasks: Sequence[seqio.Task], split: str) -> None:
         f'{", ".join(sorted(task.splits)) or "none"}. Give --gin.EVAL_SPLIT, '
         'or a mixture without this task.'
       )
-
-
-def _read(
-  task: seqio.Task,
-  split: str,
-  lengths: Mapping[str, int],
-  use_cached: bool,
-) -> list[dict[str, Any]]:
-  """All examples of a split, tokenized and trimmed."""
-  try:
-    dataset = task.get_dataset(
-      dict(lengths),
-      split=split,
-      use_cached=use_cached and task.supports_caching,
-      shuffle=False,
-      try_in_mem_cache=False,
-    )
-    rows = list(dataset.as_numpy_iterator())
-  except (KeyError, tf.errors.NotFoundError) as error:
-    # SeqIO's reader answers a cached split without rows with a KeyError.
-    raise UserError(
-      f'Split {split!r} of task {task.name!r} cannot be read; its cache is '
-      f'incomplete, or the split has no rows: {error}'
-    ) from error
-  if not rows:
-    raise UserError(
-      f'Split {split!r} of task {task.name!r} is empty: choose another split '
-      'with --gin.EVAL_SPLIT, or a mixture without this task.'
-    )
-  return rows

@@ -239,13 +239,6 @@ def _read_task(
       'made for one task, such as '
       f'--gin.MIXTURE_OR_TASK_NAME="{provider.tasks[0].name!r}".'
     )
-  dataset = provider.get_dataset(
-    dict(lengths),
-    split=split,
-    use_cached=use_cached,
-    shuffle=False,
-    try_in_mem_cache=False,
-  )
   return [
     Example(
       {
@@ -254,7 +247,7 @@ def _read_task(
       },
       row['inputs'],
     )
-    for row in dataset.as_numpy_iterator()
+    for row in data.read(provider, split, lengths, use_cached)
   ]
 
 

@@ -1,7 +1,10 @@
 """Plots of a run, as PNG files."""
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from etils import epath
 
 # What a curve shows, and how its axis is called.
@@ -33,5 +36,48 @@ def training_curve(metrics_jsonl: str, png: str) -> None:
     axes.set_xlabel('step')
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
+  with epath.Path(png).open('wb') as file:
+    figure.savefig(file, format='png', dpi=120)
+
+
+def heatmaps(
+  panels: Mapping[str, np.ndarray],
+  rows: Sequence[str],
+  columns: str,
+  label: str,
+  png: str,
+) -> None:
+  """Draws one heat map a panel, all on one scale around 1.
+
+  Args:
+    panels: title to values [rows, columns].
+    rows: their names, from top to bottom.
+    columns: what the columns are.
+    label: what the values are.
+    png: to write.
+  """
+  from matplotlib.figure import Figure
+
+  across = min(4, len(panels))
+  down = math.ceil(len(panels) / across)
+  size = (2.2 + 2.4 * across, down * (1.1 + 0.18 * len(rows)))
+  figure = Figure(figsize=size, layout='constrained')
+  grid = figure.subplots(down, across, squeeze=False, sharey=True)
+  # Symmetric about 1, so that white is what makes no difference.
+  reach = max(float(np.abs(values - 1).max()) for values in panels.values())
+  reach = max(reach, 1e-6)
+  image = None
+  for axes in grid.flat[len(panels) :]:
+    axes.set_axis_off()
+  for axes, (title, values) in zip(grid.flat, panels.items(), strict=False):
+    image = axes.imshow(
+      values, cmap='RdBu_r', vmin=1 - reach, vmax=1 + reach, aspect='auto'
+    )
+    axes.set_title(title, fontsize=7)
+    axes.set_xlabel(columns, fontsize=7)
+    axes.set_xticks(range(values.shape[1]))
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(labelsize=6)
+  figure.colorbar(image, ax=grid, label=label, shrink=0.6)
   with epath.Path(png).open('wb') as file:
     figure.savefig(file, format='png', dpi=120)

@@ -24,6 +24,7 @@ import jax
 from clu import metric_writers
 from etils import epath
 
+from moe_lite.errors import UserError
 from moe_lite.t5 import T5Config
 
 CONFIG = 'config.gin'
@@ -81,6 +82,30 @@ def write_config(folder: str) -> None:
   """Writes what gin bound to everything used so far."""
   if jax.process_index() == 0:
     replace_text(epath.Path(folder) / CONFIG, gin.operative_config_str())
+
+
+def read_config(folder: str) -> dict[str, Any]:
+  """What `config.gin` of a run gives to `training.train`, built.
+
+  Replaces gin's configuration by that of the run.
+
+  Raises:
+    UserError: if there is no run, or its configuration cannot be read.
+  """
+  path = epath.Path(folder) / CONFIG
+  if not path.exists():
+    raise UserError(
+      f'{folder!r} has no {CONFIG}: give the MODEL_DIR of a training run.'
+    )
+  gin.clear_config()
+  try:
+    gin.parse_config(path.read_text())
+    return gin.get_bindings('training.train')
+  except (ImportError, SyntaxError, ValueError) as error:
+    raise UserError(
+      f'{path} cannot be read: {error}. It names the modules that its run '
+      'used; install them, or run with the same PYTHONPATH.'
+    ) from error
 
 
 def write_run(folder: str, facts: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ MODEL = {
 # Of what the loops are made: they may import the model and one another.
 LOOP = {
   'checkpoints',
+  'comparison',
   'data',
   'generation',
   'gin_paths',
@@ -46,7 +47,15 @@ LOOP = {
 }
 # The loops, which may import all of that, and not one another.
 LOOPS = {'training', 'evaluation', 'inference'}
-ENTRY_POINTS = {'cli', 'train', 'eval', 'infer', 'convert', 'quickstart'}
+ENTRY_POINTS = {
+  'cli',
+  'train',
+  'eval',
+  'infer',
+  'convert',
+  'report',
+  'routing_report',
+}
 
 MAY_IMPORT = {
   **dict.fromkeys(['__init__', *FOUNDATION], set()),
@@ -60,6 +69,7 @@ MAY_IMPORT = {
 NO_TENSORFLOW = {
   *FOUNDATION,
   *MODEL,
+  'comparison',
   'optimizers',
   'results',
   'scoring',

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Instruction-tunes MoV on the frozen mini T5, and scores kinds of tasks that
+# training never saw.
+#
+#   bash launch/quickstart.sh            goes on where an earlier call stopped
+#   bash launch/quickstart.sh --fresh    starts over
+#
+# Every step is a command that can be run by itself; each is printed first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+run=runs/quickstart
+case "${1:-}" in
+  '') ;;
+  --fresh) rm -rf "$run" ;;
+  *)
+    echo "launch/quickstart.sh: unknown argument '$1'; there is --fresh." >&2
+    exit 2
+    ;;
+esac
+
+bash launch/venv.sh
+# Warnings of other packages about one another would bury the progress.
+export TF_CPP_MIN_LOG_LEVEL=2
+
+step() {
+  printf '\n$ .venv/bin/python'
+  printf ' %q' "$@"
+  echo
+  .venv/bin/python "$@"
+}
+
+model_and_method=(
+  --gin_file=models/t5_1_1_mini.gin --gin_file=methods/mov.gin
+  --gin.NUM_EXPERTS=10
+)
+evaluation=(
+  -m moe_lite.eval "${model_and_method[@]}"
+  --gin_file=data/mini_eval.gin --gin_file=runs/eval.gin
+)
+
+step -m moe_lite.train "${model_and_method[@]}" \
+  --gin_file=data/mini.gin --gin_file=runs/finetune.gin \
+  --gin.MODEL_DIR="'$run'" --gin.TRAIN_STEPS=1500 --gin.LEARNING_RATE=0.01
+step "${evaluation[@]}" --gin.CHECKPOINT_PATH="'base'" \
+  --gin.EVAL_OUTPUT_DIR="'$run/eval_base'"
+step "${evaluation[@]}" --gin.CHECKPOINT_PATH="'$run'" \
+  --gin.EVAL_OUTPUT_DIR="'$run/eval'"
+step -m moe_lite.routing_report "$run" --mixture=mini_train,mini_eval_score_eval
+step -m moe_lite.report "$run/eval_base" "$run/eval" --to="$run"

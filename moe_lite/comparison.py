@@ -1,0 +1,189 @@
+"""Several evaluations side by side: data sets down, runs across.
+
+What is compared was measured on the same tasks: same mixture, split and
+lengths. The table shows what each run trained beside what it reached, because
+methods are to be compared at what they cost.
+"""
+
+import collections
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from moe_lite import results
+from moe_lite.errors import UserError
+
+# Settings that must agree for numbers to mean the same.
+_SAME = ('mixture_or_task_name', 'split', 'length_normalized')
+_CLASS = re.compile(r'(\w+)\((.*)\)')
+
+FROZEN = 'frozen base'
+
+
+def read(folders: Sequence[str]) -> list[dict[str, Any]]:
+  """The `results.json` of each EVAL_OUTPUT_DIR.
+
+  Raises:
+    UserError: if one is missing, not complete, or of other tasks.
+  """
+  found = [_read(folder) for folder in folders]
+  for folder, outcome in zip(folders, found, strict=True):
+    for key in _SAME:
+      first, now = found[0]['settings'][key], outcome['settings'][key]
+      if first != now:
+        raise UserError(
+          f'{folder} was evaluated with {key} = {now!r}, but {folders[0]} with '
+          f'{first!r}: they cannot be compared.'
+        )
+    # The same mixture may have been another one, in an older version.
+    first, now = (
+      {dataset['dataset'] for dataset in evaluation['datasets']}
+      for evaluation in (found[0], outcome)
+    )
+    if first != now:
+      raise UserError(
+        f'One of {folders[0]} and {folder} lacks data set '
+        f'{sorted(first ^ now)[0]}: evaluate both with one version of the '
+        'mixture.'
+      )
+  return found
+
+
+def compare(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Lays evaluations of the same tasks side by side.
+
+  Returns:
+    `runs`, with each one's `name`, `checkpoint`, `step`, counts of parameters
+    and `average`; `datasets`, each with `chance`, `prompts` and the `medians`
+    over prompts in order of the runs; `settings`, shared by all.
+  """
+  names = _distinct([_name(outcome['checkpoint']) for outcome in evaluations])
+  runs = [
+    {
+      'name': name,
+      **outcome['checkpoint'],
+      'average': outcome['average'],
+      'seconds': sum(task['seconds'] for task in outcome['tasks']),
+    }
+    for name, outcome in zip(names, evaluations, strict=True)
+  ]
+  by_run = [
+    {(d['dataset'], d['metric']): d for d in outcome['datasets']}
+    for outcome in evaluations
+  ]
+  datasets = [
+    {
+      **{key: first[key] for key in ('dataset', 'metric', 'cluster')},
+      **{key: first[key] for key in ('held_out', 'prompts', 'chance')},
+      'medians': [run[key]['median'] for run in by_run],
+      'quartiles': [[run[key]['q1'], run[key]['q3']] for run in by_run],
+    }
+    for key, first in by_run[0].items()
+  ]
+  return {
+    'settings': evaluations[0]['settings'],
+    'runs': runs,
+    'datasets': datasets,
+  }
+
+
+def table(comparison: Mapping[str, Any]) -> str:
+  """The medians as a Markdown table that also reads well as plain text."""
+  runs = comparison['runs']
+  header = ('data set', 'prompts', 'chance', *(run['name'] for run in runs))
+  number = lambda x: '–' if x is None else f'{x:.1f}'
+  rows = [
+    (
+      dataset['dataset'],
+      str(dataset['prompts']),
+      number(dataset['chance']),
+      *map(number, dataset['medians']),
+    )
+    for dataset in comparison['datasets']
+  ]
+  averages = [run['average'] for run in runs]
+  if all(averages):
+    rows.append(
+      (
+        'average',
+        '',
+        number(averages[0]['chance']),
+        *(number(average['median']) for average in averages),
+      )
+    )
+  counts = [(r['trainable_parameters'], r['base_parameters']) for r in runs]
+  rows += [
+    ('trained', '', '', *(f'{count:,}' for count, _ in counts)),
+    ('% of base', '', '', *(f'{100 * n / base:.3g}' for n, base in counts)),
+  ]
+  return results.table(header, rows)
+
+
+def markdown(comparison: Mapping[str, Any]) -> str:
+  """The comparison as a page."""
+  settings = comparison['settings']
+  base = comparison['runs'][0]['base']
+  lines = [
+    f'# {settings["mixture_or_task_name"]}, split {settings["split"]}',
+    '',
+    'Median over the prompts of a data set; accuracy in percent where choices '
+    'are ranked.',
+    '',
+    table(comparison),
+    '',
+    f'Base: {base["source"]} (fingerprint {base["fingerprint"]}).',
+  ]
+  for run in comparison['runs']:
+    step = '' if run['step'] is None else f', step {run["step"]}'
+    lines.append(f'- {run["name"]}: {run["checkpoint"]}{step}')
+  return '\n'.join(lines) + '\n'
+
+
+def _read(folder: str) -> dict[str, Any]:
+  path = epath.Path(folder) / results.JSON
+  if not path.exists():
+    raise UserError(
+      f'{folder} has no {results.JSON}. Give the EVAL_OUTPUT_DIR of '
+      'evaluations.'
+    )
+  outcome = json.loads(path.read_text())
+  if not {'checkpoint', 'settings', 'datasets'} <= outcome.keys():
+    raise UserError(f'{path} is not the result of an evaluation.')
+  if not outcome['complete']:
+    raise UserError(
+      f'The evaluation in {folder} is not complete. Run its command again: it '
+      'goes on where it stopped.'
+    )
+  return outcome
+
+
+def _name(checkpoint: Mapping[str, Any]) -> str:
+  """'MoV-10', 'MoLoRA-10 rank 4', 'full fine-tuning' or 'frozen base'."""
+  if not checkpoint['trainable_parameters']:
+    return FROZEN
+  kinds = [_CLASS.fullmatch(text) for text in checkpoint['method'].values()]
+  if not kinds:
+    return 'full fine-tuning'
+  (kind, options), _ = collections.Counter(
+    match.groups() for match in kinds if match
+  ).most_common(1)[0]
+  experts = re.search(r'\bnum_experts=(\d+)', options)
+  rank = re.search(r'\brank=(\d+)', options)
+  return (
+    kind
+    + (f'-{experts[1]}' if experts else '')
+    + (f' rank {rank[1]}' if rank else '')
+  )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+  """Numbers names that occur more than once."""
+  seen: collections.Counter[str] = collections.Counter()
+  distinct = []
+  for name in names:
+    seen[name] += 1
+    distinct.append(f'{name} ({seen[name]})' if seen[name] > 1 else name)
+  return distinct
