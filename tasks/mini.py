@@ -25,7 +25,7 @@ from tasks import (
   span_corruption,
 )
 
-ROWS = {'train': 2000, 'validation': 160}
+ROWS = {'train': 2000, 'validation': 1000}
 PASSAGES = {'train': 200_000, 'validation': 2_000}
 RATE_CAP = 500_000  # P3's: a larger data set shares it among its templates.
 
