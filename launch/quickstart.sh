@@ -48,3 +48,24 @@ step "${evaluation[@]}" --gin.CHECKPOINT_PATH="'$run'" \
   --gin.EVAL_OUTPUT_DIR="'$run/eval'"
 step -m moe_lite.routing_report "$run" --mixture=mini_train,mini_eval_score_eval
 step -m moe_lite.report "$run/eval_base" "$run/eval" --to="$run"
+
+cat <<END
+
+The run is in $run: results.md, loss.png, routing.png, checkpoints/.
+Next:
+  # Ask it something of your own, a line each.
+  printf '%s\\n' 'Which one barks? Options: cow, dog, cat.' >questions.txt
+  .venv/bin/python -m moe_lite.infer ${model_and_method[*]} \\
+    --gin_file=data/mini.gin --gin_file=runs/infer.gin \\
+    --gin.CHECKPOINT_PATH="'$run'" --gin.INFER_OUTPUT_DIR="'$run/infer'" \\
+    --gin.INFER_INPUT="'questions.txt'"
+
+  # Another method: full, ia3, lora or molora in place of mov.
+  .venv/bin/python -m moe_lite.train --gin_file=models/t5_1_1_mini.gin \\
+    --gin_file=methods/molora.gin --gin_file=data/mini.gin \\
+    --gin_file=runs/finetune.gin --gin.MODEL_DIR="'runs/molora'" \\
+    --gin.TRAIN_STEPS=$steps --gin.LEARNING_RATE=0.3
+
+  # Watch the losses of all runs.
+  .venv/bin/tensorboard --logdir=runs
+END

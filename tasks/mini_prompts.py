@@ -21,11 +21,13 @@ class Row:
     fields: what a template may name in braces.
     choices: the answers on offer.
     answer: position of the right one.
+    asked: the subjects it takes knowledge of, each with its relation.
   """
 
   fields: Mapping[str, str]
   choices: tuple[str, ...]
   answer: int
+  asked: tuple[tuple[str, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +91,6 @@ def _pairs(relation: str, split: str) -> mini_world.Pairs:
   return [p for i, p in enumerate(pairs) if (i % 6 == 3) == validation]
 
 
-def _other_objects(rng, relation: str, avoid: str, count: int) -> list[str]:
-  objects = {b for _, b in mini_world.RELATIONS[relation]} - {avoid}
-  return rng.sample(sorted(objects), count)
-
-
 def _pick(relation: str, num_choices: int):
   """Rows that ask for the object of a subject, among other objects.
 
@@ -111,22 +108,25 @@ def _pick(relation: str, num_choices: int):
       others = sorted({o for _, o in mini_world.RELATIONS[relation]} - {b})
     choices = [b, *rng.sample(others, num_choices - 1)]
     rng.shuffle(choices)
-    return Row({'a': a}, tuple(choices), choices.index(b))
+    return Row({'a': a}, tuple(choices), choices.index(b), ((relation, a),))
 
   return draw
 
 
 def _odd_one(rng: random.Random, split: str) -> Row:
   """Two subjects share their object, the third does not."""
-  by_object = {}
-  for a, b in _pairs('kinds', split) + _pairs('topics', split):
-    by_object.setdefault(b, []).append(a)
+  by_object, relation_of = {}, {}
+  for relation in ('kinds', 'topics'):
+    for a, b in _pairs(relation, split):
+      by_object.setdefault(b, []).append(a)
+      relation_of[a] = relation
   whole = [b for b, subjects in by_object.items() if len(subjects) > 1]
   b = rng.choice(whole)
   odd = rng.choice(by_object[rng.choice([o for o in by_object if o != b])])
   choices = [odd, *rng.sample(by_object[b], 2)]
   rng.shuffle(choices)
-  return Row({}, tuple(choices), choices.index(odd))
+  asked = tuple((relation_of[a], a) for a in choices)
+  return Row({}, tuple(choices), choices.index(odd), asked)
 
 
 _SENTENCES = (
@@ -146,24 +146,29 @@ def _fact(rng: random.Random, split: str) -> Row:
   a, b = rng.choice(_pairs(relation, split))
   answer = rng.randrange(2)
   if answer == 1:
-    (b,) = _other_objects(rng, relation, b, 1)
+    others = {y for _, y in mini_world.RELATIONS[relation]} - {b}
+    b = rng.choice(sorted(others))
   n = rng.choice(mini_world.NAMES)
   text = rng.choice(mini_text.FACTS[relation]).format(a=a, b=b, n=n)
-  return Row({'s': text, 'S': text.capitalize()}, ('yes', 'no'), answer)
+  fields = {'s': text, 'S': text.capitalize()}
+  return Row(fields, ('yes', 'no'), answer, ((relation, a),))
 
 
 def _rewording(rng: random.Random, split: str) -> Row:
   """Two sentences that say the same of one subject, or do not."""
   relation = rng.choice(_SENTENCES)
-  a, b = rng.choice(_pairs(relation, split))
+  pairs = _pairs(relation, split)
+  a, b = rng.choice(pairs)
   first, second = rng.sample(mini_text.FACTS[relation], 2)
   answer = rng.randrange(2)
   n = rng.choice(mini_world.NAMES)
-  s = first.format(a=a, b=b, n=n)
-  if answer == 1:
-    a, b = rng.choice([p for p in mini_world.RELATIONS[relation] if p[1] != b])
-  t = second.format(a=a, b=b, n=n)
-  return Row({'s': s, 't': t}, ('yes', 'no'), answer)
+  c, d = (a, b) if answer == 0 else rng.choice([p for p in pairs if p[1] != b])
+  fields = {
+    's': first.format(a=a, b=b, n=n),
+    't': second.format(a=c, b=d, n=n),
+  }
+  asked = ((relation, a), (relation, c))
+  return Row(fields, ('yes', 'no'), answer, asked)
 
 
 def _opinion(rng: random.Random, split: str) -> Row:
@@ -172,7 +177,9 @@ def _opinion(rng: random.Random, split: str) -> Row:
   words = words[-4:] if split == 'validation' else words[:-4]
   p, q = rng.sample(words, 2)
   n, r = rng.choice(mini_world.NAMES), rng.choice(mini_world.REVIEWED)
-  return Row({'p': p, 'q': q, 'n': n, 'r': r}, ('positive', 'negative'), answer)
+  fields = {'p': p, 'q': q, 'n': n, 'r': r}
+  asked = (('opinions', p), ('opinions', q))
+  return Row(fields, ('positive', 'negative'), answer, asked)
 
 
 def _meeting(rng: random.Random, split: str) -> Row:
@@ -188,7 +195,10 @@ def _riddle(rng: random.Random, split: str) -> Row:
   row = _pick('jobs', 3)(rng, split)
   job, a = row.choices[row.answer], row.fields['a']
   others = [x for x, y in _pairs('jobs', split) if y == job and x != a]
-  return dataclasses.replace(row, fields={'a': a, 'c': rng.choice(others)})
+  c = rng.choice(others)
+  return dataclasses.replace(
+    row, fields={'a': a, 'c': c}, asked=(*row.asked, ('jobs', c))
+  )
 
 
 def _with_name(relation: str, num_choices: int):

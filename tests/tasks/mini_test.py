@@ -27,9 +27,9 @@ def _read(name, split='validation', take=None):
   return list(data.take(take or -1).as_numpy_iterator())
 
 
-def _subjects(data_set, split):
+def _asked(data_set, split):
   rows = data_set.draw(split, mini.ROWS[split])
-  return {row.fields['a'] for row in rows if 'a' in row.fields}
+  return {subject for row in rows for subject in row.asked}
 
 
 def test_suite_is_large_enough():
@@ -90,7 +90,9 @@ def test_rows_are_deterministic_and_balanced(data_set):
   'data_set', mini_prompts.TRAINING, ids=lambda s: s.name
 )
 def test_validation_asks_about_new_subjects(data_set):
-  assert not _subjects(data_set, 'train') & _subjects(data_set, 'validation')
+  asked = [_asked(data_set, split) for split in ('train', 'validation')]
+  assert all(asked)
+  assert not asked[0] & asked[1]
 
 
 def test_base_task_has_p3s_features():
