@@ -99,7 +99,7 @@ def configure(
     UserError: for any mistake in the flags, the files or the bindings.
   """
   values = _parse_flags(argv)
-  _import_tensorflow()
+  import_tensorflow()
   gin.clear_config()
   std_logging.getLogger().addFilter(_is_no_search_miss)
   # The command line's, the working directory's, and last the package's own.
@@ -109,8 +109,7 @@ def configure(
     import jax
 
     jax.distributed.initialize()
-  if values.seqio_additional_cache_dirs:
-    _add_cache_dirs(values.seqio_additional_cache_dirs)
+  add_cache_dirs(values.seqio_additional_cache_dirs)
   if not values.gin_file:
     raise UserError(
       'No --gin_file was given. A run is models x methods x data x run, such '
@@ -166,7 +165,7 @@ def _rewrite_gin_flags(argv: Sequence[str]) -> list[str]:
   return rewritten
 
 
-def _import_tensorflow() -> None:
+def import_tensorflow() -> None:
   """Imports TensorFlow without its notices, and keeps it off accelerators.
 
   It prints them from C++ to the terminal before any setting takes effect, and
@@ -185,7 +184,10 @@ def _import_tensorflow() -> None:
       os.close(terminal)
 
 
-def _add_cache_dirs(folders: Sequence[str]) -> None:
+def add_cache_dirs(folders: Sequence[str]) -> None:
+  """Has SeqIO look for cached tasks there, or raises UserError."""
+  if not folders:
+    return
   import seqio
 
   missing = [f for f in folders if '://' not in f and not os.path.isdir(f)]

@@ -1,8 +1,8 @@
 """Several evaluations side by side: data sets down, runs across.
 
 What is compared was measured on the same tasks: same mixture, split and
-lengths. The table shows what each run trained beside what it reached, because
-methods are to be compared at what they cost.
+feature lengths. The table shows what each run trained beside what it reached,
+because methods are to be compared at what they cost.
 """
 
 import collections
@@ -17,7 +17,12 @@ from moe_lite import results
 from moe_lite.errors import UserError
 
 # Settings that must agree for numbers to mean the same.
-_SAME = ('mixture_or_task_name', 'split', 'length_normalized')
+_SAME = (
+  'mixture_or_task_name',
+  'split',
+  'task_feature_lengths',
+  'length_normalized',
+)
 _CLASS = re.compile(r'(\w+)\((.*)\)')
 
 FROZEN = 'frozen base'
@@ -125,7 +130,6 @@ def table(comparison: Mapping[str, Any]) -> str:
 def markdown(comparison: Mapping[str, Any]) -> str:
   """The comparison as a page."""
   settings = comparison['settings']
-  base = comparison['runs'][0]['base']
   lines = [
     f'# {settings["mixture_or_task_name"]}, split {settings["split"]}',
     '',
@@ -134,11 +138,11 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     '',
     table(comparison),
     '',
-    f'Base: {base["source"]} (fingerprint {base["fingerprint"]}).',
   ]
   for run in comparison['runs']:
     step = '' if run['step'] is None else f', step {run["step"]}'
-    lines.append(f'- {run["name"]}: {run["checkpoint"]}{step}')
+    base = f'{run["base"]["source"]} ({run["base"]["fingerprint"]})'
+    lines.append(f'- {run["name"]}: {run["checkpoint"]}{step}; base {base}')
   return '\n'.join(lines) + '\n'
 
 

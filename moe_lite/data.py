@@ -1,32 +1,17 @@
-"""Training data: a SeqIO task or mixture to batches on the mesh.
+"""What is read: SeqIO tasks and mixtures, checked before anything runs."""
 
-The stream is a function of the seed. Its position is saved with a checkpoint,
-so that a resumed run sees exactly the batches that it would have seen.
-"""
-
+import contextlib
 import dataclasses
-import io
-import itertools
-import os
-import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
-import numpy as np
 import seqio
 import tensorflow as tf
-from absl import logging
-from jax.sharding import Mesh, NamedSharding
 
-from moe_lite import partitioning
 from moe_lite.errors import UserError, nearest
 
 # T5X rounds the vocabulary of a network up to a multiple of this.
 VOCABULARY_ROUNDING = 128
-
-Batch = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +135,7 @@ def read(
   Raises:
     UserError: if the split has no rows, or its cache cannot be read.
   """
-  try:
+  with _reading(task.name, split):
     dataset = task.get_dataset(
       dict(lengths),
       split=split,
@@ -159,18 +144,25 @@ def read(
       try_in_mem_cache=False,
     )
     rows = list(dataset.take(-1 if most is None else most).as_numpy_iterator())
-  except (KeyError, tf.errors.NotFoundError) as error:
-    # SeqIO's reader answers a cached split without rows with a KeyError.
-    raise UserError(
-      f'Split {split!r} of task {task.name!r} cannot be read; its cache is '
-      f'incomplete, or the split has no rows: {error}'
-    ) from error
   if not rows:
     raise UserError(
       f'Split {split!r} of task {task.name!r} is empty: choose another split, '
       'or a mixture without this task.'
     )
   return rows
+
+
+@contextlib.contextmanager
+def _reading(name: str, split: str) -> Iterator[None]:
+  """Names what could not be read."""
+  try:
+    yield
+  except (KeyError, tf.errors.NotFoundError) as error:
+    # SeqIO's reader answers a cached split without rows with a KeyError.
+    raise UserError(
+      f'Split {split!r} of {name!r} cannot be read; its cache is incomplete, '
+      f'or the split has no rows: {error}'
+    ) from error
 
 
 def load(
@@ -188,17 +180,19 @@ def load(
     Dictionaries of int32 [batch_size / num_shards, length].
   """
   provider = find(dataset.mixture_or_task_name)
-  examples = provider.get_dataset(
-    dict(dataset.task_feature_lengths),
-    split=dataset.split,
-    use_cached=dataset.use_cached,
-    shuffle=dataset.shuffle,
-    seed=seed,
-    shard_info=seqio.ShardInfo(shard, num_shards) if num_shards > 1 else None,
-    num_epochs=None,
-    # The cache would be saved with the position, whole.
-    try_in_mem_cache=False,
-  )
+  shards = seqio.ShardInfo(shard, num_shards) if num_shards > 1 else None
+  with _reading(provider.name, dataset.split):
+    examples = provider.get_dataset(
+      dict(dataset.task_feature_lengths),
+      split=dataset.split,
+      use_cached=dataset.use_cached,
+      shuffle=dataset.shuffle,
+      seed=seed,
+      shard_info=shards,
+      num_epochs=None,
+      # The cache would be saved with the position, whole.
+      try_in_mem_cache=False,
+    )
   converter = seqio.EncDecFeatureConverter(pack=dataset.packing)
   rows = converter(
     examples, task_feature_lengths=dict(dataset.task_feature_lengths)
@@ -216,105 +210,3 @@ def hide_accelerators() -> None:
       tf.config.set_visible_devices([], kind)
     except RuntimeError:  # Too late: its devices are initialised.
       pass
-
-
-class Batches(Iterator[Mapping[str, jax.Array]]):
-  """Batches as global arrays, split over the mesh's `data` axis."""
-
-  def __init__(self, dataset: Dataset, mesh: Mesh, seed: int):
-    hide_accelerators()
-    self._dataset = dataset
-    self._sharding = partitioning.batch_sharding(mesh)
-    shard, num_shards = _shard_of_process(mesh)
-    # A function: SeqIO's shuffles give another order when one data set is read
-    # a second time.
-    self._load = lambda: load(dataset, seed, shard, num_shards)
-    self._can_save = dataset.save_position
-    self._restart()
-
-  def __next__(self) -> Mapping[str, jax.Array]:
-    try:
-      batch = next(self._iterator)
-    except StopIteration:
-      raise UserError(
-        f'Split {self._dataset.split!r} of '
-        f'{self._dataset.mixture_or_task_name!r} is empty, or has fewer rows '
-        f'than BATCH_SIZE = {self._dataset.batch_size}.'
-      ) from None
-    return {
-      name: _to_mesh(x.numpy(), self._sharding) for name, x in batch.items()
-    }
-
-  def position(self) -> bytes:
-    """Where the stream stands; empty where that cannot be saved."""
-    if not self._can_save:
-      return b''
-    with tempfile.TemporaryDirectory() as folder:
-      try:
-        self._checkpoint.write(os.path.join(folder, 'position'))
-      except tf.errors.OpError as error:
-        logging.warning(
-          'The data pipeline cannot be saved; a resumed run will read again '
-          'what this one has read. %s',
-          error.message.splitlines()[0],
-        )
-        self._can_save = False
-        return b''
-      return _pack(folder)
-
-  def restore(self, position: bytes | None, batches: int) -> bool:
-    """Goes to where `position` was taken, `batches` batches from the start.
-
-    Returns:
-      False where the pipeline did not accept it, and everything up to there
-      had to be read again.
-    """
-    if position:
-      with tempfile.TemporaryDirectory() as folder:
-        _unpack(position, folder)
-        try:
-          read = self._checkpoint.read(os.path.join(folder, 'position'))
-          read.assert_consumed()
-          return True
-        except (tf.errors.OpError, AssertionError) as error:
-          logging.warning('The saved data position is of no use: %s', error)
-          self._restart()
-    for _ in itertools.islice(self._iterator, batches):
-      pass
-    return False
-
-  def _restart(self) -> None:
-    self._iterator = iter(self._load())
-    self._checkpoint = tf.train.Checkpoint(iterator=self._iterator)
-
-
-def _shard_of_process(mesh: Mesh) -> tuple[int, int]:
-  """Which part of each batch this process feeds, and into how many it is cut.
-
-  Processes that hold the same rows of the mesh (a model spread over hosts)
-  read the same part.
-  """
-  rows: dict[int, list[int]] = {}
-  for (row, _), device in np.ndenumerate(mesh.devices):
-    rows.setdefault(device.process_index, []).append(row)
-  parts = sorted({tuple(sorted(set(r))) for r in rows.values()})
-  own = tuple(sorted(set(rows[jax.process_index()])))
-  return parts.index(own), len(parts)
-
-
-def _to_mesh(local: np.ndarray, sharding: NamedSharding) -> jax.Array:
-  return jax.make_array_from_process_local_data(sharding, local)
-
-
-def _pack(folder: str) -> bytes:
-  data = io.BytesIO()
-  # Buffers are padded ids: even the fastest level shrinks them several times.
-  with tarfile.open(fileobj=data, mode='w:gz', compresslevel=1) as archive:
-    for name in sorted(os.listdir(folder)):
-      archive.add(os.path.join(folder, name), arcname=name)
-  return data.getvalue()
-
-
-def _unpack(data: bytes, folder: str) -> None:
-  with tarfile.open(fileobj=io.BytesIO(data), mode='r:gz') as archive:
-    archive.extractall(folder, filter='data')

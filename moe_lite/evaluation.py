@@ -216,6 +216,11 @@ def _generate(
         metrics[key] = float(value)
   if not metrics:
     raise UserError(f'The metric_fns of task {task.name!r} gave no number.')
+  if bad := [key for key, value in metrics.items() if not np.isfinite(value)]:
+    raise UserError(
+      f'Task {task.name!r}: its metric {bad[0]!r} is {metrics[bad[0]]}, over '
+      f'{len(rows)} examples. Mend the metric, or leave the task out.'
+    )
   metric = next(iter(metrics))
   return {
     **_describe(task.name, None),

@@ -6,6 +6,7 @@ a second call with the same settings goes on where the first one stopped.
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -119,17 +120,19 @@ def infer(
     'checkpoint': trained.facts,
     'input': input_path or f'{mixture_or_task_name}, {split}',
     'examples': len(examples),
+    'examples_hash': _hash(examples),
     'task_feature_lengths': dict(task_feature_lengths),
     'batch_size': batch_size,
     'base_dtype': base_dtype,
+    'activation_dtype': str(model.module.config.dtype),
     'decoder': describe_decoder(decode_fn),
     'num_decodes': num_decodes,
     'seed': seed,
   }
   folder = epath.Path(output_dir)
+  generator = Generator(trained, shapes, decode_fn, num_decodes, seed)
   # Whole batches only, so that a resumed run draws as an uninterrupted one.
   done = _written(folder, settings, batch_size)
-  generator = Generator(trained, shapes, decode_fn, num_decodes, seed)
   say(
     f'{len(examples)} inputs of {settings["input"]}'
     + (f', {done} of them done before' if done else '')
@@ -192,6 +195,14 @@ def _written(
   if jax.process_count() > 1:
     return int(multihost_utils.broadcast_one_to_all(np.int32(len(kept))))
   return len(kept)
+
+
+def _hash(examples: Sequence[Example]) -> str:
+  """Tells an edited file from the one that an earlier call read."""
+  digest = hashlib.sha256()
+  for example in examples:
+    digest.update(json.dumps([int(i) for i in example.ids]).encode())
+  return digest.hexdigest()[:16]
 
 
 def _floor(count: int, size: int) -> int:

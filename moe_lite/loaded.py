@@ -113,12 +113,16 @@ def load(
     description: dict[str, Any] | None = None
   else:
     trained, description = own.restore_trainable(checkpoint_path, step)
-    _check_method(checkpoint_path, description, model, trainable)
+    run_folder.check_method(
+      checkpoint_path,
+      description,
+      run_folder.describe_run(model.module.config, trainable),
+    )
   variables = model.abstract_variables()
   abstract = parameters.flatten(variables['params'])
-  shardings = parameters.flatten(
-    partitioning.shardings(logical_axes(variables), device_mesh)
-  )
+  shardings = partitioning.shardings(logical_axes(variables), device_mesh)
+  partitioning.check_divides(variables['params'], shardings)
+  shardings = parameters.flatten(shardings)
   params, info = {}, None
   if description is not None:
     unrolled = jax.eval_shape(parameters.unstack_layers, variables['params'])
@@ -134,7 +138,7 @@ def load(
     wanted = {
       path: leaf.update(dtype=base_dtype)
       for path, leaf in abstract.items()
-      if not base_checkpoints.is_adapter(path)
+      if not parameters.is_adapter(path)
     }
     base, info = base_checkpoints.load_base(
       initial_checkpoint_path,
@@ -145,7 +149,9 @@ def load(
     )
     params = {**parameters.flatten(base), **params}
     if description is not None:
-      _check_base(checkpoint_path, description['base'], info)
+      base_checkpoints.check_same(
+        checkpoint_path, description['base'], dataclasses.asdict(info)
+      )
   count = parameters.count(trained)
   facts = {
     'checkpoint': checkpoint_path,
@@ -156,48 +162,8 @@ def load(
     'base_parameters': sum(
       math.prod(leaf.shape)
       for path, leaf in abstract.items()
-      if not base_checkpoints.is_adapter(path)
+      if not parameters.is_adapter(path)
     ),
     'trainable_fingerprint': parameters.fingerprint(trained) if count else None,
   }
   return Loaded(model, parameters.unflatten(params), device_mesh, facts)
-
-
-def _check_method(
-  run: str,
-  description: Mapping[str, Any],
-  model: EncoderDecoderModel,
-  trainable: str,
-) -> None:
-  """Refuses another method, also one with parameters of the same shapes."""
-  now = run_folder.describe_method(model.module.config)
-  lines = [
-    f'ADAPTERS at {site}: {description["method"].get(site, "nothing")} in the '
-    f'run, {now.get(site, "nothing")} in this command.'
-    for site in sorted({*description['method'], *now})
-    if description['method'].get(site) != now.get(site)
-  ]
-  if description['trainable'] != trainable:
-    lines.append(
-      f'TRAINABLE: {description["trainable"]!r} in the run, {trainable!r} in '
-      'this command.'
-    )
-  if lines:
-    raise UserError(
-      f'The run {run} trained another method than this command names:\n'
-      + '\n'.join(f'  {line}' for line in lines)
-      + '\nGive the methods/ and routers/ files and the macros that it was '
-      f'trained with; its {run_folder.CONFIG} has them.'
-    )
-
-
-def _check_base(
-  run: str, trained_on: Mapping[str, str], info: base_checkpoints.BaseInfo
-) -> None:
-  if trained_on['fingerprint'] != info.fingerprint:
-    raise UserError(
-      f'The run {run} stands on another base than INITIAL_CHECKPOINT_PATH '
-      f'names:\n  the run: {trained_on["source"]} (fingerprint '
-      f'{trained_on["fingerprint"]})\n  now: {info.source} (fingerprint '
-      f'{info.fingerprint})\nGive the base that the run was trained on.'
-    )

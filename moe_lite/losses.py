@@ -1,4 +1,4 @@
-"""Losses: cross entropy as T5X computes it, and routers' auxiliary losses."""
+"""Losses: cross entropy as T5X computes it, with its weights."""
 
 import math
 from collections.abc import Mapping

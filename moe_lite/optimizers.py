@@ -5,7 +5,6 @@ is "per parameter" below is per parameter of one layer, whether or not the
 network scans.
 """
 
-import re
 from collections.abc import Callable
 
 import jax
@@ -128,10 +127,9 @@ def adamw(
 
 def _base_or_adapter(params: Tree) -> Tree:
   """Labels every leaf 'adapter' or 'base' by its path."""
-  is_adapter = re.compile(parameters.TRAINABLE_ADAPTERS).fullmatch
   return parameters.unflatten(
     {
-      path: 'adapter' if is_adapter(path) else 'base'
+      path: 'adapter' if parameters.is_adapter(path) else 'base'
       for path in parameters.flatten(params)
     }
   )

@@ -22,6 +22,9 @@ from moe_lite.types import DType, Tree
 TRAINABLE_ADAPTERS = r'.*_adapter/.*'
 EVERYTHING = r'.*'
 
+# Whether a path is that of an adapter's parameter.
+is_adapter = re.compile(TRAINABLE_ADAPTERS).fullmatch
+
 _LAYER = re.compile(r'(?:(.*)/)?layers_(\d+)/(.*)')
 _STACKED = re.compile(r'(?:(.*)/)?layers/(.*)')
 

@@ -26,6 +26,7 @@ class PartialResults:
       json.dumps({'checkpoint': facts, 'settings': settings})
     )
     self._records: dict[str, Any] = {}
+    self._environment = run_folder.environment()
     if self._folder.is_file():
       raise UserError(f'EVAL_OUTPUT_DIR = {folder!r} is a file; name a folder.')
     path = self._folder / results.JSON
@@ -33,6 +34,9 @@ class PartialResults:
       before = json.loads(path.read_text())
       if all(before.get(key) == value for key, value in self._identity.items()):
         self._records = {record['task']: record for record in before['tasks']}
+        # Numbers that are not measured again keep what they were measured with.
+        if before['complete']:
+          self._environment = {k: before[k] for k in self._environment}
       else:
         say(f'{path} is of another checkpoint or other settings: replacing it.')
 
@@ -56,7 +60,7 @@ class PartialResults:
       **self._identity,
       **results.summarize(records),
       'tasks': records,
-      **run_folder.environment(),
+      **self._environment,
     }
     if jax.process_index() == 0:
       self._folder.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,7 @@ def make_mesh(
     devices: the devices to use; all of them by default.
 
   Raises:
-    UserError: if the mesh does not take exactly the devices there are.
+    UserError: if there are fewer devices than the mesh takes.
   """
   devices = list(jax.devices() if devices is None else devices)
   if shape is None:
@@ -138,6 +138,28 @@ def shardings(
     return NamedSharding(mesh, spec)
 
   return jax.tree.map(sharding, axes, is_leaf=_is_axes)
+
+
+def check_divides(shapes: Tree, shardings: Tree) -> None:
+  """Raises UserError if a mesh axis does not divide what it would split.
+
+  Args:
+    shapes: of parameters.
+    shardings: of the same, from `shardings`.
+  """
+
+  def check(path, leaf: Array, sharding: NamedSharding) -> None:
+    mesh = sharding.mesh.shape
+    for size, axis in zip(leaf.shape, sharding.spec, strict=False):
+      if axis is not None and size % mesh[axis]:
+        name = jax.tree_util.keystr(path, simple=True, separator='/')
+        raise UserError(
+          f'MESH = {tuple(mesh.values())} (data, model) would split an axis of '
+          f'{size} of {name} {tuple(leaf.shape)} over {axis} = {mesh[axis]}, '
+          f'which does not divide it. Choose a {axis} axis that does.'
+        )
+
+  jax.tree_util.tree_map_with_path(check, shapes, shardings)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -149,6 +149,10 @@ class TopKRouter(Router):
     renormalize: divide the kept probabilities by their sum. False reproduces
       the paper's released code, whose weights then sum to less than one: a
       MoV shrinks the base's activations from the first step on.
+
+  Note: one renormalised expert weighs p / p = 1, whose gradient is zero: its
+  router would never train. With k = 1 the divisor therefore counts as a
+  constant, which leaves the weight at one and its gradient at that of log p.
   """
 
   k: int = 2
@@ -170,9 +174,12 @@ class TopKRouter(Router):
     _, kept = jax.lax.top_k(probabilities, self.k)
     is_kept = jax.nn.one_hot(kept, self.num_experts).sum(-2)
     weights = probabilities * is_kept
-    if self.renormalize:
-      weights /= weights.sum(-1, keepdims=True)
-    return weights
+    if not self.renormalize:
+      return weights
+    kept_mass = weights.sum(-1, keepdims=True)
+    return weights / (
+      jax.lax.stop_gradient(kept_mass) if self.k == 1 else kept_mass
+    )
 
 
 RouterFactory = Callable[..., Router]

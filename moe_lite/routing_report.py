@@ -1,7 +1,7 @@
-"""Which experts serve which tasks: numbers and a picture.
+"""Which experts of a run serve which tasks.
 
   python -m moe_lite.routing_report RUN [--mixture=NAME,NAME] [--split=SPLIT]
-      [--examples=N] [--to=DIR]
+      [--examples=N] [--to=DIR] [--seqio_additional_cache_dirs=DIR,DIR]
 
 reads a finished run and N examples of every task of the mixtures (that of its
 training by default), and writes to DIR (RUN by default)
@@ -12,218 +12,15 @@ training by default), and writes to DIR (RUN by default)
                 stack, relative to routing that makes no difference
 
 Means are over tokens, padding left out, and over heads where heads route apart.
-The picture is that of the paper's study of specialisation (Zadouri et al.,
-arXiv 2309.05444).
 """
 
-import csv
-import dataclasses
-import io
-import re
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-import seqio
 from absl import flags
-from etils import epath
 
-from moe_lite import (
-  cli,
-  data,
-  loaded,
-  parameters,
-  plots,
-  progress,
-  run_folder,
-)
+from moe_lite import cli
 from moe_lite.errors import UserError
-from moe_lite.progress import say
-from moe_lite.shapes import Shapes, pad
-from moe_lite.types import Array, Tree
-from tasks import catalog
-
-CSV = 'routing.csv'
-PNG = 'routing.png'
-_BATCH_SIZE = 32
-
-
-@dataclasses.dataclass
-class Usage:
-  """How one router treated the tokens of one data set, summed over them.
-
-  Attributes:
-    probability: [E], of each expert.
-    load: [E], tokens whose mixture the expert takes part in.
-    tokens: how many there were.
-  """
-
-  probability: np.ndarray
-  load: np.ndarray
-  tokens: float
-
-  def __add__(self, other: 'Usage') -> 'Usage':
-    return Usage(
-      self.probability + other.probability,
-      self.load + other.load,
-      self.tokens + other.tokens,
-    )
-
-
-# Data set to router ('encoder/layers_1/attention/key') to its usage.
-Routing = Mapping[str, Mapping[str, Usage]]
-
-
-def measure(
-  trained: loaded.Loaded,
-  tasks: Sequence[seqio.Task],
-  split: str,
-  lengths: Mapping[str, int],
-  examples: int,
-) -> Routing:
-  """Runs the first examples of every task through the model.
-
-  Args:
-    trained: the run.
-    tasks: to read; of a `_score_eval` twin the right choices are read.
-    split: of each.
-    lengths: {'inputs': L, 'targets': T}; longer ones are trimmed.
-    examples: of each task.
-
-  Raises:
-    UserError: if the method has no routers, or a task lacks the split.
-  """
-  shapes = Shapes(_BATCH_SIZE, lengths['inputs'], lengths['targets'])
-  trained.check_batch(shapes.batch_size)
-
-  def statistics(
-    params: Tree, inputs: Array, shifted: Array, targets: Array
-  ) -> Tree:
-    batch = {
-      'encoder_input_tokens': inputs,
-      'decoder_input_tokens': shifted,
-      'decoder_target_tokens': targets,
-    }
-    return trained.model.routing_batch(params, batch)
-
-  compiled = trained.compile(statistics)
-  routing: dict[str, dict[str, Usage]] = defaultdict(dict)
-  bar = progress.Progress(len(tasks), unit='task')
-  for task in tasks:
-    info = catalog.lookup(task.name)
-    usages = routing[info.dataset if info else task.name]
-    rows = _examples(task, split, lengths, examples)
-    for start in range(0, len(rows), shapes.batch_size):
-      batch = rows[start : start + shapes.batch_size]
-      inputs, targets = (
-        pad([row[name] for row in batch], shapes.batch_size, lengths[name])
-        for name in ('inputs', 'targets')
-      )
-      shifted = np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
-      for router, usage in _usages(compiled(inputs, shifted, targets)):
-        before = usages.get(router)
-        usages[router] = before + usage if before else usage
-    bar.advance()
-    bar.report()
-  bar.close()
-  if not any(routing.values()):
-    raise UserError(
-      f'The method of {trained.facts["checkpoint"]} has no routers: there is '
-      'nothing to report. MoV and MoLoRA route.'
-    )
-  return routing
-
-
-def rows_of(routing: Routing) -> Iterator[dict[str, str | float]]:
-  """The lines of routing.csv."""
-  for dataset, usages in routing.items():
-    for router, usage in sorted(usages.items()):
-      for expert in range(len(usage.probability)):
-        yield {
-          'dataset': dataset,
-          'router': router,
-          'expert': expert,
-          'probability': usage.probability[expert] / usage.tokens,
-          'load': usage.load[expert] / usage.tokens,
-          'tokens': usage.tokens,
-        }
-
-
-def panels(routing: Routing) -> dict[str, np.ndarray]:
-  """For the last layer's routers: probability times E, [data sets, E].
-
-  One is what an expert gets where routing makes no difference.
-  """
-  last: dict[str, tuple[int, str]] = {}
-  for router in next(iter(routing.values())):
-    place, layer = re.sub(r'layers_\d+/', '', router), _layer(router)
-    last[place] = max(last.get(place, (layer, router)), (layer, router))
-  return {
-    router: np.stack(
-      [
-        len(usages[router].probability)
-        * usages[router].probability
-        / usages[router].tokens
-        for usages in routing.values()
-      ]
-    )
-    for _, router in last.values()
-  }
-
-
-def write(folder: str, routing: Routing) -> None:
-  """Writes the numbers and the picture."""
-  target = epath.Path(folder)
-  target.mkdir(parents=True, exist_ok=True)
-  text = io.StringIO()
-  lines = list(rows_of(routing))
-  writer = csv.DictWriter(text, fieldnames=list(lines[0]))
-  writer.writeheader()
-  writer.writerows(lines)
-  run_folder.replace_text(target / CSV, text.getvalue())
-  plots.heatmaps(
-    panels(routing),
-    list(routing),
-    'expert',
-    'probability, times the number of experts',
-    target / PNG,
-  )
-
-
-def _layer(router: str) -> int:
-  match = re.search(r'layers_(\d+)/', router)
-  return int(match[1]) if match else 0
-
-
-def _examples(
-  task: seqio.Task, split: str, lengths: Mapping[str, int], most: int
-) -> list[Mapping[str, np.ndarray]]:
-  data.check_split(task, split)
-  is_twin = task.name.endswith(catalog.SCORE_EVAL)
-  rows = data.read(task, split, lengths, most=None if is_twin else most)
-  return [row for row in rows if row.get('is_correct', True)][:most]
-
-
-def _usages(statistics: Tree) -> Iterator[tuple[str, Usage]]:
-  """Every router, summed over a batch; those of a scanned network by layer."""
-  routers: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-  for path, leaf in parameters.flatten(statistics).items():
-    router, _, name = path.rpartition('/')
-    routers[router.removesuffix('_adapter/router')][name] = np.asarray(leaf)
-  for router, sums in routers.items():
-    if '/layers/' not in router:
-      yield router, _sum(sums)
-      continue
-    for i in range(len(sums['tokens'])):
-      name = router.replace('/layers/', f'/layers_{i}/')
-      yield name, _sum({key: value[i] for key, value in sums.items()})
-
-
-def _sum(sums: Mapping[str, np.ndarray]) -> Usage:
-  return Usage(
-    sums['probability'].sum(0), sums['load'].sum(0), float(sums['tokens'].sum())
-  )
 
 
 def report(argv: Sequence[str]) -> None:
@@ -234,32 +31,20 @@ def report(argv: Sequence[str]) -> None:
   flags.DEFINE_string('split', 'validation', 'Of every task.', **define)
   flags.DEFINE_integer('examples', 64, 'Of every task.', 1, **define)
   flags.DEFINE_string('to', None, 'Folder to write to.', **define)
+  flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', **define)
   try:
     _, *runs = values(argv)
   except flags.Error as error:
     raise UserError(f'{error} See --help.') from error
   if len(runs) != 1:
     raise UserError('Give one run folder. See --help.')
-  (run,) = runs
-  config = run_folder.read_config(run)
-  dataset = config['dataset']
-  tasks = []
-  for name in values.mixture or [dataset.mixture_or_task_name]:
-    provider = data.find(name)
-    tasks += [provider] if isinstance(provider, seqio.Task) else provider.tasks
-  trained = loaded.load(
-    config['model'],
-    run,
-    config['initial_checkpoint_path'],
-    config['trainable'],
-    config['base_dtype'],
+  cli.import_tensorflow()
+  cli.add_cache_dirs(values.seqio_additional_cache_dirs)
+  from moe_lite import routing_usage
+
+  routing_usage.report(
+    runs[0], values.mixture, values.split, values.examples, values.to
   )
-  say(f'{run}: routing of {len(tasks)} tasks, {values.examples} examples each')
-  lengths = dataset.task_feature_lengths
-  routing = measure(trained, tasks, values.split, lengths, values.examples)
-  target = values.to or run
-  write(target, routing)
-  say(f'Written to {target}: {CSV}, {PNG}.')
 
 
 if __name__ == '__main__':

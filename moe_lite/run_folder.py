@@ -136,6 +136,43 @@ def replace_text(path: epath.Path, text: str) -> None:
   partial.replace(path)
 
 
+def describe_run(config: T5Config, trainable: str) -> dict[str, Any]:
+  """What a checkpoint says of the method, to be compared by `check_method`."""
+  return {'trainable': trainable, 'method': describe_method(config)}
+
+
+def check_method(
+  run: str, saved: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+  """Refuses another method, also one with parameters of the same shapes.
+
+  Args:
+    run: its folder, for the message.
+    saved: the description of its checkpoint.
+    now: from `describe_run`.
+
+  Raises:
+    UserError: if they differ; it says in what.
+  """
+  lines = []
+  if saved['trainable'] != now['trainable']:
+    lines.append(
+      f'TRAINABLE: {saved["trainable"]!r} in the run, {now["trainable"]!r} in '
+      'this command.'
+    )
+  for site in sorted({*saved['method'], *now['method']}):
+    old, new = (x['method'].get(site, 'nothing') for x in (saved, now))
+    if old != new:
+      lines.append(f'ADAPTERS at {site}: {old} in the run, {new} now.')
+  if lines:
+    raise UserError(
+      f'The run {run} trained another method than this command names:\n'
+      + '\n'.join(f'  {line}' for line in lines)
+      + '\nGive the methods/ and routers/ files and the macros that it was '
+      f'trained with (its {CONFIG} has them), or another run.'
+    )
+
+
 def describe_method(config: T5Config) -> dict[str, str]:
   """What stands at every site: 'MoV(num_experts=10, ...)'.
 

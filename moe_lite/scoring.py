@@ -135,7 +135,6 @@ def score(
   encode: Encode,
   score_encoded: ScoreEncoded,
   shapes: Shapes,
-  on_rows: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
   """Log-probabilities of all rows' targets, float32 [N].
 
@@ -149,7 +148,6 @@ def score(
     encode: compiled for each shape it is called with.
     score_encoded: likewise.
     shapes: to pad to.
-    on_rows: told how many more rows are scored, now and then.
 
   Raises:
     UserError: if a score is NaN or infinite; it names the task.
@@ -160,7 +158,6 @@ def score(
   def finish() -> None:
     for indices, values in pending:
       scores[indices] = np.asarray(values)[: len(indices)]
-    on_rows(sum(len(indices) for indices, _ in pending))
     pending.clear()
 
   for batch in _batches(rows, shapes):

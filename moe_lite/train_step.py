@@ -99,10 +99,12 @@ def layout(
     )
   axes_of = parameters.flatten(axes)
   trainable_axes = {name: _axes_of_layer(name, axes_of) for name in names}
+  shardings = partitioning.shardings(axes, mesh, rules)
+  partitioning.check_divides(params, shardings)
   return Layout(
     mesh=mesh,
     abstract=params,
-    parameters=partitioning.shardings(axes, mesh, rules),
+    parameters=shardings,
     trainable=partitioning.shardings(
       parameters.unflatten(trainable_axes), mesh
     ),

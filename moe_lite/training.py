@@ -25,6 +25,7 @@ from moe_lite import (
   run_folder,
   train_step,
 )
+from moe_lite.batches import Batches
 from moe_lite.checkpoints import base as base_checkpoints
 from moe_lite.checkpoints import own
 from moe_lite.errors import UserError
@@ -107,12 +108,9 @@ def train(
 
   checkpoints = own.Checkpoints(model_dir, keep)
   latest = checkpoints.latest_step()
-  method = {
-    'trainable': trainable,
-    'method': run_folder.describe_method(model.module.config),
-  }
+  method = run_folder.describe_run(model.module.config, trainable)
   if latest is not None:
-    _check_method(model_dir, checkpoints.description(latest), method)
+    run_folder.check_method(model_dir, checkpoints.description(latest), method)
     if latest >= train_steps:
       say(f'{model_dir}: all {latest} steps are done; nothing is left to do.')
       _say_results(model_dir)
@@ -125,7 +123,7 @@ def train(
   state = train_step.init_state(
     model, transformation, trainable, where, seed, loaded
   )
-  batches = data.Batches(dataset, where.mesh, seed)
+  batches = Batches(dataset, where.mesh, seed)
   stream = {
     **dataclasses.asdict(dataset),
     'task_feature_lengths': dict(dataset.task_feature_lengths),
@@ -183,7 +181,7 @@ def train(
       state.trainable,
       _rest(state),
       batches.position(),
-      description,
+      {**description, 'batches': batches.count},
     )
 
   try:
@@ -272,10 +270,11 @@ def _catch_signals() -> Iterator[list[int]]:
   nothing to save.
   """
   caught: list[int] = []
-  # On a pod every process must stop at one step; Orbax agrees on it.
-  numbers = [signal.SIGINT]
+  # On a pod every process must stop at one step: there Orbax listens for
+  # SIGTERM and has them agree, and Ctrl-C ends at once.
+  numbers = []
   if jax.process_count() == 1:
-    numbers.append(signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
 
   def catch(number: int, frame: Any) -> None:
     if caught:
@@ -303,7 +302,7 @@ def _load_base(
   wanted = {
     name: leaf.update(dtype='float32' if is_trainable(name) else dtype)
     for name, leaf in parameters.flatten(where.abstract).items()
-    if not base_checkpoints.is_adapter(name)
+    if not parameters.is_adapter(name)
   }
   if path is None:
     frozen = [name for name in wanted if not is_trainable(name)]
@@ -335,21 +334,12 @@ def _restore(
   checkpoints: own.Checkpoints,
   step: int,
   state: train_step.TrainState,
-  batches: data.Batches,
+  batches: Batches,
   description: Mapping[str, Any],
 ) -> train_step.TrainState:
   """The state of a checkpoint, with `batches` put where it stood."""
   saved = checkpoints.description(step)
-  if saved['base']['fingerprint'] != description['base']['fingerprint']:
-    raise UserError(
-      f'The run {model_dir} stands on another base than '
-      f'INITIAL_CHECKPOINT_PATH names:\n'
-      f'  the run: {saved["base"]["source"]} (fingerprint '
-      f'{saved["base"]["fingerprint"]})\n'
-      f'  now: {description["base"]["source"]} (fingerprint '
-      f'{description["base"]["fingerprint"]})\n'
-      'Give the base it began with, or another MODEL_DIR.'
-    )
+  base_checkpoints.check_same(model_dir, saved['base'], description['base'])
   shapes = train_step.abstract(state)
   values, rest, position = checkpoints.restore(
     step, shapes.trainable, _rest(shapes)
@@ -364,8 +354,8 @@ def _restore(
       f'The data differ from those before step {step} ({"; ".join(changed)}): '
       'they start from their beginning.'
     )
-  elif not batches.restore(position, step):
-    say(f'Read {step} batches again to find the place in the data.')
+  elif not batches.restore(position, saved['batches']):
+    say(f'Read {batches.count} batches again to find the place in the data.')
   return state.replace(trainable=values, **rest)
 
 
@@ -375,30 +365,6 @@ def _rest(state: train_step.TrainState) -> dict[str, Any]:
     'optimizer': state.optimizer,
     'rng': state.rng,
   }
-
-
-def _check_method(
-  model_dir: str, saved: Mapping[str, Any], now: Mapping[str, Any]
-) -> None:
-  """Refuses to go on with another method, before anything is loaded."""
-  lines = []
-  if saved['trainable'] != now['trainable']:
-    lines.append(
-      f'TRAINABLE was {saved["trainable"]!r}, is now {now["trainable"]!r}.'
-    )
-  sites = sorted({*saved['method'], *now['method']})
-  for site in sites:
-    old = saved['method'].get(site, 'nothing')
-    new = now['method'].get(site, 'nothing')
-    if old != new:
-      lines.append(f'ADAPTERS at {site}: was {old}, is now {new}.')
-  if lines:
-    raise UserError(
-      f'The run {model_dir} trained another method:\n'
-      + '\n'.join(f'  {line}' for line in lines)
-      + '\nResume it with the methods/ and routers/ files and the macros of '
-      f'its {run_folder.CONFIG}, or name another MODEL_DIR.'
-    )
 
 
 def _check_positive(**values: int) -> None:

@@ -92,6 +92,10 @@ MISTAKES = {
   'other vocabulary': (['--gin.t5.T5Config.vocab_size=512'], '512 entries'),
   'mesh too large': (['--gin.MESH=(64, 1)'], 'needs 64 devices'),
   'batch not divisible': (['--gin.MICROBATCHES=3'], 'MICROBATCHES = 3'),
+  'unknown type': (
+    ["--gin.t5.T5Config.dtype='bf16'"],
+    "ACTIVATION_DTYPE = 'bf16' must be",
+  ),
   'no steps': (['--gin.TRAIN_STEPS=0'], 'TRAIN_STEPS = 0'),
   'int8': (["--gin.BASE_DTYPE='int8'"], "'int8' is not available yet"),
   'unknown factor': (

@@ -38,6 +38,7 @@ def outcome(method=(), trained=0, values=(50.0, 60.0), **changes):
     'settings': {
       'mixture_or_task_name': 'm',
       'split': 'validation',
+      'task_feature_lengths': {'inputs': 8, 'targets': 8},
       'length_normalized': False,
     },
     **results.summarize(tasks),
@@ -86,7 +87,7 @@ def test_the_table_lays_runs_side_by_side(folders, tmp_path, capsys):
   written = json.loads((tmp_path / 'both' / results.JSON).read_text())
   assert [run['name'] for run in written['runs']] == ['frozen base', 'MoV-10']
   page = (tmp_path / 'both' / results.MARKDOWN).read_text()
-  assert 'fingerprint f' in page and printed.out.strip() in page
+  assert 'base mini (f)' in page and printed.out.strip() in page
 
 
 def test_runs_are_named_by_what_they_trained():

@@ -7,6 +7,7 @@ import pytest
 
 import tests.tiny_task  # noqa: F401  registers the tasks
 from moe_lite import data, partitioning
+from moe_lite.batches import Batches
 from moe_lite.errors import UserError
 
 DATASET = data.Dataset(
@@ -16,7 +17,7 @@ DATASET = data.Dataset(
 
 def batches(seed=0, **changes):
   dataset = dataclasses.replace(DATASET, **changes)
-  return data.Batches(dataset, partitioning.make_mesh((1, 1)), seed)
+  return Batches(dataset, partitioning.make_mesh((1, 1)), seed)
 
 
 def take(stream, count):
@@ -73,7 +74,7 @@ def test_a_restored_stream_goes_on_where_it_stood(save_position):
 def test_a_useless_position_is_read_past():
   stream = batches(save_position=True)
   other = dataclasses.replace(DATASET, mixture_or_task_name='tiny_task')
-  position = data.Batches(other, partitioning.make_mesh((1, 1)), 0).position()
+  position = Batches(other, partitioning.make_mesh((1, 1)), 0).position()
   assert not stream.restore(position, 3)
   assert_equal(take(batches(), 4)[3:], take(stream, 1))
 

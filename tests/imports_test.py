@@ -28,6 +28,7 @@ MODEL = {
 }
 # Of what the loops are made: they may import the model and one another.
 LOOP = {
+  'batches',
   'checkpoints',
   'comparison',
   'data',
@@ -40,6 +41,7 @@ LOOP = {
   'plots',
   'progress',
   'results',
+  'routing_usage',
   'run_folder',
   'scoring',
   'shapes',

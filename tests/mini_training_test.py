@@ -6,7 +6,7 @@ import gin
 import numpy as np
 import pytest
 
-from moe_lite import cli, data, parameters, partitioning, train_step
+from moe_lite import batches, cli, data, parameters, partitioning, train_step
 from moe_lite.checkpoints import base as base_checkpoints
 from tests import gin_test
 
@@ -16,13 +16,13 @@ LEARNING_RATES = {'full': 2e-3, 'ia3': 0.1, 'mov': 0.1}
 
 
 @pytest.fixture(scope='module')
-def batches():
+def first_batches():
   """The first batches of the training mixture, through SeqIO and packing."""
   import tasks.mini  # noqa: F401  registers the mixture
 
   dataset = data.Dataset('mini_train', {'inputs': 128, 'targets': 32}, 8)
   mesh = partitioning.make_mesh((1, 1))
-  return list(itertools.islice(data.Batches(dataset, mesh, seed=0), STEPS))
+  return list(itertools.islice(batches.Batches(dataset, mesh, seed=0), STEPS))
 
 
 def configured(method):
@@ -49,7 +49,7 @@ def host(tree):
 
 
 @pytest.mark.parametrize('method', gin_test.METHODS)
-def test_the_loss_falls_and_only_what_trains_moves(method, batches):
+def test_the_loss_falls_and_only_what_trains_moves(method, first_batches):
   config = configured(method)
   model, trainable = config['model'], config['trainable']
   optimizer = config['optimizer'](config['schedule'])
@@ -69,11 +69,11 @@ def test_the_loss_falls_and_only_what_trains_moves(method, batches):
     train_step.make_step(model, optimizer, config['schedule']),
     state,
     base,
-    batches[0],
+    first_batches[0],
     where,
   )
   losses = []
-  for batch in batches:
+  for batch in first_batches:
     state, metrics = step(state, base, batch)
     losses.append(float(metrics['loss'] / metrics['weight_sum']))
   # The first batches' losses vary by a few percent; learning is far more.

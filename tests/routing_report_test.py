@@ -1,14 +1,17 @@
 """From a finished run to which experts served which tasks."""
 
 import csv
+import pathlib
 
 import numpy as np
 import pytest
 import seqio
 
-from moe_lite import cli, loaded, routing_report, run_folder
+from moe_lite import cli, loaded, routing_report, routing_usage, run_folder
 from moe_lite.errors import UserError
 from tests import tiny, tiny_run
+
+TINY = pathlib.Path(__file__).parent / 'tiny.gin'
 
 
 @pytest.fixture(scope='module')
@@ -22,7 +25,7 @@ def measure(paths, scan_layers=False):
   model = tiny_run.model(scan_layers=scan_layers)
   trained = loaded.load(model, run, base, base_dtype='float32')
   tasks = seqio.get_mixture_or_task('tiny_score_eval').tasks
-  return routing_report.measure(
+  return routing_usage.measure(
     trained, tasks, 'validation', tiny_run.LENGTHS, examples=5
   )
 
@@ -63,9 +66,9 @@ def test_a_scanned_network_routes_alike(paths, measured):
 
 
 def test_the_picture_shows_the_last_layer_of_each_place():
-  usage = routing_report.Usage(np.array([3.0, 1.0]), np.array([4.0, 4.0]), 4.0)
+  usage = routing_usage.Usage(np.array([3.0, 1.0]), np.array([4.0, 4.0]), 4.0)
   names = [f'encoder/layers_{i}/mlp/intermediate' for i in (2, 10, 9)]
-  panels = routing_report.panels({'a': dict.fromkeys(names, usage)})
+  panels = routing_usage.panels({'a': dict.fromkeys(names, usage)})
   assert list(panels) == [names[1]]
   np.testing.assert_allclose(panels[names[1]], [[1.5, 0.5]])
 
@@ -75,13 +78,13 @@ def test_a_method_without_routers_is_refused(paths):
   frozen = loaded.load(tiny_run.model(), 'base', base, base_dtype='float32')
   tasks = seqio.get_mixture_or_task('tiny_score_eval').tasks
   with pytest.raises(UserError, match='has no routers'):
-    routing_report.measure(frozen, tasks, 'validation', tiny_run.LENGTHS, 2)
+    routing_usage.measure(frozen, tasks, 'validation', tiny_run.LENGTHS, 2)
 
 
 def test_the_command_needs_only_the_run(tmp_path, capsys):
   """A run started by command is read by its own configuration."""
   base, run = tiny.save_base(tmp_path / 'base'), str(tmp_path / 'run')
-  files = ('tests/tiny.gin', 'methods/mov.gin', 'runs/finetune.gin')
+  files = (f'{TINY}', 'methods/mov.gin', 'runs/finetune.gin')
   argv = [
     'train',
     *(f'--gin_file={file}' for file in files),
@@ -93,12 +96,12 @@ def test_the_command_needs_only_the_run(tmp_path, capsys):
   capsys.readouterr()
   code = cli.guard(routing_report.report, ['x', run, '--examples=4'], None)
   assert code == 0, capsys.readouterr().err
-  with open(f'{run}/{routing_report.CSV}') as file:
+  with open(f'{run}/{routing_usage.CSV}') as file:
     rows = list(csv.DictReader(file))
   assert {row['expert'] for row in rows} == {'0', '1', '2'}
   # Fresh routers hardly prefer anyone.
   assert all(abs(float(row['probability']) - 1 / 3) < 0.05 for row in rows)
-  with open(f'{run}/{routing_report.PNG}', 'rb') as file:
+  with open(f'{run}/{routing_usage.PNG}', 'rb') as file:
     assert file.read(4) == b'\x89PNG'
 
 

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import importlib.resources
 import json
-import re
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -29,8 +28,6 @@ from moe_lite.types import DType, Tree
 WEIGHTS = 'model.safetensors'
 METADATA = 'metadata.json'
 DTYPES = ('bfloat16', 'float32')
-
-is_adapter = re.compile(parameters.TRAINABLE_ADAPTERS).fullmatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +57,26 @@ def check_dtype(dtype: str) -> None:
   if dtype not in DTYPES:
     raise UserError(
       f'BASE_DTYPE = {dtype!r} must be one of {DTYPES}.{nearest(dtype, DTYPES)}'
+    )
+
+
+def check_same(
+  run: str, trained_on: Mapping[str, str], now: Mapping[str, str]
+) -> None:
+  """Raises UserError unless a run stands on the base that is given now.
+
+  Args:
+    run: its folder, for the message.
+    trained_on: a `BaseInfo` as a mapping.
+    now: likewise.
+  """
+  if trained_on['fingerprint'] != now['fingerprint']:
+    raise UserError(
+      f'The run {run} stands on another base than INITIAL_CHECKPOINT_PATH '
+      f'names:\n  the run: {trained_on["source"]} (fingerprint '
+      f'{trained_on["fingerprint"]})\n  now: {now["source"]} (fingerprint '
+      f'{now["fingerprint"]})\nGive the base that the run was trained on, or '
+      'another run.'
     )
 
 
@@ -148,7 +165,9 @@ def read_run(
       f'{path} is a run that trained adapters only, so it holds no base. Give '
       "the base it started from, or a run with TRAINABLE = '.*'."
     )
-  kept = {name: x for name, x in leaves.items() if not is_adapter(name)}
+  kept = {
+    name: x for name, x in leaves.items() if not parameters.is_adapter(name)
+  }
   return kept, description
 
 

@@ -87,20 +87,36 @@ class Checkpoints:
       trainable: what trains, unrolled.
       optimizer: any tree of arrays that the loop needs to go on.
       data_position: of this process; empty where it is `step` batches on.
-      description: for JSON; `tree` is added.
+      description: for JSON; `step`, `tree` and `optimizer` (path to shape
+        and dtype) are added.
+
+    Raises:
+      UserError: if something that is no checkpoint stands in the way.
     """
-    description = {**description, 'step': step, 'tree': _shapes(trainable)}
-    self._manager.save(
+    optimizer = _by_name(optimizer)
+    description = {
+      **description,
+      'step': step,
+      'tree': _shapes(trainable),
+      'optimizer': _shapes(optimizer),
+    }
+    is_saved = self._manager.save(
       step,
       args=ocp.args.Composite(
         **{
           TRAINABLE: ocp.args.PyTreeSave(trainable),
-          OPTIMIZER: ocp.args.PyTreeSave(_by_name(optimizer)),
+          OPTIMIZER: ocp.args.PyTreeSave(optimizer),
           DATA: SaveDataPosition(data_position),
           DESCRIPTION: ocp.args.JsonSave(description),
         }
       ),
     )
+    if not is_saved:
+      raise UserError(
+        f'{self._manager.directory} holds step {self._manager.latest_step()}, '
+        f'which is no whole checkpoint of this run, so step {step} cannot be '
+        'saved there. Remove that folder and run the same command again.'
+      )
 
   def description(self, step: int) -> dict[str, Any]:
     """What `save` was given to say of the checkpoint."""
@@ -125,14 +141,20 @@ class Checkpoints:
     Raises:
       UserError: if the checkpoint holds other leaves than these.
     """
-    saved = self.description(step)['tree']
-    problem = difference(saved, _shapes(trainable))
+    saved = self.description(step)
+    problem = difference(saved['tree'], _shapes(trainable))
     if problem:
       raise UserError(
         f'The checkpoint at step {step} of {self._manager.directory} holds '
         f'another method than this run: {problem}'
       )
     names = _by_name(optimizer)
+    problem = difference(saved['optimizer'], _shapes(names))
+    if problem:
+      raise UserError(
+        f'The checkpoint at step {step} of {self._manager.directory} is of '
+        f'another OPTIMIZER than this run: {problem}'
+      )
     optimizer_leaves = self._restore_arrays(step, OPTIMIZER, names)
     flat = parameters.flatten(optimizer_leaves)
     restored_optimizer = jax.tree_util.tree_map_with_path(
@@ -272,9 +294,8 @@ def difference(
     [
       '',
       *(f'  {line}' for line in lines),
-      'Give the methods/ gin file, TRAINABLE, ADAPTERS, NUM_EXPERTS and RANK '
-      'that it was trained with (its config.gin has them), or another '
-      'MODEL_DIR.',
+      'Give the methods/ gin file, the macros and the OPTIMIZER that it was '
+      'trained with (its config.gin has them), or another MODEL_DIR.',
     ]
   )
 

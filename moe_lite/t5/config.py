@@ -89,7 +89,12 @@ class T5Config:
   def __post_init__(self):
     set_field = lambda name, value: object.__setattr__(self, name, value)
     set_field('mlp_activations', tuple(self.mlp_activations))
-    set_field('dtype', jnp.dtype(self.dtype))
+    try:
+      set_field('dtype', jnp.dtype(self.dtype))
+    except TypeError as error:
+      raise UserError(
+        f"ACTIVATION_DTYPE = {self.dtype!r} must be 'bfloat16' or 'float32'."
+      ) from error
     if self.remat not in REMAT:
       raise UserError(f'REMAT = {self.remat!r} must be one of {REMAT}.')
     for name in self.mlp_activations:

@@ -22,6 +22,7 @@ SITES = {**ATTENTION_SITES, **mlp_sites(2)}
 SHAPES = ('key', 'intermediate', 'wo')
 ROUTERS = {
   'soft': routing.SoftRouter,
+  'top_1': functools.partial(routing.TopKRouter, k=1),
   'top_2': functools.partial(routing.TopKRouter, k=2),
 }
 ADAPTERS = {

@@ -1,0 +1,174 @@
+"""From one command to the next, as a user would run them."""
+
+import json
+import pathlib
+import shlex
+
+import gin
+import numpy as np
+import pytest
+
+from moe_lite import cli, convert, inference, results
+from tests import tiny_task
+
+ROOT = pathlib.Path(__file__).parents[1]
+ENTRIES = {
+  'moe_lite.train': ('training.train', 'runs/finetune.gin'),
+  'moe_lite.eval': ('evaluation.evaluate', 'runs/eval.gin'),
+  'moe_lite.infer': ('inference.infer', 'runs/infer.gin'),
+}
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  yield
+  gin.clear_config()
+
+
+def run(monkeypatch, module, *arguments):
+  """The exit code of `python -m module arguments`."""
+  argv = [module, *arguments]
+  monkeypatch.setattr('sys.argv', argv)
+  return cli.main(*ENTRIES[module], argv)
+
+
+def files(*names):
+  return [f'--gin_file={name}.gin' for name in names]
+
+
+MINI = files('models/t5_1_1_mini', 'methods/mov')
+# What the run must be evaluated with, too: no macro holds it.
+ROUTES_INPUTS = "--gin.adapters.MoV.router_reads='inputs'"
+# One task of the suite is enough here.
+ONE_TASK = "--gin.MIXTURE_OR_TASK_NAME='mini_who_blank_score_eval'"
+
+
+def test_training_ends_with_a_command_that_evaluates_the_run(
+  monkeypatch, capsys
+):
+  code = run(
+    monkeypatch,
+    'moe_lite.train',
+    *MINI,
+    *files('data/mini', 'runs/finetune'),
+    *('--gin.NUM_EXPERTS=3', ROUTES_INPUTS, '--gin.TRAIN_STEPS=1'),
+    *("--gin.MODEL_DIR='runs/x'", '--gin.BATCH_SIZE=2'),
+  )
+  error = capsys.readouterr().err
+  assert code == 0, error
+  _, _, module, *arguments = shlex.split(error.strip().splitlines()[-1])
+  assert module == 'moe_lite.eval'
+  assert run(monkeypatch, module, *arguments, ONE_TASK) == 0
+  outcome = json.loads(pathlib.Path('runs/x/eval', results.JSON).read_text())
+  assert outcome['complete'] and outcome['checkpoint']['step'] == 1
+  assert "router_reads='inputs'" in outcome['checkpoint']['method']['key']
+  assert outcome['settings']['mixture_or_task_name'].startswith('mini_who')
+
+
+TINY = [f'--gin_file={ROOT}/tests/tiny.gin']
+
+
+def infer(monkeypatch, *arguments):
+  """Runs inference on the frozen base 'made'; its code and predictions."""
+  code = run(
+    monkeypatch,
+    'moe_lite.infer',
+    *TINY,
+    *files('methods/mov', 'runs/infer'),
+    *("--gin.CHECKPOINT_PATH='base'", '--gin.BATCH_SIZE=4'),
+    *("--gin.INITIAL_CHECKPOINT_PATH='made'", "--gin.INFER_OUTPUT_DIR='out'"),
+    "--gin.MIXTURE_OR_TASK_NAME='tiny_task'",
+    *arguments,
+  )
+  path = pathlib.Path('out', inference.PREDICTIONS)
+  lines = path.read_text().splitlines() if path.exists() else []
+  return code, [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+  """A base that was pretrained and exported by command."""
+  folder = tmp_path_factory.mktemp('made')
+  argv = [
+    'train',
+    *(*TINY, *files('runs/pretrain')),
+    f"--gin.MODEL_DIR='{folder}/run'",
+    *('--gin.BATCH_SIZE=4', '--gin.TRAIN_STEPS=2'),
+  ]
+  assert cli.main('training.train', 'runs/pretrain.gin', argv) == 0
+  gin.clear_config()
+  argv = ['x', 'export_base', f'{folder}/run', f'--to={folder}/base']
+  assert cli.guard(convert.convert, argv, None) == 0
+  return folder / 'base'
+
+
+@pytest.fixture
+def linked(made, tmp_path):
+  (tmp_path / 'made').symlink_to(made)
+
+
+def test_a_task_is_predicted_in_order_and_an_interruption_loses_nothing(
+  linked, monkeypatch
+):
+  code, whole = infer(monkeypatch)
+  assert code == 0
+  assert [p['inputs'] for p in whole] == [
+    f'say {tiny_task.WORDS[i % 4]} {i}' for i in range(40)
+  ]
+  assert whole[1]['targets'] == 'green' and 'prediction' in whole[1]
+  # Cut off in the middle of a line, in the middle of a batch.
+  path = pathlib.Path('out', inference.PREDICTIONS)
+  path.write_text(path.read_text()[:-30])
+  assert infer(monkeypatch) == (0, whole)
+
+
+def test_an_edited_file_is_predicted_anew(linked, monkeypatch):
+  path = pathlib.Path('questions.txt')
+  for color in ('blue', 'black'):
+    path.write_text(f'say red\n\nsay {color}\n')
+    code, lines = infer(monkeypatch, "--gin.INFER_INPUT='questions.txt'")
+    assert code == 0
+    assert [p['inputs'] for p in lines] == ['say red', f'say {color}']
+
+
+@pytest.mark.parametrize(
+  'mistake, message',
+  [
+    ('--gin.NUM_DECODES=3', 'NUM_DECODES = 3'),
+    ('--gin.BATCH_SIZE=0', 'BATCH_SIZE = 0'),
+    ("--gin.INFER_INPUT='nowhere.txt'", 'is no file'),
+    ("--gin.MIXTURE_OR_TASK_NAME='tiny_mixture'", 'is a mixture'),
+  ],
+)
+def test_a_mistake_leaves_predictions_as_they_were(
+  linked, monkeypatch, capsys, mistake, message
+):
+  out = pathlib.Path('out')
+  out.mkdir()
+  (out / inference.PREDICTIONS).write_text('{"prediction": "kept"}\n')
+  code, lines = infer(monkeypatch, mistake)
+  assert code == 2 and message in capsys.readouterr().err
+  assert lines == [{'prediction': 'kept'}]
+
+
+def test_a_base_is_exported_once(made, capsys):
+  argv = ['x', 'export_base', f'{made.parent}/run', f'--to={made}']
+  assert cli.guard(convert.convert, argv, None) == 2
+  assert 'exists already' in capsys.readouterr().err
+  metadata = json.loads((made / 'metadata.json').read_text())
+  assert metadata['step'] == 2 and metadata['dtype'] == 'bfloat16'
+  assert np.char.isalnum(metadata['fingerprint'])
+
+
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    (['exprot_base'], "Did you mean 'export_base'"),
+    (['export_base'], 'Give one run folder'),
+    (['export_base', 'nowhere', '--to=x'], 'is no run folder'),
+  ],
+)
+def test_conversion_names_mistakes(arguments, message, capsys):
+  assert cli.guard(convert.convert, ['x', *arguments], None) == 2
+  assert message in capsys.readouterr().err

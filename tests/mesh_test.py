@@ -1,0 +1,133 @@
+"""On eight fake devices a run gives what it gives on one.
+
+Devices are counted once in a process, so the work is done in one of its own:
+this file, run as a program, prints its findings as JSON.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+DEVICES = 8
+# Name to (mesh, fully sharded, microbatches, scan).
+CASES = {
+  'one device': ((1, 1), False, 1, False),
+  # Initial values are drawn otherwise in the scan form.
+  'one device, scanned': ((1, 1), False, 1, True),
+  'data': ((8, 1), False, 1, False),
+  'data and model': ((4, 2), False, 1, False),
+  'fully sharded, scanned': ((4, 2), True, 1, True),
+  'microbatches': ((2, 2), True, 2, False),
+}
+STEPS = 3
+TOLERANCE = 1e-5
+
+
+def measure():
+  """Losses of a few steps, scores and shardings of every case."""
+  import jax
+
+  from moe_lite import loaded, optimizers, parameters, partitioning, train_step
+  from tests import tiny
+
+  def train(shape, fully_sharded, microbatches, scan_layers):
+    model = tiny.model(scan_layers=scan_layers, z_loss=1e-4)
+    pattern = parameters.TRAINABLE_ADAPTERS
+    schedule = optimizers.constant(0.05)
+    optimizer = optimizers.adafactor(schedule)
+    mesh = partitioning.make_mesh(shape)
+    where = train_step.layout(model, pattern, mesh, fully_sharded)
+    form = parameters.like_network(tiny.base_params(), scan_layers)
+    shardings = parameters.flatten(where.parameters)
+    base = parameters.unflatten(
+      {
+        path: jax.device_put(leaf, shardings[path])
+        for path, leaf in parameters.flatten(form).items()
+      }
+    )
+    batch = jax.device_put(tiny.batch(), partitioning.batch_sharding(mesh))
+    state = train_step.init_state(model, optimizer, pattern, where, 0)
+    step = train_step.compile_step(
+      train_step.make_step(model, optimizer, schedule, microbatches),
+      state,
+      base,
+      batch,
+      where,
+    )
+    losses = []
+    for _ in range(STEPS):
+      state, metrics = step(state, base, batch)
+      losses.append(float(metrics['loss']))
+    params = parameters.merge(
+      parameters.like_network(state.trainable, scan_layers), base
+    )
+    trained = loaded.Loaded(model, params, mesh, {})
+    encoded = trained.compile(model.encode, gather=False)(
+      np.asarray(batch['encoder_input_tokens'])
+    )
+    scores = trained.compile(model.score_encoded)(
+      encoded,
+      *(
+        np.asarray(batch[name])
+        for name in (
+          'encoder_input_tokens',
+          'decoder_input_tokens',
+          'decoder_target_tokens',
+        )
+      ),
+    )
+    embedding = base['token_embedder']['embedding']
+    return {
+      'losses': losses,
+      'scores': np.asarray(scores).tolist(),
+      'embedding on a device': embedding.addressable_shards[0].data.size,
+      'embedding': embedding.size,
+    }
+
+  return {name: train(*case) for name, case in CASES.items()}
+
+
+@pytest.fixture(scope='module')
+def measured():
+  flags = f'--xla_force_host_platform_device_count={DEVICES}'
+  done = subprocess.run(
+    [sys.executable, '-m', 'tests.mesh_test'],
+    cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+    env={**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize('case', list(CASES)[2:])
+def test_a_mesh_changes_no_number(measured, case):
+  one = 'one device, scanned' if CASES[case][-1] else 'one device'
+  for what in ('losses', 'scores'):
+    np.testing.assert_allclose(
+      measured[case][what], measured[one][what], rtol=TOLERANCE
+    )
+
+
+def test_a_device_holds_its_part_of_the_base(measured):
+  parts = {
+    name: found['embedding'] / found['embedding on a device']
+    for name, found in measured.items()
+  }
+  assert parts == {
+    'one device': 1,
+    'one device, scanned': 1,
+    'data': 1,
+    'data and model': 2,
+    'fully sharded, scanned': 8,
+    'microbatches': 4,
+  }
+
+
+if __name__ == '__main__':
+  print(json.dumps(measure()))
