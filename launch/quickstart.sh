@@ -10,6 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 run=runs/quickstart
+steps=600
 case "${1:-}" in
   '') ;;
   --fresh) rm -rf "$run" ;;
@@ -41,7 +42,7 @@ evaluation=(
 
 step -m moe_lite.train "${model_and_method[@]}" \
   --gin_file=data/mini.gin --gin_file=runs/finetune.gin \
-  --gin.MODEL_DIR="'$run'" --gin.TRAIN_STEPS=1500 --gin.LEARNING_RATE=0.01
+  --gin.MODEL_DIR="'$run'" --gin.TRAIN_STEPS=$steps --gin.LEARNING_RATE=0.03
 step "${evaluation[@]}" --gin.CHECKPOINT_PATH="'base'" \
   --gin.EVAL_OUTPUT_DIR="'$run/eval_base'"
 step "${evaluation[@]}" --gin.CHECKPOINT_PATH="'$run'" \
@@ -51,21 +52,22 @@ step -m moe_lite.report "$run/eval_base" "$run/eval" --to="$run"
 
 cat <<END
 
-The run is in $run: results.md, loss.png, routing.png, checkpoints/.
-Next:
-  # Ask it something of your own, a line each.
-  printf '%s\\n' 'Which one barks? Options: cow, dog, cat.' >questions.txt
-  .venv/bin/python -m moe_lite.infer ${model_and_method[*]} \\
-    --gin_file=data/mini.gin --gin_file=runs/infer.gin \\
-    --gin.CHECKPOINT_PATH="'$run'" --gin.INFER_OUTPUT_DIR="'$run/infer'" \\
-    --gin.INFER_INPUT="'questions.txt'"
+The run is in $run: results.md, results.json, loss.png, routing.png, routing.csv.
+What to try next:
 
-  # Another method: full, ia3, lora or molora in place of mov.
-  .venv/bin/python -m moe_lite.train --gin_file=models/t5_1_1_mini.gin \\
-    --gin_file=methods/molora.gin --gin_file=data/mini.gin \\
-    --gin_file=runs/finetune.gin --gin.MODEL_DIR="'runs/molora'" \\
-    --gin.TRAIN_STEPS=$steps --gin.LEARNING_RATE=0.3
+1. Ask it something of your own, a line each:
+   echo 'Whose is the needle? Options: baker, tailor, pilot.' >questions.txt
+   .venv/bin/python -m moe_lite.infer ${model_and_method[*]} \\
+     --gin_file=data/mini.gin --gin_file=runs/infer.gin \\
+     --gin.CHECKPOINT_PATH="'$run'" --gin.INFER_OUTPUT_DIR="'$run/infer'" \\
+     --gin.INFER_INPUT="'questions.txt'"
 
-  # Watch the losses of all runs.
-  .venv/bin/tensorboard --logdir=runs
+2. Train one vector a site instead of ten (it ends with how to evaluate it):
+   .venv/bin/python -m moe_lite.train --gin_file=models/t5_1_1_mini.gin \\
+     --gin_file=methods/ia3.gin --gin_file=data/mini.gin \\
+     --gin_file=runs/finetune.gin --gin.MODEL_DIR="'runs/ia3'" \\
+     --gin.TRAIN_STEPS=$steps --gin.LEARNING_RATE=0.03
+
+3. Lay it beside the others:
+   .venv/bin/python -m moe_lite.report $run/eval_base $run/eval runs/ia3/eval
 END
