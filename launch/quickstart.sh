@@ -6,10 +6,11 @@
 #   bash launch/quickstart.sh --fresh    starts over
 #
 # Every step is a command that can be run by itself; each is printed first.
+# RUN=... names another run folder than runs/quickstart.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-run=runs/quickstart
+run=${RUN:-runs/quickstart}
 steps=600
 case "${1:-}" in
   '') ;;

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 import gin
 from absl import flags, logging
+from gin import config as gin_config
 
 from moe_lite import gin_paths
 from moe_lite.errors import UserError, nearest
@@ -235,7 +236,7 @@ class _user_errors:
 
 def _is_python(value: str) -> bool:
   try:
-    gin.config.parse_value(value)
+    gin_config.parse_value(value)
   except _NOT_PYTHON:
     return False
   return True
@@ -316,7 +317,7 @@ def _uses(config: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _macros_within(value: Any) -> Iterator[str]:
-  for reference in gin.config.iterate_references(value):
+  for reference in gin_config.iterate_references(value):
     if reference.selector == _MACRO:
       yield '/'.join(reference.scopes)
 
@@ -324,7 +325,7 @@ def _macros_within(value: Any) -> Iterator[str]:
 def _is_required(value: Any) -> bool:
   return any(
     '/'.join(reference.scopes) == _REQUIRED
-    for reference in gin.config.iterate_references(value)
+    for reference in gin_config.iterate_references(value)
   )
 
 
@@ -333,7 +334,7 @@ def _config() -> Mapping[Any, Any]:
 
   Gin hands them only to hooks of `finalize`, which also locks them.
   """
-  return gin.config._CONFIG
+  return gin_config._CONFIG
 
 
 def _is_no_search_miss(record: std_logging.LogRecord) -> bool:

@@ -22,10 +22,11 @@ from moe_lite.progress import say
 def export_base(arguments: Sequence[str]) -> None:
   """See the module's docstring; raises UserError for a mistake."""
   values = flags.FlagValues()
-  define = {'flag_values': values}
-  flags.DEFINE_string('to', None, 'Folder to write; must not exist.', **define)
-  flags.DEFINE_enum('dtype', 'bfloat16', base.DTYPES, 'To write in.', **define)
-  flags.DEFINE_integer('step', None, 'Of a checkpoint; the last.', **define)
+  flags.DEFINE_string('to', None, 'Folder to write; must not exist.', values)
+  flags.DEFINE_enum('dtype', 'bfloat16', base.DTYPES, 'To write in.', values)
+  flags.DEFINE_integer(
+    'step', None, 'Of a checkpoint; the last.', flag_values=values
+  )
   try:
     _, *runs = values(['export_base', *arguments])
   except flags.Error as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import gin
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from moe_lite import decoding
@@ -42,7 +43,7 @@ class Generator:
     model = loaded.model
 
     def predict(params: Tree, inputs: Array, index: Array) -> Array:
-      outputs = np.zeros((inputs.shape[0], shapes.target_length), np.int32)
+      outputs = jnp.zeros((inputs.shape[0], shapes.target_length), jnp.int32)
       return model.predict_batch(
         params,
         {'encoder_input_tokens': inputs, 'decoder_input_tokens': outputs},

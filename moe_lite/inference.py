@@ -17,6 +17,7 @@ import seqio
 import tensorflow as tf
 from etils import epath
 from jax.experimental import multihost_utils
+from seqio.utils import Feature
 
 from moe_lite import (
   data,
@@ -209,7 +210,7 @@ def _floor(count: int, size: int) -> int:
   return count - count % size
 
 
-def _read_file(path: str, feature: seqio.Feature, limit: int) -> list[Example]:
+def _read_file(path: str, feature: Feature, limit: int) -> list[Example]:
   file = epath.Path(path)
   if not file.is_file():
     raise UserError(
@@ -262,7 +263,7 @@ def _read_task(
   ]
 
 
-def _text(row: Mapping[str, Any], name: str, feature: seqio.Feature) -> str:
+def _text(row: Mapping[str, Any], name: str, feature: Feature) -> str:
   pretokenized = row.get(f'{name}_pretokenized')
   if pretokenized is not None:
     return tf.compat.as_text(pretokenized)

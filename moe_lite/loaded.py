@@ -123,8 +123,9 @@ def load(
   shardings = partitioning.shardings(logical_axes(variables), device_mesh)
   partitioning.check_divides(variables['params'], shardings)
   shardings = parameters.flatten(shardings)
-  params, info = {}, None
+  params, base_facts = {}, None
   if description is not None:
+    base_facts = description['base']
     unrolled = jax.eval_shape(parameters.unstack_layers, variables['params'])
     own.check_fits(
       trained, parameters.split(unrolled, trainable)[0], checkpoint_path
@@ -148,15 +149,16 @@ def load(
       ),
     )
     params = {**parameters.flatten(base), **params}
+    base_facts = dataclasses.asdict(info)
     if description is not None:
       base_checkpoints.check_same(
-        checkpoint_path, description['base'], dataclasses.asdict(info)
+        checkpoint_path, description['base'], base_facts
       )
   count = parameters.count(trained)
   facts = {
     'checkpoint': checkpoint_path,
     'step': None if description is None else description['step'],
-    'base': description['base'] if info is None else dataclasses.asdict(info),
+    'base': base_facts,
     'method': {} if description is None else description['method'],
     'trainable_parameters': count,
     'base_parameters': sum(

@@ -92,7 +92,7 @@ class EncoderDecoderModel:
   ) -> Any:
     """Teacher-forced logits [B, T, V]; with dropout if `rngs` has 'dropout'."""
     packing = {name: batch[name] for name in PACKING if name in batch}
-    return self.module.apply(
+    return self._apply(
       {'params': params},
       batch['encoder_input_tokens'],
       batch['decoder_input_tokens'],
@@ -167,7 +167,7 @@ class EncoderDecoderModel:
 
   def encode(self, params: Tree, encoder_input_tokens: Array) -> Array:
     """[B, L] ids to what the decoder reads, [B, L, D]."""
-    return self.module.apply(
+    return self._apply(
       {'params': params},
       encoder_input_tokens,
       enable_dropout=False,
@@ -183,7 +183,7 @@ class EncoderDecoderModel:
     decoder_target_tokens: Array,
   ) -> Array:
     """`score_batch` of rows whose inputs are already encoded."""
-    logits = self.module.apply(
+    logits = self._apply(
       {'params': params},
       encoded,
       encoder_input_tokens,
@@ -225,7 +225,7 @@ class EncoderDecoderModel:
     def decode(
       variables: Tree, encoded: Array, sources: Array, ids: Array
     ) -> tuple[Array, Tree]:
-      return self.module.apply(
+      return self._apply(
         variables,
         encoded,
         sources,
@@ -275,6 +275,10 @@ class EncoderDecoderModel:
     """
     _, variables = self.logits(params, batch, mutable=[routing.COLLECTION])
     return variables.get(routing.COLLECTION, {})
+
+  def _apply(self, variables: Tree, *args: Any, **kwargs: Any) -> Any:
+    """Flax's `apply`, which returns a pair where `mutable` is given."""
+    return self.module.apply(variables, *args, **kwargs)
 
 
 def _score(logits: Array, batch: Batch, weights: Array) -> Array:

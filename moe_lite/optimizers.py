@@ -10,13 +10,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from moe_lite import parameters
 from moe_lite.errors import UserError
 from moe_lite.types import Array, Tree
 
 # Step number (0 for the first) to learning rate.
-Schedule = Callable[[Array], Array]
+Schedule = optax.Schedule
 # What gin's OPTIMIZER names: schedule to optimizer.
 OptimizerFactory = Callable[[Schedule], optax.GradientTransformation]
 
@@ -85,7 +86,7 @@ def adafactor(
       min_dim_size_to_factor=min_dim_size_to_factor,
     )
 
-  parts = [
+  parts: list[optax.GradientTransformation] = [
     optax.partition(
       {'base': moments(True), 'adapter': moments(False)}, _base_or_adapter
     )
@@ -135,13 +136,13 @@ def _base_or_adapter(params: Tree) -> Tree:
   )
 
 
-def _linear_warmup(step: Array, warmup_steps: int) -> Array:
+def _linear_warmup(step: ArrayLike, warmup_steps: int) -> Array:
   if not warmup_steps:
     return jnp.float32(1.0)
   return jnp.minimum(1.0, step / warmup_steps)
 
 
-def _rsqrt(step: Array, warmup_steps: int) -> Array:
+def _rsqrt(step: ArrayLike, warmup_steps: int) -> Array:
   return jax.lax.rsqrt(jnp.maximum(jnp.float32(step), warmup_steps))
 
 

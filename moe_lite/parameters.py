@@ -9,6 +9,7 @@ import hashlib
 import math
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -111,8 +112,8 @@ def like_network(tree: Tree, scan_layers: bool) -> Tree:
   return stack_layers(tree) if scan_layers else unstack_layers(tree)
 
 
-def count(tree: Tree) -> int:
-  """How many numbers the tree holds."""
+def count(tree: Tree | Sequence[Any]) -> int:
+  """How many numbers a tree, or a list of leaves, holds."""
   return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 

@@ -10,9 +10,10 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 
-import flax
+import flax.linen as nn
 import jax
 import numpy as np
+from flax.core import unfreeze
 from flax.linen import partitioning as flax_partitioning
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -51,7 +52,7 @@ scan_with_axes = flax_partitioning.scan_with_axes
 
 
 def param(
-  module: flax.linen.Module,
+  module: nn.Module,
   name: str,
   init: Initializer,
   shape: Shape,
@@ -66,9 +67,9 @@ def param(
   )
 
 
-def constrain(x: Array, axes: Axes) -> Array:
+def constrain(x: Array, axes: Sequence[str | None]) -> Array:
   """Constrains an activation's sharding; nothing outside `axis_rules`."""
-  return flax_partitioning.with_sharding_constraint(x, PartitionSpec(*axes))
+  return nn.with_logical_constraint(x, PartitionSpec(*axes))
 
 
 def make_mesh(
@@ -112,7 +113,7 @@ def axis_rules(
   mesh: Mesh, rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES
 ) -> Iterator[None]:
   """Within it, traced `constrain` and `param` calls refer to this mesh."""
-  with mesh, flax_partitioning.axis_rules(rules):
+  with mesh, nn.logical_axis_rules(rules):
     yield
 
 
@@ -122,7 +123,7 @@ def axis_names(params_axes: Tree) -> Tree:
   `get_axis_names` returns a FrozenDict of PartitionSpecs, while parameters are
   plain dicts.
   """
-  names = flax.core.unfreeze(flax_partitioning.get_axis_names(params_axes))
+  names = unfreeze(flax_partitioning.get_axis_names(params_axes))
   return jax.tree.map(tuple, names, is_leaf=_is_axes)
 
 
@@ -134,7 +135,8 @@ def shardings(
   """Maps a tree of logical axes (see `axis_names`) to shardings on `mesh`."""
 
   def sharding(names: Axes) -> NamedSharding:
-    spec = flax_partitioning.logical_to_mesh_axes(names, rules)
+    spec = nn.logical_to_mesh_axes(names, rules)
+    assert spec is not None  # It is for names=None alone.
     return NamedSharding(mesh, spec)
 
   return jax.tree.map(sharding, axes, is_leaf=_is_axes)

@@ -14,7 +14,7 @@ PANELS = (
 )
 
 
-def training_curve(metrics_jsonl: str, png: str) -> None:
+def training_curve(metrics_jsonl: epath.PathLike, png: epath.PathLike) -> None:
   """Draws loss and accuracy over steps.
 
   Args:
@@ -45,7 +45,7 @@ def heatmaps(
   rows: Sequence[str],
   columns: str,
   label: str,
-  png: str,
+  png: epath.PathLike,
 ) -> None:
   """Draws one heat map a panel, all on one scale around 1.
 
@@ -66,18 +66,20 @@ def heatmaps(
   # Symmetric about 1, so that white is what makes no difference.
   reach = max(float(np.abs(values - 1).max()) for values in panels.values())
   reach = max(reach, 1e-6)
-  image = None
+  images = []
   for axes in grid.flat[len(panels) :]:
     axes.set_axis_off()
   for axes, (title, values) in zip(grid.flat, panels.items(), strict=False):
-    image = axes.imshow(
-      values, cmap='RdBu_r', vmin=1 - reach, vmax=1 + reach, aspect='auto'
+    images.append(
+      axes.imshow(
+        values, cmap='RdBu_r', vmin=1 - reach, vmax=1 + reach, aspect='auto'
+      )
     )
     axes.set_title(title, fontsize=7)
     axes.set_xlabel(columns, fontsize=7)
     axes.set_xticks(range(values.shape[1]))
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(labelsize=6)
-  figure.colorbar(image, ax=grid, label=label, shrink=0.6)
+  figure.colorbar(images[-1], ax=grid, label=label, shrink=0.6)
   with epath.Path(png).open('wb') as file:
     figure.savefig(file, format='png', dpi=120)

@@ -196,7 +196,8 @@ def _means(members: Sequence[Record]) -> dict[str, Any]:
 
 def _mean(values: Sequence[float | None]) -> float | None:
   """None where any value is unknown."""
-  return None if None in values else float(np.mean(values))
+  known = [value for value in values if value is not None]
+  return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _number(value: float | None) -> str:

@@ -10,11 +10,12 @@ without bias, in float32.
 """
 
 from collections.abc import Callable
+from typing import Any
 
-import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from moe_lite import partitioning
 from moe_lite.errors import UserError
@@ -26,8 +27,7 @@ COLLECTION = 'routing'
 RNG = 'router'
 
 
-@flax.struct.dataclass
-class Context:
+class Context(struct.PyTreeNode):
   """What a router needs beyond the tensor that it reads.
 
   Attributes:
@@ -131,7 +131,11 @@ class Router(nn.Module):
       'tokens': mask.sum(1),
     }
     for name, value in sums.items():
-      self.sow(COLLECTION, name, value, reduce_fn=lambda _, new: new)
+      self.sow(COLLECTION, name, value, reduce_fn=_replace)
+
+
+def _replace(old: Any, new: Array) -> Any:
+  return new
 
 
 class SoftRouter(Router):

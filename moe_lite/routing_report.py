@@ -26,12 +26,11 @@ from moe_lite.errors import UserError
 def report(argv: Sequence[str]) -> None:
   """See the module's docstring; raises UserError for a mistake."""
   values = flags.FlagValues()
-  define = {'flag_values': values}
-  flags.DEFINE_list('mixture', None, 'Mixtures or tasks.', **define)
-  flags.DEFINE_string('split', 'validation', 'Of every task.', **define)
-  flags.DEFINE_integer('examples', 64, 'Of every task.', 1, **define)
-  flags.DEFINE_string('to', None, 'Folder to write to.', **define)
-  flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', **define)
+  flags.DEFINE_list('mixture', None, 'Mixtures or tasks.', values)
+  flags.DEFINE_string('split', 'validation', 'Of every task.', values)
+  flags.DEFINE_integer('examples', 64, 'Of every task.', 1, flag_values=values)
+  flags.DEFINE_string('to', None, 'Folder to write to.', values)
+  flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', values)
   try:
     _, *runs = values(argv)
   except flags.Error as error:

@@ -189,7 +189,7 @@ def _examples(
   lengths: Mapping[str, int],
   most: int,
   use_cached: bool,
-) -> list[Mapping[str, np.ndarray]]:
+) -> Sequence[Mapping[str, np.ndarray]]:
   data.check_split(task, split, use_cached)
   is_twin = task.name.endswith(catalog.SCORE_EVAL)
   rows = data.read(task, split, lengths, use_cached, None if is_twin else most)

@@ -185,7 +185,7 @@ def describe_method(config: T5Config) -> dict[str, str]:
   }
 
 
-def _describe(module: nn.Module) -> str:
+def _describe(module: Any) -> str:
   fields = [
     f'{name}={_describe_value(getattr(module, name), module)}'
     for name in module.__dataclass_fields__

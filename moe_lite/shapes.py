@@ -32,7 +32,7 @@ def bucket(length: int, limit: int) -> int:
 
 
 def pad(
-  arrays: Sequence[Sequence[int]], batch_size: int, limit: int
+  arrays: Sequence[Sequence[int] | np.ndarray], batch_size: int, limit: int
 ) -> np.ndarray:
   """Stacks ids to [batch_size, L], padded with 0; L is a `bucket`."""
   length = bucket(max(len(a) for a in arrays), limit)

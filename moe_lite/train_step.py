@@ -11,24 +11,23 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 from jax.sharding import Mesh, NamedSharding
 
 from moe_lite import parameters, partitioning
 from moe_lite.errors import UserError
 from moe_lite.models import Batch, EncoderDecoderModel, logical_axes
 from moe_lite.optimizers import Schedule
-from moe_lite.types import Array, Tree
+from moe_lite.types import Array, Shape, Tree
 
 Metrics = Mapping[str, Array]
 Step = Callable[['TrainState', Tree, Batch], tuple['TrainState', Metrics]]
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
   """All that a step changes.
 
   Attributes:
@@ -132,7 +131,7 @@ def init_state(
   init_rng, rng = jax.random.split(jax.random.key(seed))
 
   def draw(key: Array) -> Tree:
-    shapes = dict.fromkeys(
+    shapes: Mapping[str, Shape] = dict.fromkeys(
       ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
     )
     params = model.get_initial_variables(key, shapes)['params']
@@ -245,7 +244,7 @@ def abstract(state: TrainState) -> TrainState:
   )
 
 
-def _norm(tree: Tree) -> Array:
+def _norm(tree: optax.Updates) -> Array:
   """The Euclidean norm of all leaves together."""
   return jnp.sqrt(sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(tree)))
 
@@ -264,8 +263,8 @@ def _cut(batch: Batch, parts: int) -> Batch:
 
 def _count_tokens(batch: Batch) -> Array:
   """How many positions, of inputs and targets, hold a token."""
-  names = ('encoder_input_tokens', 'decoder_target_tokens')
-  return sum(jnp.sum(batch[name] > 0) for name in names)
+  inputs = jnp.sum(batch['encoder_input_tokens'] > 0)
+  return inputs + jnp.sum(batch['decoder_target_tokens'] > 0)
 
 
 def _axes_of_layer(

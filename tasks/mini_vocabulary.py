@@ -75,7 +75,7 @@ def train(path: str = PATH) -> None:
       spelt = piece.score - _SPELLING
       piece.score = scores.pop(piece.piece, spelt)
   room = PIECES - len(model.pieces)
-  for word in sorted(scores, key=scores.get, reverse=True)[:room]:
+  for word in sorted(scores, key=scores.__getitem__, reverse=True)[:room]:
     model.pieces.add(piece=word, score=scores[word])
   with open(path, 'wb') as f:
     f.write(model.SerializeToString())

@@ -52,7 +52,9 @@ def _corrupt(example, vocab_size, log_weights, noise_density, seed):
   is_hidden = hidden_tokens(tf.gather(log_weights, tokens), noise_density, seed)
   return {
     'inputs': spans_to_sentinels(tokens, is_hidden, vocab_size),
-    'targets': spans_to_sentinels(tokens, ~is_hidden, vocab_size),
+    'targets': spans_to_sentinels(
+      tokens, tf.logical_not(is_hidden), vocab_size
+    ),
   }
 
 
