@@ -212,9 +212,8 @@ def _generate(
     for key, value in metric_fn(targets, predictions).items():
       # SeqIO's metrics may be wrapped; what is no number is not for a table.
       value = getattr(value, 'value', value)
-      is_number = np.isscalar(value) and not isinstance(value, str | bytes)
-      if is_number:
-        metrics[key] = float(value)
+      if np.isscalar(value) and not isinstance(value, str | bytes):
+        metrics[key] = np.asarray(value, float).item()
   if not metrics:
     raise UserError(f'The metric_fns of task {task.name!r} gave no number.')
   if bad := [key for key, value in metrics.items() if not np.isfinite(value)]:

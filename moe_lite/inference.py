@@ -234,6 +234,7 @@ def _read_file(path: str, feature: Feature, limit: int) -> list[Example]:
   for text in texts:
     ids = list(feature.vocabulary.encode(text))
     if feature.add_eos:
+      assert feature.vocabulary.eos_id is not None
       ids.append(feature.vocabulary.eos_id)
     examples.append(Example({'inputs': text}, ids[:limit]))
   return examples

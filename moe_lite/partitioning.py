@@ -10,10 +10,9 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 
-import flax.linen as nn
+import flax
 import jax
 import numpy as np
-from flax.core import unfreeze
 from flax.linen import partitioning as flax_partitioning
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -52,7 +51,7 @@ scan_with_axes = flax_partitioning.scan_with_axes
 
 
 def param(
-  module: nn.Module,
+  module: flax.linen.Module,
   name: str,
   init: Initializer,
   shape: Shape,
@@ -69,12 +68,13 @@ def param(
 
 def constrain(x: Array, axes: Sequence[str | None]) -> Array:
   """Constrains an activation's sharding; nothing outside `axis_rules`."""
-  return nn.with_logical_constraint(x, PartitionSpec(*axes))
+  return flax_partitioning.with_sharding_constraint(x, PartitionSpec(*axes))
 
 
 def make_mesh(
   shape: Sequence[int] | None = None,
-  devices: Sequence[jax.Device] | None = None,
+  # jaxlib has no stub for the class.
+  devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> Mesh:
   """Returns a `('data', 'model')` mesh.
 
@@ -113,7 +113,7 @@ def axis_rules(
   mesh: Mesh, rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES
 ) -> Iterator[None]:
   """Within it, traced `constrain` and `param` calls refer to this mesh."""
-  with mesh, nn.logical_axis_rules(rules):
+  with mesh, flax_partitioning.axis_rules(rules):
     yield
 
 
@@ -123,7 +123,7 @@ def axis_names(params_axes: Tree) -> Tree:
   `get_axis_names` returns a FrozenDict of PartitionSpecs, while parameters are
   plain dicts.
   """
-  names = unfreeze(flax_partitioning.get_axis_names(params_axes))
+  names = flax.core.unfreeze(flax_partitioning.get_axis_names(params_axes))
   return jax.tree.map(tuple, names, is_leaf=_is_axes)
 
 
@@ -135,7 +135,7 @@ def shardings(
   """Maps a tree of logical axes (see `axis_names`) to shardings on `mesh`."""
 
   def sharding(names: Axes) -> NamedSharding:
-    spec = nn.logical_to_mesh_axes(names, rules)
+    spec = flax_partitioning.logical_to_mesh_axes(names, rules)
     assert spec is not None  # It is for names=None alone.
     return NamedSharding(mesh, spec)
 

@@ -134,10 +134,6 @@ class Router(nn.Module):
       self.sow(COLLECTION, name, value, reduce_fn=_replace)
 
 
-def _replace(old: Any, new: Array) -> Any:
-  return new
-
-
 class SoftRouter(Router):
   """Soft merging: every expert contributes with its probability."""
 
@@ -187,3 +183,7 @@ class TopKRouter(Router):
 
 
 RouterFactory = Callable[..., Router]
+
+
+def _replace(old: Any, new: Array) -> Any:
+  return new

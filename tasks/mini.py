@@ -68,7 +68,7 @@ def _passages(split: str) -> dict[str, list]:
   return {'text': list(mini_text.Writer(seed).passages(PASSAGES[split]))}
 
 
-def _source(columns, num_rows: dict[str, int]) -> seqio.DataSource:
+def _source(columns, num_rows: dict[str, int]) -> seqio.DataSourceInterface:
   """A source whose columns are written when a split is first read."""
   columns = functools.cache(columns)
 
@@ -78,7 +78,8 @@ def _source(columns, num_rows: dict[str, int]) -> seqio.DataSource:
     del shuffle_files, seed  # Rows are drawn at random, always the same.
     return tf.data.Dataset.from_tensor_slices(columns(split))
 
-  return seqio.FunctionDataSource(
+  # SeqIO's sources may not know their size; its protocol for them does.
+  return seqio.FunctionDataSource(  # pyright: ignore[reportReturnType]
     dataset, splits=tuple(num_rows), num_input_examples=num_rows
   )
 

@@ -66,7 +66,9 @@ def train(path: str = PATH) -> None:
       num_threads=1,
       minloglevel=1,
     )
-  model = sentencepiece_model_pb2.ModelProto.FromString(trained.getvalue())
+  # Protobuf makes the class when its module is imported.
+  proto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
+  model = proto.FromString(trained.getvalue())
   counts = collections.Counter(text_words(text))
   total = sum(counts.values())
   scores = {'▁' + w: math.log(n / total) for w, n in counts.items()}

@@ -41,7 +41,8 @@ def corrupt_spans(
   log_weights = np.zeros(vocabulary.vocab_size, np.float32)
   for word in salient_words:
     log_weights[vocabulary.encode(word)[0]] = np.log(salience)
-  return _corrupt(
+  # The decorator gives the seed.
+  return _corrupt(  # pyright: ignore[reportCallIssue]
     dataset, vocabulary.vocab_size, tf.constant(log_weights), noise_density
   )
 
@@ -52,9 +53,7 @@ def _corrupt(example, vocab_size, log_weights, noise_density, seed):
   is_hidden = hidden_tokens(tf.gather(log_weights, tokens), noise_density, seed)
   return {
     'inputs': spans_to_sentinels(tokens, is_hidden, vocab_size),
-    'targets': spans_to_sentinels(
-      tokens, tf.logical_not(is_hidden), vocab_size
-    ),
+    'targets': spans_to_sentinels(tokens, ~is_hidden, vocab_size),
   }
 
 
@@ -78,7 +77,7 @@ def hidden_tokens(log_weights, noise_density: float, seed):
 
 def spans_to_sentinels(tokens, mask, vocab_size: int):
   """Replaces each masked span by one sentinel, the last id coming first."""
-  starts = mask & ~tf.concat([[False], mask[:-1]], axis=0)
+  starts = mask & tf.logical_not(tf.concat([[False], mask[:-1]], axis=0))
   number = tf.cumsum(tf.cast(starts, tokens.dtype))
   tokens = tf.where(starts, vocab_size - number, tokens)
   return tf.boolean_mask(tokens, starts | ~mask)
