@@ -13,7 +13,6 @@ A user's mistake ends with one message and exit code 2, anything unexpected
 with its stack trace and exit code 1, Ctrl-C with 130.
 """
 
-import logging as std_logging
 import os
 import pathlib
 import sys
@@ -24,6 +23,7 @@ from typing import Any, NoReturn
 
 import gin
 from absl import flags, logging
+from etils import epath
 from gin import config as gin_config
 
 from moe_lite import gin_paths
@@ -102,10 +102,7 @@ def configure(
   values = _parse_flags(argv)
   import_tensorflow()
   gin.clear_config()
-  std_logging.getLogger().addFilter(_is_no_search_miss)
-  # The command line's, the working directory's, and last the package's own.
-  for path in [*values.gin_search_paths, str(gin_paths.folder())]:
-    gin.add_config_file_search_path(os.path.expanduser(path))
+  _search_gin_files(values.gin_search_paths)
   if values.multi_host:
     import jax
 
@@ -183,6 +180,22 @@ def import_tensorflow() -> None:
     finally:
       os.dup2(terminal, 2)
       os.close(terminal)
+
+
+def _search_gin_files(folders: Sequence[str]) -> None:
+  """Has gin files found here, then in `folders`, last in the package's own.
+
+  Gin itself would also take a file's folder for a Python package, and fails
+  where a folder of the user's, such as `runs`, can be imported.
+  """
+  gin_config._FILE_READERS[:] = [
+    (lambda path: epath.Path(path).open(), lambda p: epath.Path(p).is_file())
+  ]
+  gin_config._LOCATION_PREFIXES[:] = [
+    '',
+    *map(os.path.expanduser, folders),
+    str(gin_paths.folder()),
+  ]
 
 
 def add_cache_dirs(folders: Sequence[str]) -> None:
@@ -335,8 +348,3 @@ def _config() -> Mapping[Any, Any]:
   Gin hands them only to hooks of `finalize`, which also locks them.
   """
   return gin_config._CONFIG
-
-
-def _is_no_search_miss(record: std_logging.LogRecord) -> bool:
-  """Gin logs an error for every folder of the search without the file."""
-  return not record.getMessage().startswith('Path not found')

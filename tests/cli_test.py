@@ -222,6 +222,16 @@ def test_an_unexpected_error_keeps_its_trace():
     cli.guard(fail, ['train'], '')
 
 
+def test_a_folder_of_the_user_s_hides_no_gin_file(tmp_path, monkeypatch):
+  """A folder `runs` beside the user is one that Python could import."""
+  (tmp_path / 'runs').mkdir()
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.syspath_prepend(str(tmp_path))
+  argv = ['train', *files(*FILES), "--gin.MODEL_DIR='x'"]
+  argv.append("--gin.INITIAL_CHECKPOINT_PATH='y'")
+  assert callable(cli.configure(argv, 'training.train', FILES[-1]))
+
+
 def test_gin_files_are_found_without_a_search_path():
   assert (gin_paths.folder() / 'runs' / 'finetune.gin').is_file()
   assert gin_paths.providers('TOP_K') == ['routers/top_k.gin']
