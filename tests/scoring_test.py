@@ -110,23 +110,19 @@ def test_grouped_scores_equal_scores_row_by_row(model):
         'decoder_loss_weights': (targets > 0).astype(np.int32),
       }
     )
-    np.testing.assert_allclose(value, alone[0], atol=1e-5, rtol=1e-6)
+    np.testing.assert_allclose(value, alone[0], rtol=1e-5)
 
 
 def test_inputs_are_encoded_once_and_shapes_are_few():
   rows = draw(num_examples=40)
   collected = scoring.collect('task', rows)
   encode, score_encoded, calls = by_hand(checksum)
-  counted = []
-  scores = scoring.score(
-    collected, encode, score_encoded, SHAPES, counted.append
-  )
+  scores = scoring.score(collected, encode, score_encoded, SHAPES)
   wanted = [
     checksum(a, b)
     for a, b in zip(collected.inputs, collected.targets, strict=True)
   ]
   np.testing.assert_allclose(scores, wanted, rtol=1e-6)
-  assert sum(counted) == len(rows)
   assert len(calls['encode']) == 10
   assert set(calls['encode']) <= {(4, length) for length in (8, 16, 24)}
   assert {shape[2] for shape in calls['score']} <= {8, 9}
