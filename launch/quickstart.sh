@@ -43,7 +43,8 @@ evaluation=(
 
 step -m moe_lite.train "${model_and_method[@]}" \
   --gin_file=data/mini.gin --gin_file=runs/finetune.gin \
-  --gin.MODEL_DIR="'$run'" --gin.TRAIN_STEPS=$steps --gin.LEARNING_RATE=0.03
+  --gin.MODEL_DIR="'$run'" --gin.TRAIN_STEPS=$steps --gin.LEARNING_RATE=0.03 \
+  --gin.LOG_PERIOD=25
 step "${evaluation[@]}" --gin.CHECKPOINT_PATH="'base'" \
   --gin.EVAL_OUTPUT_DIR="'$run/eval_base'"
 step "${evaluation[@]}" --gin.CHECKPOINT_PATH="'$run'" \
@@ -57,7 +58,7 @@ The run is in $run: results.md, results.json, loss.png, routing.png, routing.csv
 What to try next:
 
 1. Ask it something of your own, a line each:
-   echo 'Whose is the needle? Options: baker, tailor, pilot.' >questions.txt
+   echo 'Guess whose it was: the trial. Options: judge, miner, singer.' >questions.txt
    .venv/bin/python -m moe_lite.infer ${model_and_method[*]} \\
      --gin_file=data/mini.gin --gin_file=runs/infer.gin \\
      --gin.CHECKPOINT_PATH="'$run'" --gin.INFER_OUTPUT_DIR="'$run/infer'" \\

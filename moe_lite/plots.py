@@ -47,7 +47,7 @@ def heatmaps(
   label: str,
   png: epath.PathLike,
 ) -> None:
-  """Draws one heat map a panel, all on one scale around 1.
+  """Draws one heat map a panel, all on one scale from 0 with 1 in its middle.
 
   Args:
     panels: title to values [rows, columns].
@@ -56,6 +56,7 @@ def heatmaps(
     label: what the values are.
     png: to write.
   """
+  from matplotlib.colors import TwoSlopeNorm
   from matplotlib.figure import Figure
 
   across = min(4, len(panels))
@@ -63,18 +64,14 @@ def heatmaps(
   size = (2.2 + 2.4 * across, down * (1.1 + 0.18 * len(rows)))
   figure = Figure(figsize=size, layout='constrained')
   grid = figure.subplots(down, across, squeeze=False, sharey=True)
-  # Symmetric about 1, so that white is what makes no difference.
-  reach = max(float(np.abs(values - 1).max()) for values in panels.values())
-  reach = max(reach, 1e-6)
+  # White is 1, what makes no difference, though values reach far above it.
+  most = max(float(values.max()) for values in panels.values())
+  norm = TwoSlopeNorm(1.0, vmin=0.0, vmax=max(most, 2.0))
   images = []
   for axes in grid.flat[len(panels) :]:
     axes.set_axis_off()
   for axes, (title, values) in zip(grid.flat, panels.items(), strict=False):
-    images.append(
-      axes.imshow(
-        values, cmap='RdBu_r', vmin=1 - reach, vmax=1 + reach, aspect='auto'
-      )
-    )
+    images.append(axes.imshow(values, cmap='RdBu_r', norm=norm, aspect='auto'))
     axes.set_title(title, fontsize=7)
     axes.set_xlabel(columns, fontsize=7)
     axes.set_xticks(range(values.shape[1]))

@@ -155,7 +155,9 @@ def panels(routing: Routing) -> dict[str, np.ndarray]:
         for usages in routing.values()
       ]
     )
-    for _, router in last.values()
+    for _, router in sorted(
+      last.values(), key=lambda x: (not x[1].startswith('encoder'), x[1])
+    )
   }
 
 
@@ -170,12 +172,23 @@ def write(folder: str, routing: Routing) -> None:
   writer.writerows(lines)
   run_folder.replace_text(target / CSV, text.getvalue())
   plots.heatmaps(
-    panels(routing),
-    list(routing),
+    {_title(router): values for router, values in panels(routing).items()},
+    [_label(dataset) for dataset in routing],
     'expert',
     'probability, times the number of experts',
     target / PNG,
   )
+
+
+def _title(router: str) -> str:
+  """'encoder/layers_1/mlp/intermediate' on two lines."""
+  stack, layer, place = router.split('/', 2)
+  return f'{stack}/{layer}\n{place}'
+
+
+def _label(dataset: str) -> str:
+  held_out = {i.dataset for i in catalog.tasks() if i.held_out}
+  return f'{dataset} (held out)' if dataset in held_out else dataset
 
 
 def _layer(router: str) -> int:

@@ -21,7 +21,6 @@ from typing import Any
 import flax.linen as nn
 import gin
 import jax
-from clu import metric_writers
 from etils import epath
 
 from moe_lite.errors import UserError
@@ -53,6 +52,9 @@ class Metrics:
     self._path = epath.Path(folder) / METRICS
     self._tensorboard = None
     if jax.process_index() == 0:
+      # Here, because it imports TensorFlow, which reports do not need.
+      from clu import metric_writers
+
       self._forget_from(first_step)
       self._tensorboard = metric_writers.SummaryWriter(os.fspath(folder))
 
