@@ -189,7 +189,7 @@ def _search_gin_files(folders: Sequence[str]) -> None:
   where a folder of the user's, such as `runs`, can be imported.
   """
   gin_config._FILE_READERS.clear()
-  gin.register_file_reader(
+  gin_config.register_file_reader(
     lambda path: epath.Path(path).open(),
     lambda path: epath.Path(path).is_file(),
   )
