@@ -188,11 +188,11 @@ def _search_gin_files(folders: Sequence[str]) -> None:
   Gin itself would also take a file's folder for a Python package, and fails
   where a folder of the user's, such as `runs`, can be imported.
   """
-  gin_config._FILE_READERS.clear()
   gin_config.register_file_reader(
     lambda path: epath.Path(path).open(),
     lambda path: epath.Path(path).is_file(),
   )
+  del gin_config._FILE_READERS[:-1]
   gin_config._LOCATION_PREFIXES[:] = [
     '',
     *map(os.path.expanduser, folders),

@@ -244,11 +244,12 @@ def test_pretraining_begins_from_nothing_and_becomes_a_base(tmp_path):
           {'intermediate': functools.partial(adapters.MoV, num_experts=3)}
         )
       },
-      r'intermediate: was MoV\(num_experts=10.*is now MoV\(num_experts=3',
+      r'intermediate: MoV\(num_experts=10.* MoV\(num_experts=3.* now',
     ),
-    ({'trainable': '.*mlp/.*_adapter/.*'}, 'TRAINABLE was'),
+    ({'trainable': '.*mlp/.*_adapter/.*'}, 'TRAINABLE: '),
+    ({'optimizer': optimizers.adamw}, 'is of another OPTIMIZER'),
   ],
-  ids=['sites', 'experts', 'trainable'],
+  ids=['sites', 'experts', 'trainable', 'optimizer'],
 )
 def test_another_method_does_not_resume(whole, base, changes, message):
   before = everything(whole)[0]
@@ -272,3 +273,13 @@ def test_other_data_go_on_from_their_beginning(whole, base, tmp_path, capsys):
   tasks = data.Dataset('tiny_task', {'inputs': 32, 'targets': 16}, batch_size=4)
   train(folder, base, train_steps=4, dataset=tasks)
   assert "'tiny_mixture' is now 'tiny_task'" in capsys.readouterr().err
+  # Two of four steps read the new data, and a third call reads on from there.
+  _, description = everything(folder)
+  assert (description['step'], description['batches']) == (4, 2)
+
+
+def test_what_is_no_checkpoint_is_not_skipped_silently(base, tmp_path):
+  folder = tmp_path / 'run'
+  (folder / 'checkpoints' / '5').mkdir(parents=True)
+  with pytest.raises(UserError, match='is no whole checkpoint of this run'):
+    train(folder, base, train_steps=4)
