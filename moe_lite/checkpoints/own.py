@@ -294,8 +294,9 @@ def difference(
     [
       '',
       *(f'  {line}' for line in lines),
-      'Give the methods/ gin file, the macros and the OPTIMIZER that it was '
-      'trained with (its config.gin has them), or another MODEL_DIR.',
+      'Give the methods/ gin file, the macros (NUM_EXPERTS, RANK, ...) and the '
+      'OPTIMIZER that it was trained with (its config.gin has them), or another '
+      'MODEL_DIR.',
     ]
   )
 
