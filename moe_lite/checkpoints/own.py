@@ -294,8 +294,8 @@ def difference(
     [
       '',
       *(f'  {line}' for line in lines),
-      'Give the methods/ gin file, the macros (NUM_EXPERTS, RANK, ...) and the '
-      'OPTIMIZER that it was trained with (its config.gin has them), or another '
+      'Give the methods/ gin file, macros (NUM_EXPERTS, RANK, ...) and OPTIMIZER '
+      'that it was trained with (its config.gin has them), or another '
       'MODEL_DIR.',
     ]
   )
