@@ -294,9 +294,9 @@ def difference(
     [
       '',
       *(f'  {line}' for line in lines),
-      'Give the methods/ gin file, macros (NUM_EXPERTS, RANK, ...) and OPTIMIZER '
-      'that it was trained with (its config.gin has them), or another '
-      'MODEL_DIR.',
+      'Give the methods/ gin file, macros (NUM_EXPERTS, RANK, ...) and '
+      'OPTIMIZER that it was trained with (its config.gin has them), or '
+      'another MODEL_DIR.',
     ]
   )
 
