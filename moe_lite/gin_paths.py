@@ -30,3 +30,7 @@ def providers(macro: str) -> list[str]:
     if macro in macros(path)
     and not required.search(path.read_text(encoding='utf-8'))
   ]
+
+
+if __name__ == '__main__':
+  print(folder())

@@ -22,6 +22,7 @@ from tasks import (
   mini_text,
   mini_vocabulary,
   mini_world,
+  rank_classification,
   span_corruption,
 )
 
@@ -112,7 +113,8 @@ def _add_data_set(data_set: mini_prompts.DataSet) -> None:
       ),
       preprocessors=_PREPROCESSORS,
       output_features=FEATURES,
-      metric_fns=[],
+      postprocess_fn=rank_classification.keep_row,
+      metric_fns=[rank_classification.accuracy],
     )
     catalog.add(
       catalog.TaskInfo(

@@ -1,0 +1,263 @@
+"""Under the real T5X: the same files train, save, resume and evaluate.
+
+Run with an interpreter that has T5X: `bash launch/test_t5x.sh PYTHON`.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import flax.serialization
+import numpy as np
+import pytest
+
+from moe_lite import cli, gin_paths, parameters
+from moe_lite.checkpoints import base as base_checkpoints
+from moe_lite.errors import UserError
+
+has_t5x = importlib.util.find_spec('t5x') is not None
+needs_t5x = pytest.mark.skipif(
+  not has_t5x, reason='needs T5X: bash launch/test_t5x.sh PYTHON'
+)
+pytestmark = pytest.mark.filterwarnings('ignore')
+
+TASK = 'mini_who_blank_score_eval'
+FEW = ('--gin.BATCH_SIZE=8', '--gin.LEARNING_RATE=0.03')
+
+
+def command(module, *arguments, devices=1, files=()):
+  """Runs `python -m module` with gin files; returns what it printed."""
+  flags = f'--xla_force_host_platform_device_count={devices}'
+  search = (f'--gin_search_paths={gin_paths.folder()}',)
+  done = subprocess.run(
+    [sys.executable, '-m', module]
+    + [*(search if module.startswith('t5x') else ())]
+    + [f'--gin_file={name}.gin' for name in files]
+    + list(arguments),
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr[-5000:]
+  return done.stdout + done.stderr
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory):
+  """The mini base as a checkpoint of T5X, as it stands after 1,000 steps."""
+  folder = tmp_path_factory.mktemp('base') / 'checkpoint_1000'
+  folder.mkdir()
+  leaves = {
+    path: np.asarray(leaf, np.float32)
+    for path, leaf in base_checkpoints.read('mini').items()
+  }
+  state = {'step': np.int32(1000), 'param_states': {}}
+  contents = {
+    'version': 3,
+    'optimizer': {'target': parameters.unflatten(leaves), 'state': state},
+  }
+  (folder / 'checkpoint').write_bytes(
+    flax.serialization.msgpack_serialize(contents)
+  )
+  return folder
+
+
+def train(run, base, method, *arguments, routers=(), devices=1):
+  return command(
+    't5x.train',
+    f'--gin.MODEL_DIR={str(run)!r}',
+    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
+    *FEW,
+    *arguments,
+    devices=devices,
+    files=(
+      'models/t5_1_1_mini',
+      f'methods/{method}',
+      *routers,
+      'data/mini',
+      't5x/finetune',
+    ),
+  )
+
+
+def evaluate(output, checkpoint, base, *arguments):
+  """Accuracy in percent that `t5x.eval` finds on one task."""
+  command(
+    't5x.eval',
+    f'--gin.CHECKPOINT_PATH={str(checkpoint)!r}',
+    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
+    f'--gin.EVAL_OUTPUT_DIR={str(output)!r}',
+    f'--gin.MIXTURE_OR_TASK_NAME={TASK!r}',
+    *arguments,
+    files=('models/t5_1_1_mini', 'methods/mov', 'data/mini_eval', 't5x/eval'),
+  )
+  (path,) = output.rglob(f'{TASK}-metrics.jsonl')
+  (line,) = path.read_text().splitlines()
+  return json.loads(line)
+
+
+def read(checkpoint):
+  """Path to what the checkpoint's file says of a leaf."""
+  contents = flax.serialization.msgpack_restore(
+    (checkpoint / 'checkpoint').read_bytes()
+  )
+  import moe_lite.integrations.t5x as integration
+
+  return integration._flatten(contents['optimizer'])
+
+
+def bytes_of(folder):
+  return sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_adapters_alone_are_saved_resumed_and_evaluated(base, tmp_path):
+  run = tmp_path / 'run'
+  settings = ('--gin.NUM_EXPERTS=4', '--gin.SAVE_PERIOD=5')
+  train(run, base, 'mov', *settings, '--gin.TRAIN_STEPS=5')
+  printed = train(run, base, 'mov', *settings, '--gin.TRAIN_STEPS=8')
+  # The base's 1,000 steps are not counted, the run's 5 are.
+  assert 'Starting main loop over steps 5-8' in printed
+  saved = read(run / 'checkpoint_8')
+  paths = [p.removeprefix('target/') for p in saved if p.startswith('target/')]
+  assert len(paths) == 32 and all('_adapter/' in path for path in paths)
+  states = [p for p in saved if p.startswith('state/param_states/')]
+  assert states and all('_adapter/' in path for path in states)
+  assert int(saved['state/step']) == 8
+  size = bytes_of(run / 'checkpoint_8')
+  print(f'checkpoint: {size:,} bytes; base: {bytes_of(base):,} bytes')
+  assert size < bytes_of(base) / 4
+  trained = evaluate(
+    tmp_path / 'trained', run / 'checkpoint_8', base, '--gin.NUM_EXPERTS=4'
+  )
+  assert trained['step'] == 8 and 0 < trained['accuracy'] < 100
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_the_frozen_base_scores_as_in_our_evaluation(base, tmp_path):
+  """It was loaded, then; and rank classification agrees."""
+  # A method without adapters: its tree is the base's.
+  theirs = evaluate(tmp_path / 'theirs', base, base, '--gin.ADAPTERS={}')
+  command(
+    'moe_lite.eval',
+    "--gin.CHECKPOINT_PATH='base'",
+    f'--gin.EVAL_OUTPUT_DIR={str(tmp_path / "ours")!r}',
+    f'--gin.MIXTURE_OR_TASK_NAME={TASK!r}',
+    "--gin.BASE_DTYPE='float32'",
+    files=('models/t5_1_1_mini', 'methods/mov', 'data/mini_eval', 'runs/eval'),
+  )
+  ours = json.loads((tmp_path / 'ours' / 'results.json').read_text())
+  assert theirs['accuracy'] == pytest.approx(ours['tasks'][0]['value'])
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_text_is_generated(base, tmp_path):
+  command(
+    't5x.infer',
+    f'--gin.CHECKPOINT_PATH={str(base)!r}',
+    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
+    f'--gin.INFER_OUTPUT_DIR={str(tmp_path)!r}',
+    "--gin.MIXTURE_OR_TASK_NAME='mini_who_blank'",
+    *('--gin.ADAPTERS={}', '--gin.NUM_DECODES=2', '--gin.BATCH_SIZE=100'),
+    files=('models/t5_1_1_mini', 'methods/mov', 'data/mini_eval', 't5x/infer'),
+  )
+  (path,) = tmp_path.glob('mini_who_blank-predict.jsonl-*')
+  lines = [json.loads(line) for line in path.read_text().splitlines()]
+  assert len(lines) == 1000 and all('prediction' in line for line in lines)
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_twenty_steps_have_the_losses_of_our_loop(base, tmp_path):
+  """(IA)3, whose initial values are no draw; same data, same Adafactor."""
+  import tensorflow as tf
+
+  steps = '--gin.TRAIN_STEPS=20'
+  train(tmp_path / 'theirs', base, 'ia3', steps, '--gin.SAVE_PERIOD=1')
+  command(
+    'moe_lite.train',
+    f'--gin.MODEL_DIR={str(tmp_path / "ours")!r}',
+    *(*FEW, steps, '--gin.LOG_PERIOD=1', "--gin.BASE_DTYPE='float32'"),
+    files=('models/t5_1_1_mini', 'methods/ia3', 'data/mini', 'runs/finetune'),
+  )
+  losses = {}
+  for path in (tmp_path / 'theirs' / 'train').glob('events.*'):
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+      for value in event.summary.value:
+        if value.tag == 'loss':
+          losses[event.step] = float(tf.make_ndarray(value.tensor))
+  lines = (tmp_path / 'ours' / 'metrics.jsonl').read_text().splitlines()
+  ours = {r['step']: r['normalized_loss'] for r in map(json.loads, lines)}
+  assert list(ours) == sorted(losses) == list(range(1, 21))
+  theirs = [losses[step] for step in ours]
+  np.testing.assert_allclose(theirs, list(ours.values()), rtol=1e-4)
+  assert theirs[-1] < 0.5 * theirs[0]
+
+
+RUNS = {
+  **{name: (name, ()) for name in ('full', 'ia3', 'lora', 'mov', 'molora')},
+  'mov, top-k': ('mov', ('routers/top_k',)),
+  'molora, top-k': ('molora', ('routers/top_k',)),
+}
+
+
+@pytest.mark.t5x
+@needs_t5x
+@pytest.mark.parametrize('name', RUNS)
+def test_every_method_trains_on_two_partitions_in_microbatches(
+  base, tmp_path, name
+):
+  method, routers = RUNS[name]
+  train(
+    tmp_path / 'run',
+    base,
+    method,
+    *('--gin.TRAIN_STEPS=5', '--gin.SAVE_PERIOD=5'),
+    *('--gin.MESH=(2, 2)', '--gin.MICROBATCHES=2'),
+    routers=routers,
+    devices=4,
+  )
+  assert (tmp_path / 'run' / 'checkpoint_5' / 'checkpoint').exists()
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_a_base_that_lacks_a_parameter_is_refused(base):
+  from moe_lite.integrations import t5x as integration
+
+  leaves = read(base)
+  missing = 'encoder/layers_1/mlp/wo/kernel'
+  adapter = 'encoder/layers_0/attention/key_adapter/scale'
+  wanted = parameters.unflatten(
+    {**leaves, f'target/{adapter}': 0, 'state/param_states/x/v': None}
+  )
+  whole = parameters.unflatten(leaves)
+  restored = integration.restore_onto_base(whole, wanted, str(base))
+  assert 'state' not in restored
+  del leaves[f'target/{missing}']
+  part = parameters.unflatten(leaves)
+  with pytest.raises(UserError, match=f'lacks 1 parameters.*{missing}'):
+    integration.restore_onto_base(part, wanted, str(base))
+  with pytest.raises(UserError, match='is no T5X checkpoint'):
+    integration.restore_onto_base({'target': {adapter: 0}}, wanted, 'nowhere')
+
+
+@pytest.mark.skipif(has_t5x, reason='T5X is installed here')
+def test_without_t5x_one_message_says_what_to_install(capsys):
+  argv = [
+    'train',
+    *(f'--gin_file={f}.gin' for f in ('models/t5_1_1_mini', 'methods/mov')),
+    *(f'--gin_file={f}.gin' for f in ('data/mini', 't5x/finetune')),
+    "--gin.MODEL_DIR='x'",
+  ]
+  assert cli.main('training.train', 'runs/finetune.gin', argv) == 2
+  error = capsys.readouterr().err
+  assert 'T5X cannot be imported' in error and 'not on PyPI' in error
+  assert 'Traceback' not in error
+  assert pathlib.Path('x').exists() is False
