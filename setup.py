@@ -32,6 +32,7 @@ DEPENDENCIES = [
   'tensorflow>=2.21',  # 2.21.0
   # clu writes TensorBoard's files with it, and does not say so.
   'tensorboard>=2.18',
+  'tensorstore>=0.1.74',  # 0.1.86
   'tqdm>=4.66',  # 4.70.1
 ]
 

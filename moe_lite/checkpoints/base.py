@@ -2,8 +2,8 @@
 
 A base is a folder with `model.safetensors` (unrolled paths, bfloat16 or
 float32) and `metadata.json`. What else can serve as one: a safetensors file, a
-run that trained every parameter, and the bases that ship with the package, by
-name.
+T5X checkpoint, a run that trained every parameter, and the bases that ship with
+the package, by name.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import safetensors.numpy
 from etils import epath
 
 from moe_lite import parameters
-from moe_lite.checkpoints import own
+from moe_lite.checkpoints import own, t5x
 from moe_lite.errors import UserError, nearest
 from moe_lite.types import DType, Tree
 
@@ -97,8 +97,8 @@ def load_base(
   """Loads every parameter of `abstract_params` from a base.
 
   Args:
-    path: a safetensors file; a folder with one; the folder of a run that
-      trained every parameter; or the name of a base that ships.
+    path: a safetensors file; a folder with one; a T5X checkpoint; the folder
+      of a run that trained every parameter; or the name of a base that ships.
     abstract_params: shapes of the base, without adapters, in loop or scan form.
     dtype: to hold it in; None takes each leaf's own from `abstract_params`.
     shardings: a tree like `abstract_params`; the default device without it.
@@ -139,14 +139,18 @@ def read(path: str) -> dict[str, np.ndarray]:
     return read_run(path)[0]
   if folder.is_file():
     return _read_safetensors(folder)
+  if t5x.is_checkpoint(path):
+    return parameters.flatten(
+      parameters.unstack_layers(parameters.unflatten(t5x.read(path)))
+    )
   if path in shipped():
     return _read_safetensors(_shipped_folder() / path / WEIGHTS)
   names = shipped()
   raise UserError(
     f'INITIAL_CHECKPOINT_PATH = {path!r}: there is no base. Give a safetensors '
-    f'file, a folder with {WEIGHTS}, the MODEL_DIR of a run that trained every '
-    f'parameter, or the name of a base that ships with the package '
-    f'({", ".join(names) or "there are none"}).{nearest(path, names)}'
+    f'file, a folder with {WEIGHTS}, a T5X checkpoint, the MODEL_DIR of a run '
+    'that trained every parameter, or the name of a base that ships with the '
+    f'package ({", ".join(names) or "there are none"}).{nearest(path, names)}'
   )
 
 

@@ -167,7 +167,7 @@ def test_text_is_generated(base, tmp_path):
     *('--gin.ADAPTERS={}', '--gin.NUM_DECODES=2', '--gin.BATCH_SIZE=100'),
     files=('models/t5_1_1_mini', 'methods/mov', 'data/mini_eval', 't5x/infer'),
   )
-  (path,) = tmp_path.glob('mini_who_blank-predict.jsonl-*')
+  path = tmp_path / 'mini_who_blank-predict.jsonl-00000-of-00001'
   lines = [json.loads(line) for line in path.read_text().splitlines()]
   assert len(lines) == 1000 and all('prediction' in line for line in lines)
 
