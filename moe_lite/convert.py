@@ -5,6 +5,12 @@
 
 makes a base of a run that trained every parameter, such as one of
 gin/runs/pretrain.gin; `--gin.INITIAL_CHECKPOINT_PATH="'DIR'"` then names it.
+
+  python -m moe_lite.convert export_t5x RUN --to=DIR/checkpoint_STEP [--step=N]
+      [--scan_layers]
+
+writes what a run trained as a T5X checkpoint, which t5x/eval.gin and
+t5x/infer.gin read onto the base; --scan_layers for a network that scans.
 """
 
 import sys
@@ -14,7 +20,7 @@ import jax.numpy as jnp
 from absl import flags
 
 from moe_lite import cli, parameters
-from moe_lite.checkpoints import base
+from moe_lite.checkpoints import base, own, t5x
 from moe_lite.errors import UserError, nearest
 from moe_lite.progress import say
 
@@ -27,13 +33,8 @@ def export_base(arguments: Sequence[str]) -> None:
   flags.DEFINE_integer(
     'step', None, 'Of a checkpoint; the last.', flag_values=values
   )
-  try:
-    _, *runs = values(['export_base', *arguments])
-  except flags.Error as error:
-    raise UserError(f'{error} See --help.') from error
-  if len(runs) != 1 or not values.to:
-    raise UserError('Give one run folder and --to=DIR. See --help.')
-  leaves, description = base.read_run(runs[0], values.step)
+  run = _one_run('export_base', arguments, values)
+  leaves, description = base.read_run(run, values.step)
   params = parameters.cast(
     parameters.unflatten(leaves), jnp.dtype(values.dtype)
   )
@@ -41,7 +42,7 @@ def export_base(arguments: Sequence[str]) -> None:
     values.to,
     params,
     {
-      'run': runs[0],
+      'run': run,
       'step': description['step'],
       'data': description.get('data'),
       'dtype': values.dtype,
@@ -50,7 +51,33 @@ def export_base(arguments: Sequence[str]) -> None:
   say(f'Wrote {values.to}: {parameters.count(params):,} parameters.')
 
 
-VERBS = {'export_base': export_base}
+def export_t5x(arguments: Sequence[str]) -> None:
+  """See the module's docstring; raises UserError for a mistake."""
+  values = flags.FlagValues()
+  flags.DEFINE_string('to', None, 'Folder to write.', flag_values=values)
+  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
+  flags.DEFINE_bool('scan_layers', False, 'Stacked.', flag_values=values)
+  run = _one_run('export_t5x', arguments, values)
+  trained, description = own.restore_trainable(run, values.step)
+  form = parameters.like_network(trained, values.scan_layers)
+  t5x.write(values.to, parameters.flatten(form), description['step'])
+  say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
+
+
+def _one_run(
+  verb: str, arguments: Sequence[str], values: flags.FlagValues
+) -> str:
+  """The run that a verb's arguments name; fills in the flags."""
+  try:
+    _, *runs = values([verb, *arguments])
+  except flags.Error as error:
+    raise UserError(f'{error} See --help.') from error
+  if len(runs) != 1 or not values.to:
+    raise UserError('Give one run folder and --to=DIR. See --help.')
+  return runs[0]
+
+
+VERBS = {'export_base': export_base, 'export_t5x': export_t5x}
 
 
 def convert(argv: Sequence[str]) -> None:

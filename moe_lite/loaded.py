@@ -15,13 +15,15 @@ from jax.sharding import Mesh
 
 from moe_lite import parameters, partitioning, run_folder
 from moe_lite.checkpoints import base as base_checkpoints
-from moe_lite.checkpoints import own
+from moe_lite.checkpoints import own, t5x
 from moe_lite.errors import UserError
 from moe_lite.models import EncoderDecoderModel, logical_axes
 from moe_lite.types import Tree
 
 # What CHECKPOINT_PATH names for no run at all.
 BASE = 'base'
+# The fingerprint of a base that a checkpoint does not name.
+_NOT_RECORDED = 'not recorded'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +94,9 @@ def load(
 
   Args:
     model: with the method that the run trained.
-    checkpoint_path: the folder of a run, or 'base'.
+    checkpoint_path: the folder of a run, a T5X checkpoint of one (which names
+      neither its method nor its base, so that only shapes are checked), or
+      'base'.
     initial_checkpoint_path: the base; see `checkpoints.base.load_base`.
     trainable: see `parameters.split`.
     base_dtype: that the base is held in.
@@ -111,6 +115,19 @@ def load(
     model = EncoderDecoderModel(network, model.z_loss, model.label_smoothing)
     trained: Tree = {}
     description: dict[str, Any] | None = None
+  elif t5x.is_checkpoint(checkpoint_path):
+    # T5X writes down neither the method nor the base: shapes must do.
+    trained = parameters.unstack_layers(
+      parameters.unflatten(t5x.read(checkpoint_path))
+    )
+    description = {
+      **run_folder.describe_run(model.module.config, trainable),
+      'step': t5x.read_step(checkpoint_path),
+      'base': {
+        'source': str(initial_checkpoint_path),
+        'fingerprint': _NOT_RECORDED,
+      },
+    }
   else:
     trained, description = own.restore_trainable(checkpoint_path, step)
     run_folder.check_method(
@@ -150,10 +167,9 @@ def load(
     )
     params = {**parameters.flatten(base), **params}
     base_facts = dataclasses.asdict(info)
-    if description is not None:
-      base_checkpoints.check_same(
-        checkpoint_path, description['base'], base_facts
-      )
+    recorded = description and description['base']
+    if recorded and recorded['fingerprint'] != _NOT_RECORDED:
+      base_checkpoints.check_same(checkpoint_path, recorded, base_facts)
   count = parameters.count(trained)
   facts = {
     'checkpoint': checkpoint_path,

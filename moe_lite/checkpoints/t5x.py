@@ -1,4 +1,4 @@
-"""Reads T5X's native checkpoints, without T5X.
+"""T5X's native checkpoints, without T5X.
 
 Such a checkpoint is a folder (`.../checkpoint_1100000`) with a msgpack file
 `checkpoint`, which holds small leaves and, for large ones, where their array
@@ -61,6 +61,41 @@ def read(path: str) -> dict[str, np.ndarray]:
         f'{name} of {path} cannot be read: {str(error).splitlines()[0]}'
       ) from error
   return leaves
+
+
+def read_step(path: str) -> int:
+  """The step at which it was saved."""
+  contents = (epath.Path(path) / FILE).read_bytes()
+  state = flax.serialization.msgpack_restore(contents)['optimizer']['state']
+  return int(np.asarray(state['step']))
+
+
+def write(path: str, leaves: Mapping[str, np.ndarray], step: int) -> None:
+  """Writes parameters without optimizer state, all within the one file.
+
+  For a few MB, such as adapters: T5X reads leaves of either kind.
+
+  Args:
+    path: a folder, which T5X wants to be called `checkpoint_<step>`.
+    leaves: path to leaf, in the form of the network that will read them.
+    step: that they were trained for.
+
+  Raises:
+    UserError: if the folder exists.
+  """
+  folder = epath.Path(path)
+  if folder.exists():
+    raise UserError(
+      f'{path} exists already, and is not overwritten. Remove it or name '
+      'another folder.'
+    )
+  state = {'step': np.int32(step), 'param_states': {}}
+  target = traverse_util.unflatten_dict(dict(leaves), sep='/')
+  contents = {'version': 3, 'optimizer': {'target': target, 'state': state}}
+  partial = folder.parent / f'{folder.name}.partial'
+  partial.mkdir(parents=True, exist_ok=True)
+  (partial / FILE).write_bytes(flax.serialization.msgpack_serialize(contents))
+  partial.rename(folder)
 
 
 def _is_leaf(_: Any, node: Any) -> bool:

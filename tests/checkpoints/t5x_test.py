@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorstore
 
-from moe_lite import models, parameters
+from moe_lite import cli, convert, loaded, models, parameters
 from moe_lite.checkpoints import base, t5x
 from moe_lite.errors import UserError
 from moe_lite.t5 import T5Config, Transformer
-from tests import tiny
+from tests import tiny, tiny_run
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'data'
 REAL = SHARED / 't5x_checkpoint' / 'checkpoint_3'
@@ -69,6 +69,24 @@ def test_what_is_broken_is_named(tmp_path):
   (tmp_path / t5x.FILE).write_bytes((tmp_path / t5x.FILE).read_bytes()[:99])
   with pytest.raises(UserError, match="is not T5X's.*cut off"):
     base.read(path)
+
+
+def test_a_run_goes_to_t5x_and_back(tmp_path):
+  """As T5X would have saved it: evaluation finds the same parameters."""
+  base_path, run = tiny_run.write(tmp_path)
+  checkpoint = str(tmp_path / 'x' / 'checkpoint_7')
+  argv = ['convert', 'export_t5x', run, f'--to={checkpoint}']
+  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(convert.convert, argv, None) == 2  # It exists now.
+  ours, back = (
+    loaded.load(tiny_run.model(), path, base_path, base_dtype='float32')
+    for path in (run, checkpoint)
+  )
+  fingerprint = ours.facts['trainable_fingerprint']
+  assert back.facts['trainable_fingerprint'] == fingerprint
+  assert back.facts['step'] == ours.facts['step'] == tiny_run.STEP
+  with pytest.raises(UserError, match='in the checkpoint, now'):
+    loaded.load(tiny_run.model(num_experts=3), checkpoint, base_path)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason='needs ../shared: a checkpoint')
