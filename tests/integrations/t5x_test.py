@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import flax.serialization
 import numpy as np
@@ -275,6 +276,16 @@ def test_a_base_that_lacks_a_parameter_is_refused(base):
     integration.restore_onto_base(part, wanted, str(base))
   with pytest.raises(UserError, match='is no T5X checkpoint'):
     integration.restore_onto_base({'target': {adapter: 0}}, wanted, 'nowhere')
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_what_a_newer_t5x_lacks_is_named():
+  from moe_lite.integrations import t5x as integration
+
+  moved = types.ModuleType('t5x.optimizers')
+  with pytest.raises(integration.MissingT5XError, match='no t5x.optimizers.Mu'):
+    integration._of_t5x(moved, 'MultiOptimizer')
 
 
 @pytest.mark.skipif(has_t5x, reason='T5X is installed here')
