@@ -21,7 +21,7 @@ import safetensors.numpy
 from etils import epath
 
 from moe_lite import parameters
-from moe_lite.checkpoints import own, t5x
+from moe_lite.checkpoints import folders, own, t5x
 from moe_lite.errors import UserError, nearest
 from moe_lite.types import DType, Tree
 
@@ -186,12 +186,6 @@ def save_base(folder: str, params: Tree, metadata: Mapping[str, Any]) -> None:
   Raises:
     UserError: if the folder exists.
   """
-  target = epath.Path(folder)
-  if target.exists():
-    raise UserError(
-      f'{folder} exists already, and is not overwritten. Remove it or name '
-      'another folder.'
-    )
   host = jax.tree.map(np.asarray, jax.device_get(params))
   tree = parameters.unstack_layers(host)
   leaves = {
@@ -199,11 +193,9 @@ def save_base(folder: str, params: Tree, metadata: Mapping[str, Any]) -> None:
     for path, leaf in sorted(parameters.flatten(tree).items())
   }
   metadata = {**metadata, 'fingerprint': parameters.fingerprint(tree)}
-  partial = target.parent / f'{target.name}.partial'
-  partial.mkdir(parents=True, exist_ok=True)
-  (partial / WEIGHTS).write_bytes(safetensors.numpy.save(leaves))
-  (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
-  partial.rename(target)
+  with folders.new(folder) as partial:
+    (partial / WEIGHTS).write_bytes(safetensors.numpy.save(leaves))
+    (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
 
 
 def _read_safetensors(path: epath.Path) -> dict[str, np.ndarray]:

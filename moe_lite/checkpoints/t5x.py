@@ -15,6 +15,7 @@ import tensorstore
 from etils import epath
 from flax import traverse_util
 
+from moe_lite.checkpoints import folders
 from moe_lite.errors import UserError
 
 FILE = 'checkpoint'
@@ -83,19 +84,11 @@ def write(path: str, leaves: Mapping[str, np.ndarray], step: int) -> None:
   Raises:
     UserError: if the folder exists.
   """
-  folder = epath.Path(path)
-  if folder.exists():
-    raise UserError(
-      f'{path} exists already, and is not overwritten. Remove it or name '
-      'another folder.'
-    )
   state = {'step': np.int32(step), 'param_states': {}}
   target = traverse_util.unflatten_dict(dict(leaves), sep='/')
   contents = {'version': 3, 'optimizer': {'target': target, 'state': state}}
-  partial = folder.parent / f'{folder.name}.partial'
-  partial.mkdir(parents=True, exist_ok=True)
-  (partial / FILE).write_bytes(flax.serialization.msgpack_serialize(contents))
-  partial.rename(folder)
+  with folders.new(path) as folder:
+    (folder / FILE).write_bytes(flax.serialization.msgpack_serialize(contents))
 
 
 def _is_leaf(_: Any, node: Any) -> bool:
