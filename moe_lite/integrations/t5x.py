@@ -125,7 +125,9 @@ def model_partitions(mesh: Sequence[int] | None) -> int:
 def factor_rules() -> Mapping[str, Any]:
   """Which axes Adafactor may factor over: T5X's rules, not expert and rank.
 
-  Adapters' moments are then whole, as those of `optimizers.adafactor`.
+  Adapters' moments are then whole, as those of `optimizers.adafactor`, but for
+  matrices with both sides of 128 or more (so many experts, or such a rank): to
+  these T5X applies no rule and factors them.
   """
   rules = _of_t5x(t5x.adafactor, 'standard_logical_factor_rules')()
   whole = _of_t5x(t5x.adafactor, 'FactorDim').NONE
