@@ -156,7 +156,7 @@ def load(
     form = parameters.like_network(trained, model.module.config.scan_layers)
     places = parameters.flatten(where.hold('float32'))
     params = {
-      path: jax.device_put(leaf, places[path].sharding)
+      path: jax.device_put(leaf, places[path].format)
       for path, leaf in parameters.flatten(form).items()
     }
   if set(held) - set(params):

@@ -72,7 +72,7 @@ def usage(program: Any) -> Usage:
 def on_a_device(tree: Any) -> int:
   """Bytes of a tree of shapes with shardings, on each device."""
   return sum(
-    math.prod(_sharding(x).shard_shape(x.shape)) * np.dtype(x.dtype).itemsize
+    math.prod(x.sharding.shard_shape(x.shape)) * np.dtype(x.dtype).itemsize
     for x in jax.tree.leaves(tree)
   )
 
@@ -142,8 +142,3 @@ def _explain(text: str, held: int) -> DoesNotFit:
     wanted,
     available,
   )
-
-
-def _sharding(x: jax.ShapeDtypeStruct) -> Any:
-  # A `Format` is a sharding and the order in memory.
-  return getattr(x.sharding, 'sharding', x.sharding)

@@ -164,15 +164,19 @@ def place(shapes: Any, names: Axes, sharding: NamedSharding) -> Any:
     sharding: the parameter's.
 
   Returns:
-    `shapes` with a `sharding` each, which `jax.jit` and `device_put` take.
+    `shapes` with a `format` each, which `jax.jit` and `device_put` take.
   """
 
   def placed(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     spec = PartitionSpec(*_splittable(x, tuple(sharding.spec)))
     where: Any = NamedSharding(sharding.mesh, spec)
-    if 'layers' in names:
-      order = sorted(range(len(names)), key=lambda i: names[i] != 'layers')
-      where = Format(MemoryLayout(tuple(order)), where)
+    # Moving an axis across axes of size 1 is no other order, and jax would take
+    # the two for different ones.
+    part = where.shard_shape(x.shape)
+    layers = names.index('layers') if 'layers' in names else 0
+    if part and part[layers] > 1 and math.prod(part[:layers]) > 1:
+      order = (layers, *(i for i in range(len(part)) if i != layers))
+      where = Format(MemoryLayout(order), where)
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
 
   return jax.tree.map(placed, shapes)

@@ -230,7 +230,7 @@ def _put(leaf: np.ndarray, wanted: Any) -> jax.Array:
     return jnp.asarray(leaf)
   # Each process holds the whole leaf on its host, and uploads its own shards.
   return jax.make_array_from_callback(
-    leaf.shape, wanted.sharding, lambda index: leaf[index]
+    leaf.shape, wanted.format, lambda index: leaf[index]
   )
 
 
