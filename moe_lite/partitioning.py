@@ -126,6 +126,24 @@ def axis_rules(
     yield
 
 
+@contextlib.contextmanager
+def within_shard() -> Iterator[None]:
+  """Within it, `constrain` leaves the batch alone.
+
+  For what is mapped over `data` by `jax.vmap` with `spmd_axis_name`.
+  """
+  rules = flax_partitioning.get_axis_rules()
+  with flax_partitioning.axis_rules(
+    [(name, axis) for name, axis in rules if name != 'batch']
+  ):
+    yield
+
+
+def split_first(x: Array) -> Array:
+  """Splits an array over `data` by its first axis."""
+  return constrain(x, ('batch', *[None] * (x.ndim - 1)))
+
+
 def axis_names(params_axes: Tree) -> Tree:
   """Logical axes of every parameter, as a tree of tuples shaped like params.
 

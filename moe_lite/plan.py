@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import optax
 
-from moe_lite import layout, memory, partitioning, train_step
+from moe_lite import layout, memory, parameters, partitioning, train_step
 from moe_lite.errors import UserError
 from moe_lite.models import Batch, EncoderDecoderModel
 from moe_lite.optimizers import OptimizerFactory, Schedule
@@ -87,11 +87,23 @@ def plan(
   check_batch(batch_size, microbatches, device_mesh.shape['data'])
   where = layout.layout(model, trainable, device_mesh, fully_sharded)
   transformation = optimizer(schedule)
+  state = train_step.abstract_state(transformation, trainable, where)
+  # Gradients of a whole base, one a device, would not fit.
+  is_small = all(
+    map(parameters.is_adapter, parameters.flatten(state.trainable))
+  )
+  step = train_step.make_step(
+    model,
+    transformation,
+    schedule,
+    microbatches,
+    shards=device_mesh.shape['data'] if is_small else 1,
+  )
   return Plan(
     where=where,
     optimizer=transformation,
-    step=train_step.make_step(model, transformation, schedule, microbatches),
-    state=train_step.abstract_state(transformation, trainable, where),
+    step=step,
+    state=state,
     base=where.hold(base_dtype, frozen_by=trainable),
     batch=layout.abstract_batch(batch_size, lengths, packing, device_mesh),
   )
