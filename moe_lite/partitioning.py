@@ -122,7 +122,7 @@ def axis_rules(
   mesh: Mesh, rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES
 ) -> Iterator[None]:
   """Within it, traced `constrain` and `param` calls refer to this mesh."""
-  with mesh, flax_partitioning.axis_rules(rules):
+  with jax.set_mesh(mesh), flax_partitioning.axis_rules(rules):
     yield
 
 
