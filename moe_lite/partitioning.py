@@ -23,6 +23,8 @@ from moe_lite.errors import UserError
 from moe_lite.types import Array, Axes, DType, Initializer, Shape, Tree
 
 MESH_AXES = ('data', 'model')
+# (data, model), or None for all devices on data; 'auto' is resolved by `plan`.
+MeshShape = Sequence[int] | str | None
 
 # Tensor parallelism over `model`, batch over `data` (T5X's standard rules);
 # experts and ranks are small and stay whole on every chip.
@@ -81,7 +83,7 @@ def constrain(x: Array, axes: Sequence[str | None]) -> Array:
 
 
 def make_mesh(
-  shape: Sequence[int] | None = None,
+  shape: MeshShape = None,
   # jaxlib has no stub for the class.
   devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> Mesh:
@@ -97,12 +99,13 @@ def make_mesh(
   devices = list(jax.devices() if devices is None else devices)
   if shape is None:
     shape = (len(devices), 1)
-  shape = tuple(shape)
-  if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
+  is_pair = not isinstance(shape, str) and len(shape) == 2
+  if not is_pair or any(not isinstance(n, int) or n < 1 for n in shape):
     raise UserError(
-      f'MESH = {shape} is not a mesh: give two positive whole numbers, '
-      '(data, model), or None for all devices on data.'
+      f'MESH = {shape!r} is not a mesh: give two positive whole numbers, '
+      "(data, model); 'auto'; or None for all devices on data."
     )
+  shape = (int(shape[0]), int(shape[1]))
   size = math.prod(shape)
   if size > len(devices):
     raise UserError(

@@ -55,6 +55,7 @@ LOOP = {
 LOOPS = {'training', 'evaluation', 'inference'}
 ENTRY_POINTS = {
   'cli',
+  'preflight',
   'train',
   'eval',
   'infer',

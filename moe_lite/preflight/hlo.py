@@ -17,6 +17,7 @@ _CALLED = re.compile(
   r'=%([\w.\-]+)'
 )
 _BRANCHES = re.compile(r'branch_computations=\{([^}]*)\}')
+_CHANNEL = re.compile(r'channel_id=(\d+)')
 _NAME = re.compile(r'%([\w.\-]+)')
 _BITS = {'pred': 8, 'bf': 16, 'token': 0, 'opaque': 0}
 
@@ -84,12 +85,18 @@ class Program:
   def collectives(self) -> dict[str, tuple[int, int]]:
     """Kind to how many run, and the bytes that each chip gives to them."""
     found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    # One that runs beside computation stands in several fusions: its phases.
+    seen: set[str] = set()
     for name, instructions in self.computations.items():
       times = self.runs.get(name, 0)
       types = {i.name: i.type for i in instructions}
       for instruction in instructions if times else ():
         kind = instruction.opcode.removesuffix('-start')
+        channel = _CHANNEL.search(instruction.rest)
+        if channel and channel[1] in seen:
+          continue
         if kind in COLLECTIVES:
+          seen |= {channel[1]} if channel else set()
           given = sum(
             size(types.get(operand, ''), everywhere=True)
             for operand in instruction.operands
@@ -141,9 +148,7 @@ class Program:
     """Bytes that a fusion reads of one of its parameters."""
     return int(size(source.type) * self._share_read(body, source))
 
-  def _share_read(
-    self, body: list[Instruction], source: Instruction
-  ) -> float:
+  def _share_read(self, body: list[Instruction], source: Instruction) -> float:
     """The share of a value's elements that a fusion looks at."""
     share, elements = 0.0, max(1, count(source.type))
     for user in body:
