@@ -15,6 +15,7 @@ import flax
 import jax
 import numpy as np
 from flax.linen import partitioning as flax_partitioning
+from jax.experimental import mesh_utils
 from jax.experimental.layout import Format
 from jax.experimental.layout import Layout as MemoryLayout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -113,8 +114,13 @@ def make_mesh(
       f'{len(devices)} ({devices[0].device_kind}). Choose numbers whose product'
       f' is at most {len(devices)}, or MESH = None for all devices on data.'
     )
+  if size == len(devices):
+    # Neighbours on the mesh become neighbours on the chips' own network.
+    arranged = mesh_utils.create_device_mesh(shape, devices)
+  else:
+    arranged = np.asarray(devices[:size]).reshape(shape)
   return Mesh(
-    np.asarray(devices[:size]).reshape(shape),
+    arranged,
     MESH_AXES,
     axis_types=(AxisType.Auto,) * 2,
   )
