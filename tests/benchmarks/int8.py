@@ -1,0 +1,110 @@
+"""What an int8 base costs in accuracy: logits, scores and chosen answers.
+
+python -m tests.benchmarks.int8 --gin_file=... (as of `python -m moe_lite.eval`)
+
+Scores the tasks of the configured evaluation with the base held in float32,
+bfloat16 and int8, and prints a line of JSON for each type beside float32.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import gin
+import numpy as np
+import seqio
+
+from moe_lite import cli, data, loaded, scoring
+from moe_lite.shapes import Shapes, pad
+
+TYPES = ('float32', 'bfloat16', 'int8')
+
+
+def main(argv: list[str]) -> None:
+  cli.configure(argv, 'evaluation.evaluate', 'runs/eval.gin')
+  arguments = gin.get_bindings('evaluation.evaluate')
+  provider = seqio.get_mixture_or_task(arguments['mixture_or_task_name'])
+  rows = [
+    scoring.collect(
+      task.name,
+      data.read(task, arguments['split'], arguments['task_feature_lengths']),
+    )
+    for task in getattr(provider, 'tasks', [provider])
+  ]
+  found = {dtype: measure(arguments, dtype, rows) for dtype in TYPES}
+  logits, scores, chosen, accuracy = found['float32']
+  for dtype in TYPES[1:]:
+    its_logits, its_scores, its_chosen, its_accuracy = found[dtype]
+    agreement = {
+      f'agrees_with_{other}': percent(its_chosen == found[other][2])
+      for other in ('float32', 'bfloat16')
+    }
+    error = np.linalg.norm(its_logits - logits) / np.linalg.norm(logits)
+    line = {
+      'base_dtype': dtype,
+      'examples': len(chosen),
+      'logits_relative_error': float(error),
+      'mean_score_difference': float(np.abs(its_scores - scores).mean()),
+      **agreement,
+      'accuracy': its_accuracy,
+      'accuracy_float32': accuracy,
+    }
+    print(json.dumps(line))
+
+
+def measure(
+  arguments: Mapping[str, Any], dtype: str, rows: list[scoring.Rows]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+  """Logits of some rows, all scores, all choices, and mean accuracy."""
+  trained = loaded.load(
+    arguments['model'],
+    arguments['checkpoint_path'],
+    arguments['initial_checkpoint_path'],
+    arguments['trainable'],
+    dtype,
+  )
+  lengths = arguments['task_feature_lengths']
+  shapes = Shapes(
+    arguments['batch_size'], lengths['inputs'], lengths['targets']
+  )
+  rankers = (
+    trained.compile(trained.model.encode, gather=False),
+    trained.compile(trained.model.score_encoded),
+  )
+  scores = [scoring.score(r, *rankers, shapes) for r in rows]
+  rankings = [scoring.rank(r, s) for r, s in zip(rows, scores, strict=True)]
+  logits = [some_logits(trained, r, shapes) for r in rows]
+  return (
+    np.concatenate(logits),
+    np.concatenate(scores),
+    np.concatenate([r.predictions for r in rankings]),
+    float(np.mean([r.accuracy for r in rankings])),
+  )
+
+
+def some_logits(
+  trained: loaded.Loaded, rows: scoring.Rows, shapes: Shapes
+) -> np.ndarray:
+  """Logits [tokens, V] of the targets of a task's first rows."""
+  inputs, targets = (
+    pad(ids[: shapes.batch_size], shapes.batch_size, limit)
+    for ids, limit in (
+      (rows.inputs, shapes.input_length),
+      (rows.targets, shapes.target_length),
+    )
+  )
+  batch = {
+    'encoder_input_tokens': inputs,
+    'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
+    'decoder_target_tokens': targets,
+  }
+  return np.asarray(trained.model.logits(trained.params, batch))[targets > 0]
+
+
+def percent(is_equal: np.ndarray) -> float:
+  return 100 * float(is_equal.mean())
+
+
+if __name__ == '__main__':
+  main(sys.argv)
