@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from moe_lite import parameters, partitioning, run_folder
 from moe_lite.checkpoints import base as base_checkpoints
@@ -63,8 +63,7 @@ class Loaded:
 
     def call(*arrays: Any) -> Any:
       arrays = tuple(
-        jax.device_put(x, split) if isinstance(x, np.ndarray) else x
-        for x in arrays
+        _put(x, split) if isinstance(x, np.ndarray) else x for x in arrays
       )
       with partitioning.axis_rules(self.mesh):
         return jitted(self.params, *arrays)
@@ -79,6 +78,11 @@ class Loaded:
         f'BATCH_SIZE = {batch_size} must be a positive multiple of the data '
         f'axis of the mesh, {parts}.'
       )
+
+
+def _put(x: np.ndarray, sharding: NamedSharding) -> jax.Array:
+  # `device_put` would have all processes compare `x` first.
+  return jax.make_array_from_callback(x.shape, sharding, lambda i: x[i])
 
 
 def load(
@@ -149,7 +153,7 @@ def load(
     )
     form = parameters.like_network(trained, model.module.config.scan_layers)
     params = {
-      path: jax.device_put(leaf, shardings[path])
+      path: _put(np.asarray(leaf), shardings[path])
       for path, leaf in parameters.flatten(form).items()
     }
   if set(abstract) - set(params):
