@@ -199,9 +199,7 @@ class _Shard(Iterator[Rows]):
     self._checkpoint = tf.train.Checkpoint(iterator=self._iterator)
 
 
-def _readers(
-  sharding: NamedSharding, rows: int, shards: int
-) -> list[set[int]]:
+def _readers(sharding: NamedSharding, rows: int, shards: int) -> list[set[int]]:
   """Of every shard, the processes whose devices hold some of its rows."""
   width = rows // shards
   readers: list[set[int]] = [set() for _ in range(shards)]

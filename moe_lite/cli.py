@@ -11,7 +11,7 @@
                                          found by JAX (Cloud TPU, GKE, Slurm)
   --coordinator_address=HOST:PORT        or join those that know the address of
   --process_count=N --process_index=I    process 0, and are numbered from 0
-  --initialization_timeout=SECONDS       how long to wait for them: 50
+  --initialization_timeout=SECONDS       how long to wait for them: 45
 
 A user's mistake ends with one message and exit code 2, anything unexpected
 with its stack trace and exit code 1, Ctrl-C with 130.

@@ -32,7 +32,7 @@ from moe_lite import __version__
 from moe_lite.errors import UserError
 
 # How long processes wait for one another at the start; in seconds.
-JOIN_TIMEOUT = 50
+JOIN_TIMEOUT = 45
 # After so long without a sign of life a process counts as lost.
 HEARTBEAT_TIMEOUT = 30
 # Between two looks at whether another process has ended.
