@@ -14,6 +14,7 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -122,7 +123,7 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
     size = self._dataset.batch_size
     width = size // self._number
 
-    def rows(index: tuple[slice, ...]) -> np.ndarray:
+    def rows(index: Any) -> np.ndarray:
       first, last, _ = index[0].indices(size)
       pieces = []
       for shard in range(first // width, -(-last // width)):

@@ -80,8 +80,9 @@ def guard(
       str(error) or 'Interrupted. Run the same command again to go on.',
       file=sys.stderr,
     )
-    if hasattr(error, 'exit_code'):  # All processes saved and stop alike.
-      return error.exit_code
+    code = getattr(error, 'exit_code', None)
+    if code is not None:  # All processes have saved, and stop alike.
+      return code
     distributed.end(130, 'it was interrupted.')
     return 130
   except Exception as error:

@@ -39,15 +39,17 @@ HEARTBEAT_TIMEOUT = 30
 _PERIOD = 0.5
 # How long others have to learn why a process ends, before it does.
 _GRACE = 5
-# Processes may differ in how long they import and read; one that is lost
-# meanwhile is noticed without this limit.
-_CONFIGURE_TIMEOUT = 1800
+# Processes may differ by so much in how long they import, read and compile. One
+# that is lost meanwhile is noticed without this limit.
+_PATIENCE = 3600
 _AGAIN = 'Run the same command again, on every host, to go on.'
 _ENDS = 'moe_lite/ends'
 _GIVEN = 'moe_lite/given'
 # In what JAX and Orbax raise when another process no longer answers.
 _OF_A_LOST_PROCESS = re.compile(
-  'gloo|coordination|barrier|heartbeat|connection (reset|closed)', re.I
+  r'gloo \w|nccl|coordination ?service|barrier (timed|failed)'
+  '|connection (reset|closed) by peer',
+  re.I,
 )
 
 
@@ -142,9 +144,8 @@ def check_same(given: str) -> None:
       given,
     ]
   )
-  milliseconds = 1000 * _CONFIGURE_TIMEOUT
   _run.client.key_value_set(f'{_GIVEN}/{_run.index}', lines)
-  first = _run.client.blocking_key_value_get(f'{_GIVEN}/0', milliseconds)
+  first = _run.client.blocking_key_value_get(f'{_GIVEN}/0', 1000 * _PATIENCE)
   if lines != first:
     raise UserError(
       f'Process {_run.index} was given another configuration than process 0 '
@@ -152,7 +153,20 @@ def check_same(given: str) -> None:
       'Run the very same command, with the same files and versions, on every '
       'host; only --process_index may differ.'
     )
-  _run.client.wait_at_barrier(_GIVEN, milliseconds)
+  meet('configured')
+
+
+def meet(where: str) -> None:
+  """Returns when all processes are here; at once for a single process.
+
+  To be called after work that takes one process longer than another, before
+  they first compute together: on CPUs that fails after half a minute.
+
+  Args:
+    where: a name that is used once in a run.
+  """
+  if _run is not None:
+    _run.client.wait_at_barrier(f'moe_lite/{where}', 1000 * _PATIENCE)
 
 
 def tell_saved(saved: Callable[[], str]) -> None:

@@ -179,6 +179,7 @@ def train(
     },
   )
 
+  distributed.meet('compiled')
   done = latest or 0
   metrics = run_folder.Metrics(model_dir, done)
   bar = progress.Progress(train_steps, done)
