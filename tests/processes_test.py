@@ -203,7 +203,7 @@ def test_nobody_at_the_address_is_a_mistake(tmp_path):
 def test_a_lost_process_ends_the_others(tmp_path, victim, number):
   """A killed one breaks its connections; a stopped one only falls silent."""
   run = tmp_path / 'run'
-  arguments = train(run, 10_000)
+  arguments = train(run, 10_000, '--gin.BATCH_SIZE=12')
   with Processes(tmp_path / 'said', arguments, count=3) as processes:
     processes.wait_for(run / 'metrics.jsonl', SAVED + 2)
     os.kill(processes.running[victim].pid, number)
