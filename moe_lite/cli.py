@@ -38,6 +38,7 @@ _NOT_PYTHON = (SyntaxError, ValueError, tokenize.TokenError)
 _REQUIRED = 'gin.REQUIRED'
 _MACRO = 'gin.macro'
 _MARK = '  In call to configurable'
+_PLACEHOLDER = 'given to no one'
 
 
 def run(entry: str, run_file: str) -> NoReturn:
@@ -96,14 +97,18 @@ def message(error: Exception) -> str:
 
 
 def configure(
-  argv: Sequence[str], entry: str, run_file: str
+  argv: Sequence[str],
+  entry: str | Sequence[str],
+  run_file: str,
+  placeholders: Sequence[str] = (),
 ) -> Callable[[], Any]:
   """Parses flags and gin files.
 
   Args:
     argv: the command line, its first word being the program.
-    entry: the function to return.
+    entry: the function to return; of several, the first that is configured.
     run_file: see `run`.
+    placeholders: macros that may be left out, because nobody will read them.
 
   Returns:
     The function, with everything that gin binds to it.
@@ -137,14 +142,39 @@ def configure(
   for binding in values.gin_bindings:
     with _user_errors(f'--gin.{binding.replace(" = ", "=", 1)}'):
       gin.parse_config(binding)
-  # Gin remembers functions of an earlier configuration: bindings count.
-  if not any(selector.endswith(f'.{entry}') for _, selector in _config()):
+  entries = [entry] if isinstance(entry, str) else entry
+  configured = [name for name in entries if is_configured(name)]
+  if not configured:
     raise UserError(
-      f'None of the gin files configures {entry}. Add --gin_file={run_file}.'
+      f'None of the gin files configures {" or ".join(entries)}. Add '
+      f'--gin_file={run_file}.'
     )
+  for name in placeholders:
+    if name in of_files and _lacks_value(name):
+      gin.parse_config(f'{name} = {_PLACEHOLDER!r}')
   _check_macros(of_files)
-  distributed.check_same(f'# {entry}\n{gin.config_str()}')
-  return gin.get_configurable(entry)
+  distributed.check_same(f'# {configured[0]}\n{gin.config_str()}')
+  return gin.get_configurable(configured[0])
+
+
+def is_configured(entry: str) -> bool:
+  """Whether gin binds something to a function."""
+  # Gin remembers functions of an earlier configuration: bindings count.
+  return any(selector.endswith(f'.{entry}') for _, selector in _config())
+
+
+def bind(name: str, value: str) -> None:
+  """Gives a macro another value, written as in a gin file.
+
+  Raises:
+    UserError: if no gin file has that macro.
+  """
+  if name not in _macros():
+    raise UserError(
+      f'{name} is no macro of these gin files.{nearest(name, _macros())} They '
+      f'have {", ".join(sorted(_macros()))}.'
+    )
+  gin.parse_config(f'{name} = {value}')
 
 
 def _parse_flags(argv: Sequence[str]) -> flags.FlagValues:
@@ -309,6 +339,11 @@ def _macros() -> set[str]:
   config = _config()
   assigned = {scope for scope, selector in config if selector == _MACRO}
   return assigned | {name for name, _ in _uses(config)}
+
+
+def _lacks_value(name: str) -> bool:
+  arguments = _config().get((name, _MACRO))
+  return arguments is None or _is_required(arguments.get('value'))
 
 
 def _check_macros(of_files: set[str]) -> None:

@@ -11,13 +11,19 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
-from moe_lite import parameters, partitioning, run_folder
+from moe_lite import (
+  layout,
+  parameters,
+  partitioning,
+  quantization,
+  run_folder,
+)
 from moe_lite.checkpoints import base as base_checkpoints
 from moe_lite.checkpoints import own, t5x
 from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel, logical_axes
+from moe_lite.models import EncoderDecoderModel
 from moe_lite.types import Tree
 
 # What CHECKPOINT_PATH names for no run at all.
@@ -80,7 +86,7 @@ class Loaded:
       )
 
 
-def _put(x: np.ndarray, sharding: NamedSharding) -> jax.Array:
+def _put(x: np.ndarray, sharding: Any) -> jax.Array:
   # `device_put` would have all processes compare `x` first.
   return jax.make_array_from_callback(x.shape, sharding, lambda i: x[i])
 
@@ -93,6 +99,7 @@ def load(
   base_dtype: str = 'bfloat16',
   mesh: Sequence[int] | None = None,
   step: int | None = None,
+  fully_sharded: bool = False,
 ) -> Loaded:
   """Loads a run, or the frozen base alone.
 
@@ -106,12 +113,12 @@ def load(
     base_dtype: that the base is held in.
     mesh: (data, model); None puts every device on data.
     step: of the run's checkpoint; None takes the last.
+    fully_sharded: split the base also over data.
 
   Raises:
     UserError: if the run trained another method, or stands on another base.
   """
-  base_checkpoints.check_dtype(base_dtype)
-  device_mesh = partitioning.make_mesh(mesh)
+  quantization.check_dtype(base_dtype)
   if checkpoint_path == BASE:
     network = model.module.clone(
       config=dataclasses.replace(model.module.config, adapters={})
@@ -139,34 +146,28 @@ def load(
       description,
       run_folder.describe_run(model.module.config, trainable),
     )
-  variables = model.abstract_variables()
-  abstract = parameters.flatten(variables['params'])
-  shardings = partitioning.shardings(logical_axes(variables), device_mesh)
-  partitioning.check_divides(variables['params'], shardings)
-  shardings = parameters.flatten(shardings)
+  where = layout.layout(
+    model, parameters.EVERYTHING, partitioning.make_mesh(mesh), fully_sharded
+  )
+  held = parameters.flatten(where.hold(base_dtype))
   params, base_facts = {}, None
   if description is not None:
     base_facts = description['base']
-    unrolled = jax.eval_shape(parameters.unstack_layers, variables['params'])
+    unrolled = jax.eval_shape(parameters.unstack_layers, where.abstract)
     own.check_fits(
       trained, parameters.split(unrolled, trainable)[0], checkpoint_path
     )
     form = parameters.like_network(trained, model.module.config.scan_layers)
+    places = parameters.flatten(where.hold('float32'))
     params = {
-      path: _put(np.asarray(leaf), shardings[path])
+      path: _put(np.asarray(leaf), places[path].format)
       for path, leaf in parameters.flatten(form).items()
     }
-  if set(abstract) - set(params):
-    wanted = {
-      path: leaf.update(dtype=base_dtype)
-      for path, leaf in abstract.items()
-      if not parameters.is_adapter(path)
-    }
+  if set(held) - set(params):
     base, info = base_checkpoints.load_base(
       initial_checkpoint_path,
-      parameters.unflatten(wanted),
-      shardings=parameters.unflatten(
-        {path: shardings[path] for path in wanted}
+      parameters.unflatten(
+        {x: leaf for x, leaf in held.items() if not parameters.is_adapter(x)}
       ),
     )
     params = {**parameters.flatten(base), **params}
@@ -183,9 +184,9 @@ def load(
     'trainable_parameters': count,
     'base_parameters': sum(
       math.prod(leaf.shape)
-      for path, leaf in abstract.items()
+      for path, leaf in parameters.flatten(where.abstract).items()
       if not parameters.is_adapter(path)
     ),
     'trainable_fingerprint': parameters.fingerprint(trained) if count else None,
   }
-  return Loaded(model, parameters.unflatten(params), device_mesh, facts)
+  return Loaded(model, parameters.unflatten(params), where.mesh, facts)

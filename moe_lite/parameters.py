@@ -88,8 +88,10 @@ def stack_layers(tree: Tree) -> Tree:
     else:
       leaves[path] = leaf
   for path, layers in stacks.items():
-    parts = [layers[i] for i in range(len(layers))]
-    leaves[path] = _xp(parts[0]).stack(parts, axis=_layer_axis(parts[0].ndim))
+    leaves[path] = jax.tree.map(
+      lambda *parts: _xp(parts[0]).stack(parts, _layer_axis(parts[0].ndim)),
+      *(layers[i] for i in range(len(layers))),
+    )
   return unflatten(leaves)
 
 
@@ -101,7 +103,9 @@ def unstack_layers(tree: Tree) -> Tree:
       axis = _layer_axis(leaf.ndim - 1)
       for i in range(leaf.shape[axis]):
         unstacked = _join(match[1], f'layers_{i}', match[2])
-        leaves[unstacked] = _xp(leaf).take(leaf, i, axis=axis)
+        leaves[unstacked] = jax.tree.map(
+          lambda x, i=i, axis=axis: _xp(x).take(x, i, axis=axis), leaf
+        )
     else:
       leaves[path] = leaf
   return unflatten(leaves)

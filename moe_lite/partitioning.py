@@ -9,11 +9,14 @@ records the names in the collection `params_axes`.
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import flax
 import jax
 import numpy as np
 from flax.linen import partitioning as flax_partitioning
+from jax.experimental.layout import Format
+from jax.experimental.layout import Layout as MemoryLayout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from moe_lite.errors import UserError
@@ -61,9 +64,15 @@ def param(
   """Declares a parameter of `module` together with its logical axes."""
   if len(shape) != len(axes):
     raise ValueError(f'{name}: shape {tuple(shape)} has not the axes {axes}.')
-  return flax_partitioning.param_with_axes(
-    name, init, tuple(shape), dtype, axes=axes, module=module
+  value = module.param(name, init, tuple(shape), dtype)
+  module.sow(
+    'params_axes',
+    f'{name}_axes',
+    flax_partitioning.AxisMetadata(tuple(axes)),
+    reduce_fn=_last,
   )
+  # A quantised parameter is two arrays, the second of which has axes of size 1.
+  return jax.tree.map(lambda x: constrain(x, _splittable(x, axes)), value)
 
 
 def constrain(x: Array, axes: Sequence[str | None]) -> Array:
@@ -151,6 +160,37 @@ def shardings(
   return jax.tree.map(sharding, axes, is_leaf=_is_axes)
 
 
+def place(shapes: Any, names: Axes, sharding: NamedSharding) -> Any:
+  """Says where the arrays of one parameter lie, and in which order.
+
+  A stack of layers lies in memory layer after layer, whatever the order of its
+  axes: a scan then reads a layer where it is. In the order of its axes, XLA for
+  TPU first copies the whole stack, and with it the whole base.
+
+  Args:
+    shapes: an array's, or a quantised parameter's.
+    names: the parameter's logical axes.
+    sharding: the parameter's.
+
+  Returns:
+    `shapes` with a `format` each, which `jax.jit` and `device_put` take.
+  """
+
+  def placed(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    spec = PartitionSpec(*_splittable(x, tuple(sharding.spec)))
+    where: Any = NamedSharding(sharding.mesh, spec)
+    # Moving an axis across axes of size 1 is no other order, and jax would take
+    # the two for different ones.
+    part = where.shard_shape(x.shape)
+    layers = names.index('layers') if 'layers' in names else 0
+    if part and part[layers] > 1 and math.prod(part[:layers]) > 1:
+      order = (layers, *(i for i in range(len(part)) if i != layers))
+      where = Format(MemoryLayout(order), where)
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+
+  return jax.tree.map(placed, shapes)
+
+
 def check_divides(shapes: Tree, shardings: Tree) -> None:
   """Raises UserError if a mesh axis does not divide what it would split.
 
@@ -181,6 +221,17 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
   """The same whole value on every device."""
   return NamedSharding(mesh, PartitionSpec())
+
+
+def _splittable(x: Any, axes: Sequence[Any]) -> list[Any]:
+  """Those of `axes` along which there is something to split."""
+  return [
+    name if n > 1 else None for n, name in zip(x.shape, axes, strict=False)
+  ]
+
+
+def _last(_: Any, new: Any) -> Any:
+  return new
 
 
 def _is_axes(x: object) -> bool:

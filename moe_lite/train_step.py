@@ -6,8 +6,6 @@ in float32, one leaf a layer, and is stacked inside the step where the network
 scans; the optimizer therefore acts on single layers in either form.
 """
 
-import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,11 +13,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.sharding import Mesh, NamedSharding
 
 from moe_lite import parameters, partitioning
-from moe_lite.errors import UserError
-from moe_lite.models import Batch, EncoderDecoderModel, logical_axes
+from moe_lite.layout import Layout
+from moe_lite.models import Batch, EncoderDecoderModel
 from moe_lite.optimizers import Schedule
 from moe_lite.types import Array, Shape, Tree
 
@@ -28,7 +25,7 @@ Step = Callable[['TrainState', Tree, Batch], tuple['TrainState', Metrics]]
 
 
 class TrainState(struct.PyTreeNode):
-  """All that a step changes.
+  """All that a step changes; arrays, or their shapes.
 
   Attributes:
     step: int32, how many steps are done.
@@ -37,84 +34,31 @@ class TrainState(struct.PyTreeNode):
     rng: key data; dropout and routers draw from it folded with the step.
   """
 
-  step: Array
+  step: Any
   trainable: Tree
   optimizer: Any
-  rng: Array
+  rng: Any
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-  """Where the parameters lie on the mesh.
-
-  Attributes:
-    mesh: the mesh.
-    abstract: shapes of all parameters, in the network's form.
-    parameters: their shardings, in the network's form.
-    trainable: shardings of what trains, unrolled.
-  """
-
-  mesh: Mesh
-  abstract: Tree
-  parameters: Tree
-  trainable: Tree
-
-  @property
-  def replicated(self) -> NamedSharding:
-    return partitioning.replicated(self.mesh)
-
-
-def layout(
-  model: EncoderDecoderModel,
-  trainable: str,
-  mesh: Mesh,
-  fully_sharded: bool = False,
-) -> Layout:
-  """Lays out a model's parameters.
-
-  Args:
-    model: the model.
-    trainable: see `parameters.split`.
-    mesh: the mesh.
-    fully_sharded: also split the base over `data`.
-  """
-  variables = model.abstract_variables()
-  axes = logical_axes(variables)
-  rules = (
-    partitioning.FULLY_SHARDED_RULES
-    if fully_sharded
-    else partitioning.LOGICAL_AXIS_RULES
-  )
-  params = variables['params']
-  unrolled = jax.eval_shape(parameters.unstack_layers, params)
-  names = parameters.flatten(parameters.split(unrolled, trainable)[0])
-  form, _ = parameters.split(params, trainable)
-  if len(names) != len(
-    parameters.flatten(jax.eval_shape(parameters.unstack_layers, form))
-  ):
-    raise UserError(
-      f'TRAINABLE = {trainable!r} tells layers apart, which a network with '
-      'SCAN_LAYERS = True cannot: give --gin.SCAN_LAYERS=False.'
-    )
-  axes_of = parameters.flatten(axes)
-  trainable_axes = {name: _axes_of_layer(name, axes_of) for name in names}
-  shardings = partitioning.shardings(axes, mesh, rules)
-  partitioning.check_divides(params, shardings)
-  return Layout(
-    mesh=mesh,
-    abstract=params,
-    parameters=shardings,
-    trainable=partitioning.shardings(
-      parameters.unflatten(trainable_axes), mesh
-    ),
+def abstract_state(
+  optimizer: optax.GradientTransformation, trainable: str, where: Layout
+) -> TrainState:
+  """Shapes, dtypes and places of the state."""
+  values = where.trainable_shapes(trainable)
+  slots = where.like_trainable(jax.eval_shape(optimizer.init, values))
+  rng = jax.eval_shape(jax.random.key_data, jax.random.key(0))
+  return TrainState(
+    step=where.whole((), jnp.int32),
+    trainable=values,
+    optimizer=slots,
+    rng=where.whole(rng.shape, rng.dtype),
   )
 
 
 def init_state(
   model: EncoderDecoderModel,
   optimizer: optax.GradientTransformation,
-  trainable: str,
-  where: Layout,
+  abstract: TrainState,
   seed: int,
   loaded: Tree | None = None,
 ) -> TrainState:
@@ -123,12 +67,12 @@ def init_state(
   Args:
     model: the model.
     optimizer: the optimizer.
-    trainable: see `parameters.split`.
-    where: of the parameters.
+    abstract: from `abstract_state`.
     seed: of everything random in the run but the data.
     loaded: what replaces initial values, unrolled: what trains of a base.
   """
   init_rng, rng = jax.random.split(jax.random.key(seed))
+  trainable = parameters.flatten(abstract.trainable)
 
   def draw(key: Array) -> Tree:
     shapes: Mapping[str, Shape] = dict.fromkeys(
@@ -136,23 +80,25 @@ def init_state(
     )
     params = model.get_initial_variables(key, shapes)['params']
     # The compiler drops the drawing of what is not returned: the base.
-    drawn, _ = parameters.split(parameters.unstack_layers(params), trainable)
-    return parameters.cast(drawn, jnp.float32)
+    drawn = parameters.flatten(parameters.unstack_layers(params))
+    return parameters.cast(
+      parameters.unflatten({path: drawn[path] for path in trainable}),
+      jnp.float32,
+    )
 
-  values = jax.jit(draw, out_shardings=where.trainable)(init_rng)
+  shardings = jax.tree.map(lambda x: x.sharding, abstract)
+  values = jax.jit(draw, out_shardings=shardings.trainable)(init_rng)
   if loaded:
-    values = jax.device_put(parameters.merge(loaded, values), where.trainable)
-  shapes = jax.eval_shape(optimizer.init, values)
-  state = jax.jit(
-    optimizer.init,
-    out_shardings=_optimizer_shardings(shapes, values, where.replicated),
-  )(values)
-  scalar = lambda x: jax.device_put(x, where.replicated)
+    values = jax.device_put(
+      parameters.merge(loaded, values), shardings.trainable
+    )
   return TrainState(
-    step=scalar(jnp.int32(0)),
+    step=jax.device_put(jnp.int32(0), shardings.step),
     trainable=values,
-    optimizer=state,
-    rng=scalar(jax.random.key_data(rng)),
+    optimizer=jax.jit(optimizer.init, out_shardings=shardings.optimizer)(
+      values
+    ),
+    rng=jax.device_put(jax.random.key_data(rng), shardings.rng),
   )
 
 
@@ -229,19 +175,12 @@ def make_step(
 
 def compile_step(
   step: Step, state: TrainState, base: Tree, batch: Batch, where: Layout
-) -> Step:
-  """Compiles a step for the shapes and shardings of its arguments."""
+) -> Any:
+  """Compiles a step for the shapes and places of its arguments."""
   out = jax.tree.map(lambda x: x.sharding, state), where.replicated
   with partitioning.axis_rules(where.mesh):
     jitted = jax.jit(step, donate_argnums=0, out_shardings=out)
     return jitted.lower(state, base, batch).compile()
-
-
-def abstract(state: TrainState) -> TrainState:
-  """Shapes, dtypes and shardings of a state."""
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
-  )
 
 
 def _norm(tree: optax.Updates) -> Array:
@@ -265,29 +204,3 @@ def _count_tokens(batch: Batch) -> Array:
   """How many positions, of inputs and targets, hold a token."""
   inputs = jnp.sum(batch['encoder_input_tokens'] > 0)
   return inputs + jnp.sum(batch['decoder_target_tokens'] > 0)
-
-
-def _axes_of_layer(
-  path: str, axes: Mapping[str, tuple[str, ...]]
-) -> tuple[str, ...]:
-  """Logical axes of an unrolled leaf, from a tree in either form."""
-  if path in axes:
-    return axes[path]
-  stacked = axes[re.sub(r'(^|/)layers_\d+/', r'\1layers/', path)]
-  return tuple(name for name in stacked if name != 'layers')
-
-
-def _optimizer_shardings(
-  shapes: Any, trainable: Tree, replicated: NamedSharding
-) -> Any:
-  """A slot shaped like its parameter lies as it does; the rest is small."""
-  leaves = parameters.flatten(trainable)
-
-  def sharding(path: Any, leaf: Any) -> NamedSharding:
-    name = jax.tree_util.keystr(path, simple=True, separator='/')
-    for parameter, value in leaves.items():
-      if name.endswith('/' + parameter) and leaf.shape == value.shape:
-        return value.sharding
-    return replicated
-
-  return jax.tree_util.tree_map_with_path(sharding, shapes)

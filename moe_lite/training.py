@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -20,11 +20,13 @@ from etils import epath
 from moe_lite import (
   data,
   distributed,
+  layout,
   next_command,
   parameters,
-  partitioning,
+  plan,
   plots,
   progress,
+  quantization,
   run_folder,
   train_step,
 )
@@ -60,7 +62,7 @@ def train(
   trainable: str = parameters.TRAINABLE_ADAPTERS,
   initial_checkpoint_path: str | None = None,
   base_dtype: str = 'bfloat16',
-  mesh: Sequence[int] | None = None,
+  mesh: plan.MeshShape = None,
   fully_sharded: bool = False,
   microbatches: int = 1,
   seed: int = 0,
@@ -81,7 +83,8 @@ def train(
     initial_checkpoint_path: the base, see `checkpoints.base.load_base`; None
       where everything trains, from random values.
     base_dtype: that the frozen base is held in.
-    mesh: (data, model); None puts every device on data.
+    mesh: (data, model); None puts every device on data; 'auto' takes the
+      first of `plan.meshes` that fits.
     fully_sharded: split the base also over data.
     microbatches: parts that a batch is worked through in, to save memory.
     seed: of initial values, dropout, routers and data.
@@ -100,13 +103,9 @@ def train(
     LOG_PERIOD=log_period,
     SAVE_PERIOD=save_period,
   )
-  base_checkpoints.check_dtype(base_dtype)
+  quantization.check_dtype(base_dtype)
   if epath.Path(model_dir).is_file():
     raise UserError(f'MODEL_DIR = {model_dir!r} is a file; name a folder.')
-  where = train_step.layout(
-    model, trainable, partitioning.make_mesh(mesh), fully_sharded
-  )
-  _check_batch(dataset.batch_size, microbatches, where.mesh.shape['data'])
   data.check(dataset, model.module.config.vocab_size)
 
   checkpoints = own.Checkpoints(model_dir, keep)
@@ -125,12 +124,28 @@ def train(
       return
   dataset = with_shards(dataset, recorded)
   distributed.tell_saved(lambda: _describe_saved(model_dir, checkpoints))
+  _check_base(initial_checkpoint_path, model, trainable)
+  start = time.monotonic()
+  planned, program = plan.compile_plan(
+    mesh,
+    fully_sharded,
+    model=model,
+    batch_size=dataset.batch_size,
+    lengths=dataset.task_feature_lengths,
+    packing=dataset.packing,
+    optimizer=optimizer,
+    schedule=schedule,
+    trainable=trainable,
+    base_dtype=base_dtype,
+    microbatches=microbatches,
+  )
+  where = planned.where
+  compile_seconds = time.monotonic() - start
   base, loaded, info = _load_base(
     initial_checkpoint_path, where, trainable, base_dtype
   )
-  transformation = optimizer(schedule)
   state = train_step.init_state(
-    model, transformation, trainable, where, seed, loaded
+    model, planned.optimizer, planned.state, seed, loaded
   )
   batches = Batches(dataset, where.mesh, seed)
   stream = {
@@ -146,9 +161,10 @@ def train(
 
   batch = next(batches)
 
+  trained, frozen = parameters.split(where.abstract, trainable)
   counts = {
-    'trainable_parameters': parameters.count(state.trainable),
-    'base_parameters': parameters.count(base),
+    'trainable_parameters': parameters.count(trained),
+    'base_parameters': parameters.count(frozen),
   }
   say(
     parameters.overview(where.abstract, trainable),
@@ -156,16 +172,8 @@ def train(
     f'mesh: {dict(where.mesh.shape)} of {jax.devices()[0].device_kind}',
     f'run: {model_dir}, '
     + (f'resumed at step {latest}' if latest else 'from the start'),
+    f'compiled in {compile_seconds:.1f} s',
   )
-  start = time.monotonic()
-  compiled = train_step.compile_step(
-    train_step.make_step(model, transformation, schedule, microbatches),
-    state,
-    base,
-    batch,
-    where,
-  )
-  say(f'compiled in {time.monotonic() - start:.1f} s')
   run_folder.write_config(model_dir)
   run_folder.write_run(
     model_dir,
@@ -179,7 +187,7 @@ def train(
     },
   )
 
-  distributed.meet('compiled')
+  distributed.meet('ready to train')
   done = latest or 0
   metrics = run_folder.Metrics(model_dir, done)
   bar = progress.Progress(train_steps, done)
@@ -197,7 +205,7 @@ def train(
   try:
     with _catch_signals() as caught:
       while done < train_steps:
-        state, values = compiled(state, base, batch)
+        state, values = program(state, base, batch)
         done += 1
         meter.add(values)
         bar.advance()
@@ -310,30 +318,38 @@ def _catch_signals() -> Iterator[list[int]]:
       signal.signal(number, handler)
 
 
+def _check_base(
+  path: str | None, model: EncoderDecoderModel, trainable: str
+) -> None:
+  """Raises UserError where something is frozen, and nothing says to what."""
+  if path is not None:
+    return
+  _, frozen = parameters.split(model.abstract_variables()['params'], trainable)
+  base = [x for x in parameters.flatten(frozen) if not parameters.is_adapter(x)]
+  if base:
+    raise UserError(
+      f'INITIAL_CHECKPOINT_PATH = None, but TRAINABLE = {trainable!r} '
+      f'freezes {base[0]} and others: adapters need a pretrained base. '
+      "Name one, such as 'mini', or pretrain one with runs/pretrain.gin."
+    )
+
+
 def _load_base(
-  path: str | None, where: train_step.Layout, trainable: str, dtype: str
+  path: str | None, where: layout.Layout, trainable: str, dtype: str
 ) -> tuple[Tree, Tree, base_checkpoints.BaseInfo]:
   """The frozen base, what trains of it (unrolled), and which base it is."""
+  if path is None:
+    return {}, {}, base_checkpoints.NO_BASE
   is_trainable = re.compile(trainable).fullmatch
   wanted = {
-    name: leaf.update(dtype='float32' if is_trainable(name) else dtype)
-    for name, leaf in parameters.flatten(where.abstract).items()
-    if not parameters.is_adapter(name)
+    **parameters.flatten(where.hold('float32')),
+    **parameters.flatten(where.hold(dtype, frozen_by=trainable)),
   }
-  if path is None:
-    frozen = [name for name in wanted if not is_trainable(name)]
-    if frozen:
-      raise UserError(
-        f'INITIAL_CHECKPOINT_PATH = None, but TRAINABLE = {trainable!r} '
-        f'freezes {frozen[0]} and others: adapters need a pretrained base. '
-        "Name one, such as 'mini', or pretrain one with runs/pretrain.gin."
-      )
-    return {}, {}, base_checkpoints.NO_BASE
-  shardings = parameters.flatten(where.parameters)
   params, info = base_checkpoints.load_base(
     path,
-    parameters.unflatten(wanted),
-    shardings=parameters.unflatten({name: shardings[name] for name in wanted}),
+    parameters.unflatten(
+      {x: leaf for x, leaf in wanted.items() if not parameters.is_adapter(x)}
+    ),
   )
   leaves = parameters.flatten(params)
   frozen = {n: x for n, x in leaves.items() if not is_trainable(n)}
@@ -356,7 +372,9 @@ def _restore(
   """The state of a checkpoint, with `batches` put where it stood."""
   saved = checkpoints.description(step)
   base_checkpoints.check_same(model_dir, saved['base'], description['base'])
-  shapes = train_step.abstract(state)
+  shapes = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+  )
   values, rest, position = checkpoints.restore(
     step, shapes.trainable, _rest(shapes), batches.shard_names()
   )
@@ -388,14 +406,6 @@ def _check_positive(**values: int) -> None:
   for name, value in values.items():
     if not isinstance(value, int) or value < 1:
       raise UserError(f'{name} = {value!r} must be a positive whole number.')
-
-
-def _check_batch(batch_size: int, microbatches: int, data_axis: int) -> None:
-  if batch_size % (microbatches * data_axis):
-    raise UserError(
-      f'BATCH_SIZE = {batch_size} must be divisible by MICROBATCHES = '
-      f'{microbatches} times the data axis of the mesh, {data_axis}.'
-    )
 
 
 def _describe_saved(model_dir: str, checkpoints: own.Checkpoints) -> str:

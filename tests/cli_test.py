@@ -97,7 +97,7 @@ MISTAKES = {
     "ACTIVATION_DTYPE = 'bf16' must be",
   ),
   'no steps': (['--gin.TRAIN_STEPS=0'], 'TRAIN_STEPS = 0'),
-  'int8': (["--gin.BASE_DTYPE='int8'"], "'int8' is not available yet"),
+  'int4': (["--gin.BASE_DTYPE='int4'"], "'int4' must be one of"),
   'unknown factor': (
     ["--gin.LOSS_NORMALIZING_FACTOR='x'"],
     "LOSS_NORMALIZING_FACTOR = 'x'",

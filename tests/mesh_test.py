@@ -32,7 +32,14 @@ def measure():
   import jax
   import optax
 
-  from moe_lite import loaded, optimizers, parameters, partitioning, train_step
+  from moe_lite import (
+    layout,
+    loaded,
+    optimizers,
+    parameters,
+    partitioning,
+    train_step,
+  )
   from tests import tiny
 
   def train(shape, fully_sharded, microbatches, scan_layers):
@@ -42,7 +49,7 @@ def measure():
     # Not one that divides by a gradient's own size, and so by its rounding.
     optimizer = optax.sgd(schedule)
     mesh = partitioning.make_mesh(shape)
-    where = train_step.layout(model, pattern, mesh, fully_sharded)
+    where = layout.layout(model, pattern, mesh, fully_sharded)
     form = parameters.like_network(tiny.base_params(), scan_layers)
     shardings = parameters.flatten(where.parameters)
     base = parameters.unflatten(
@@ -52,7 +59,12 @@ def measure():
       }
     )
     batch = jax.device_put(tiny.batch(), partitioning.batch_sharding(mesh))
-    state = train_step.init_state(model, optimizer, pattern, where, 0)
+    state = train_step.init_state(
+      model,
+      optimizer,
+      train_step.abstract_state(optimizer, pattern, where),
+      0,
+    )
     step = train_step.compile_step(
       train_step.make_step(model, optimizer, schedule, microbatches),
       state,

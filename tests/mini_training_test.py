@@ -6,7 +6,15 @@ import gin
 import numpy as np
 import pytest
 
-from moe_lite import batches, cli, data, parameters, partitioning, train_step
+from moe_lite import (
+  batches,
+  cli,
+  data,
+  layout,
+  parameters,
+  partitioning,
+  train_step,
+)
 from moe_lite.checkpoints import base as base_checkpoints
 from tests import gin_test
 
@@ -53,16 +61,20 @@ def test_the_loss_falls_and_only_what_trains_moves(method, first_batches):
   config = configured(method)
   model, trainable = config['model'], config['trainable']
   optimizer = config['optimizer'](config['schedule'])
-  where = train_step.layout(model, trainable, partitioning.make_mesh((1, 1)))
+  where = layout.layout(model, trainable, partitioning.make_mesh((1, 1)))
   abstract, _ = parameters.split(where.abstract, r'(?!.*_adapter/).*')
   whole, info = base_checkpoints.load_base(
-    config['initial_checkpoint_path'], abstract, 'float32'
+    config['initial_checkpoint_path'], abstract
   )
   assert info.source == 'mini'
   is_full = trainable == parameters.EVERYTHING
   base = {} if is_full else parameters.cast(whole, config['base_dtype'])
   state = train_step.init_state(
-    model, optimizer, trainable, where, 0, whole if is_full else None
+    model,
+    optimizer,
+    train_step.abstract_state(optimizer, trainable, where),
+    0,
+    whole if is_full else None,
   )
   before, frozen = host(state.trainable), host(base)
   step = train_step.compile_step(

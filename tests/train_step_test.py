@@ -8,7 +8,14 @@ import numpy as np
 import optax
 import pytest
 
-from moe_lite import adapters, optimizers, parameters, partitioning, train_step
+from moe_lite import (
+  adapters,
+  layout,
+  optimizers,
+  parameters,
+  partitioning,
+  train_step,
+)
 from moe_lite.errors import UserError
 from tests import tiny
 
@@ -31,7 +38,7 @@ class Trainer:
     self.model = model
     schedule = optimizers.constant(rate)
     optimizer = options.pop('optimizer', optimizers.adafactor)(schedule)
-    self.where = train_step.layout(model, trainable, partitioning.make_mesh())
+    self.where = layout.layout(model, trainable, partitioning.make_mesh())
     scan = model.module.scan_layers
     source = tiny.base_params()
     whole = parameters.like_network(source, scan)
@@ -40,7 +47,11 @@ class Trainer:
     else:
       self.base, loaded = parameters.cast(whole, dtype), None
     self.state = train_step.init_state(
-      model, optimizer, trainable, self.where, 0, loaded
+      model,
+      optimizer,
+      train_step.abstract_state(optimizer, trainable, self.where),
+      0,
+      loaded,
     )
     step = train_step.make_step(model, optimizer, schedule, **options)
     self.step = train_step.compile_step(
@@ -137,7 +148,7 @@ def test_loop_and_scan_take_equal_steps():
 
 def test_a_pattern_that_tells_scanned_layers_apart_is_refused():
   with pytest.raises(UserError, match='SCAN_LAYERS'):
-    train_step.layout(
+    layout.layout(
       tiny.model(scan_layers=True),
       r'.*layers_0/.*_adapter/.*|decoder_norm/.*|.*/relpos_bias/.*',
       partitioning.make_mesh(),
@@ -146,18 +157,19 @@ def test_a_pattern_that_tells_scanned_layers_apart_is_refused():
 
 def test_initial_values_depend_on_the_seed_alone():
   model = tiny.model()
-  where = train_step.layout(
+  where = layout.layout(
     model, parameters.TRAINABLE_ADAPTERS, partitioning.make_mesh()
   )
   optimizer = optimizers.adafactor(optimizers.constant(1.0))
+  abstract = train_step.abstract_state(
+    optimizer, parameters.TRAINABLE_ADAPTERS, where
+  )
   leaves = [
     jnp.concatenate(
       [
         x.ravel()
         for x in jax.tree.leaves(
-          train_step.init_state(
-            model, optimizer, parameters.TRAINABLE_ADAPTERS, where, seed
-          ).trainable
+          train_step.init_state(model, optimizer, abstract, seed).trainable
         )
       ]
     )

@@ -20,13 +20,14 @@ import numpy as np
 import safetensors.numpy
 from etils import epath
 
-from moe_lite import parameters
+from moe_lite import parameters, quantization
 from moe_lite.checkpoints import folders, own, t5x
 from moe_lite.errors import UserError, nearest
-from moe_lite.types import DType, Tree
+from moe_lite.types import Tree
 
 WEIGHTS = 'model.safetensors'
 METADATA = 'metadata.json'
+# That a base is written in.
 DTYPES = ('bfloat16', 'float32')
 
 
@@ -45,19 +46,6 @@ class BaseInfo:
 
 # What a run without a frozen base says of it.
 NO_BASE = BaseInfo('none', 'none')
-
-
-def check_dtype(dtype: str) -> None:
-  """Raises UserError unless a base can be held in `dtype`."""
-  if dtype == 'int8':
-    raise UserError(
-      "BASE_DTYPE = 'int8' is not available yet; take 'bfloat16', which holds "
-      'the base in two bytes a parameter.'
-    )
-  if dtype not in DTYPES:
-    raise UserError(
-      f'BASE_DTYPE = {dtype!r} must be one of {DTYPES}.{nearest(dtype, DTYPES)}'
-    )
 
 
 def check_same(
@@ -88,46 +76,37 @@ def shipped() -> list[str]:
   return sorted(p.name for p in folder.iterdir() if (p / WEIGHTS).exists())
 
 
-def load_base(
-  path: str,
-  abstract_params: Tree,
-  dtype: DType | None = None,
-  shardings: Tree | None = None,
-) -> tuple[Tree, BaseInfo]:
-  """Loads every parameter of `abstract_params` from a base.
+def load_base(path: str, wanted: Tree) -> tuple[Tree, BaseInfo]:
+  """Loads parameters from a base.
 
   Args:
     path: a safetensors file; a folder with one; a T5X checkpoint; the folder
       of a run that trained every parameter; or the name of a base that ships.
-    abstract_params: shapes of the base, without adapters, in loop or scan form.
-    dtype: to hold it in; None takes each leaf's own from `abstract_params`.
-    shardings: a tree like `abstract_params`; the default device without it.
+    wanted: shapes of the base, without adapters, in loop or scan form, in the
+      types to hold them in; with shardings, where arrays should lie.
 
   Returns:
-    The parameters, in the form of `abstract_params`, and which base it is.
+    The parameters, like `wanted`, and which base it is.
 
   Raises:
     UserError: if there is no base, or if its leaves are not those wanted.
   """
   leaves = read(path)
-  unrolled = jax.eval_shape(parameters.unstack_layers, abstract_params)
-  wanted = parameters.flatten(unrolled)
-  _check_leaves(path, leaves, wanted)
+  unrolled = parameters.flatten(
+    jax.eval_shape(parameters.unstack_layers, wanted)
+  )
+  _check_leaves(path, leaves, unrolled)
   info = BaseInfo(
     str(path), parameters.fingerprint(parameters.unflatten(leaves))
   )
   # NumPy casts and stacks on the host: the device never holds a second copy.
-  tree = parameters.unflatten(
-    {
-      name: leaf.astype(dtype or wanted[name].dtype, copy=False)
-      for name, leaf in leaves.items()
-    }
-  )
-  is_stacked = set(parameters.flatten(abstract_params)) != set(wanted)
-  tree = parameters.like_network(tree, is_stacked)
-  if shardings is None:
-    return jax.tree.map(jnp.asarray, tree), info
-  return jax.tree.map(_put, tree, shardings), info
+  held = {
+    name: quantization.hold(name, leaves.pop(name), _dtype(unrolled[name]))
+    for name in list(leaves)
+  }
+  is_stacked = set(parameters.flatten(wanted)) != set(unrolled)
+  tree = parameters.like_network(parameters.unflatten(held), is_stacked)
+  return jax.tree.map(_put, tree, wanted), info
 
 
 def read(path: str) -> dict[str, np.ndarray]:
@@ -240,10 +219,18 @@ def _some(items: list[str], most: int = 5) -> str:
   return ', '.join(items[:most]) + more
 
 
-def _put(leaf: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+def _dtype(wanted: Any) -> str:
+  if isinstance(wanted, quantization.Int8):
+    return 'int8'
+  return np.dtype(wanted.dtype).name
+
+
+def _put(leaf: np.ndarray, wanted: Any) -> jax.Array:
+  if getattr(wanted, 'sharding', None) is None:
+    return jnp.asarray(leaf)
   # Each process holds the whole leaf on its host, and uploads its own shards.
   return jax.make_array_from_callback(
-    leaf.shape, sharding, lambda index: leaf[index]
+    leaf.shape, wanted.format, lambda index: leaf[index]
   )
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
-from moe_lite import partitioning
+from moe_lite import partitioning, quantization
 from moe_lite.adapters import Site, adapt, joined
 from moe_lite.routing import Context
 from moe_lite.t5.config import (
@@ -65,16 +65,14 @@ class Embed(nn.Module):
 
   def __call__(self, tokens: Array) -> Array:
     """[B, L] ids to [B, L, D]."""
-    x = self.embedding[tokens].astype(self.config.dtype)
+    x = quantization.lookup(self.embedding, tokens, self.config.dtype)
     return partitioning.constrain(x, HIDDEN_AXES)
 
   def attend(self, x: Array) -> Array:
     """[B, L, D] to float32 logits [B, L, V]; scaled, as tied T5 wants."""
     x = x / np.sqrt(self.config.emb_dim)
-    return jnp.matmul(
-      x.astype(self.config.dtype),
-      self.embedding.T.astype(self.config.dtype),
-      preferred_element_type=jnp.float32,
+    return quantization.matmul(
+      x, self.embedding.T, self.config.dtype, jnp.float32
     )
 
 
@@ -103,12 +101,7 @@ class Projection(nn.Module):
       jnp.float32,
       self.axes,
     )
-    dtype = self.config.dtype
-    y = jnp.matmul(
-      x.astype(dtype),
-      kernel.astype(dtype),
-      preferred_element_type=self.accumulate or dtype,
-    )
+    y = quantization.matmul(x, kernel, self.config.dtype, self.accumulate)
     return y.reshape(*x.shape[:-1], *self.features)
 
 

@@ -19,7 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from moe_lite import adapters, optimizers, parameters, partitioning, train_step
+from moe_lite import (
+  adapters,
+  layout,
+  optimizers,
+  parameters,
+  partitioning,
+  train_step,
+)
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
 from moe_lite.types import Tree
@@ -125,8 +132,9 @@ def contestant(
   )
   schedule = optimizers.constant(LEARNING_RATE)
   optimizer = optimizers.adamw(schedule, clipping_threshold=None)
-  where = train_step.layout(model, pattern, partitioning.make_mesh((1, 1)))
-  state = train_step.init_state(model, optimizer, pattern, where, seed=0)
+  where = layout.layout(model, pattern, partitioning.make_mesh((1, 1)))
+  abstract = train_step.abstract_state(optimizer, pattern, where)
+  state = train_step.init_state(model, optimizer, abstract, seed=0)
   base = jax.device_put({} if method == 'full' else base, where.replicated)
   batch = jax.device_put(batch, partitioning.batch_sharding(where.mesh))
   start = time.perf_counter()

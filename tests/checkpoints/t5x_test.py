@@ -51,7 +51,7 @@ def save(folder, scanned=False):
 def test_it_is_a_base_bit_for_bit(tmp_path, scanned):
   path = save(tmp_path, scanned)
   abstract = tiny.model({}).abstract_variables()['params']
-  params, info = base.load_base(path, abstract, 'float32')
+  params, info = base.load_base(path, abstract)
   wanted = parameters.flatten(tiny.base_params())
   found = parameters.flatten(params)
   assert found.keys() == wanted.keys() and info.source == path

@@ -1,0 +1,188 @@
+"""Where a model's parameters lie on a mesh: shapes, types and places.
+
+Nothing is allocated here. The training step is compiled from these shapes
+before the base is read, and the same shapes compile it for a machine that is
+not there.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+
+from moe_lite import parameters, partitioning, quantization
+from moe_lite.errors import UserError
+from moe_lite.models import PACKING, Batch, EncoderDecoderModel, logical_axes
+from moe_lite.types import DType, Shape, Tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Where the parameters lie on the mesh.
+
+  Attributes:
+    mesh: the mesh.
+    abstract: float32 shapes of all parameters, in the network's form.
+    axes: their logical axes.
+    parameters: their shardings.
+    trainable: shardings of what trains, unrolled.
+  """
+
+  mesh: Mesh
+  abstract: Tree
+  axes: Tree
+  parameters: Tree
+  trainable: Tree
+
+  @property
+  def replicated(self) -> NamedSharding:
+    return partitioning.replicated(self.mesh)
+
+  def whole(self, shape: Shape, dtype: DType) -> jax.ShapeDtypeStruct:
+    """The shape of an array that every device holds."""
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=self.replicated)
+
+  def hold(self, base_dtype: str, frozen_by: str = '') -> Tree:
+    """Parameters as the network takes them, in the types they are held in.
+
+    Args:
+      base_dtype: of what is frozen, see `quantization.hold`.
+      frozen_by: regular expression of whole paths that are left out, because
+        they train; those of adapters are float32.
+    """
+    axes, shardings = (
+      parameters.flatten(tree) for tree in (self.axes, self.parameters)
+    )
+    held = {}
+    for path, leaf in parameters.flatten(self.abstract).items():
+      if frozen_by and re.fullmatch(frozen_by, path):
+        continue
+      dtype = 'float32' if parameters.is_adapter(path) else base_dtype
+      shapes = quantization.abstract(path, leaf, dtype)
+      held[path] = partitioning.place(shapes, axes[path], shardings[path])
+    return parameters.unflatten(held)
+
+  def trainable_shapes(self, trainable: str) -> Tree:
+    """What trains: unrolled, float32."""
+    unrolled = jax.eval_shape(parameters.unstack_layers, self.abstract)
+    values, _ = parameters.split(unrolled, trainable)
+    return jax.tree.map(_with_sharding, values, self.trainable)
+
+  def like_trainable(self, shapes: Any) -> Any:
+    """An optimizer's state: slots lie as their parameters; the rest is small.
+
+    Args:
+      shapes: of the state; a slot's path ends with its parameter's, and its
+        shape equals that parameter's.
+    """
+    leaves = parameters.flatten(self.trainable)
+    wanted = parameters.flatten(
+      jax.eval_shape(parameters.unstack_layers, self.abstract)
+    )
+
+    def placed(path: Any, leaf: Any) -> jax.ShapeDtypeStruct:
+      name = jax.tree_util.keystr(path, simple=True, separator='/')
+      for parameter, sharding in leaves.items():
+        if (
+          name.endswith('/' + parameter)
+          and leaf.shape == wanted[parameter].shape
+        ):
+          return _with_sharding(leaf, sharding)
+      return _with_sharding(leaf, self.replicated)
+
+    return jax.tree_util.tree_map_with_path(placed, shapes)
+
+
+def layout(
+  model: EncoderDecoderModel,
+  trainable: str,
+  mesh: Mesh,
+  fully_sharded: bool = False,
+) -> Layout:
+  """Lays out a model's parameters.
+
+  Args:
+    model: the model.
+    trainable: see `parameters.split`.
+    mesh: the mesh.
+    fully_sharded: also split the base over `data`, whether or not it trains.
+
+  Raises:
+    UserError: if the mesh does not divide the parameters.
+  """
+  variables = model.abstract_variables()
+  axes = logical_axes(variables)
+  params = variables['params']
+  shardings = partitioning.shardings(axes, mesh)
+  if fully_sharded:
+    split = parameters.flatten(
+      partitioning.shardings(axes, mesh, partitioning.FULLY_SHARDED_RULES)
+    )
+    # Adapters are small: gathering them would cost more than it saves.
+    shardings = parameters.unflatten(
+      {
+        path: whole if parameters.is_adapter(path) else split[path]
+        for path, whole in parameters.flatten(shardings).items()
+      }
+    )
+  partitioning.check_divides(params, shardings)
+  unrolled = jax.eval_shape(parameters.unstack_layers, params)
+  names = parameters.flatten(parameters.split(unrolled, trainable)[0])
+  form, _ = parameters.split(params, trainable)
+  if len(names) != len(
+    parameters.flatten(jax.eval_shape(parameters.unstack_layers, form))
+  ):
+    raise UserError(
+      f'TRAINABLE = {trainable!r} tells layers apart, which a network with '
+      'SCAN_LAYERS = True cannot: give --gin.SCAN_LAYERS=False.'
+    )
+  return Layout(
+    mesh=mesh,
+    abstract=params,
+    axes=axes,
+    parameters=shardings,
+    trainable=_of_layers(names, axes, shardings),
+  )
+
+
+def abstract_batch(
+  batch_size: int, lengths: Mapping[str, int], packing: bool, mesh: Mesh
+) -> Batch:
+  """Shapes of a training batch, as SeqIO's EncDecFeatureConverter makes it."""
+  names = ['encoder_input_tokens', 'decoder_target_tokens']
+  names += ['decoder_input_tokens', 'decoder_loss_weights']
+  sharding = partitioning.batch_sharding(mesh)
+  batch: dict[str, Any] = {
+    name: jax.ShapeDtypeStruct(
+      (batch_size, lengths['inputs' if 'encoder' in name else 'targets']),
+      jnp.int32,
+      sharding=sharding,
+    )
+    for name in [*names, *(PACKING if packing else ())]
+  }
+  return batch
+
+
+def _with_sharding(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+
+def _of_layers(names: Mapping[str, Any], axes: Tree, shardings: Tree) -> Tree:
+  """Shardings of unrolled leaves, from a tree in either form."""
+  axes, shardings = parameters.flatten(axes), parameters.flatten(shardings)
+
+  def sharding(path: str) -> NamedSharding:
+    if path in shardings:
+      return shardings[path]
+    stack = re.sub(r'(^|/)layers_\d+/', r'\1layers/', path)
+    spec = zip(axes[stack], shardings[stack].spec, strict=True)
+    kept = [mesh_axis for name, mesh_axis in spec if name != 'layers']
+    return NamedSharding(
+      shardings[stack].mesh, jax.sharding.PartitionSpec(*kept)
+    )
+
+  return parameters.unflatten({path: sharding(path) for path in names})

@@ -1,0 +1,113 @@
+"""Floating-point operations of matmuls, and the fewest that training needs.
+
+Counted in the program as traced, after what nothing uses was removed, with the
+trips of every scan: XLA's count has a scan's body once. They are those of all
+chips together, for a multiplication and an addition each.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.extend import core
+from jax.interpreters import partial_eval
+
+from moe_lite.t5 import T5Config
+
+
+def of_matmuls(function: Callable[..., Any], *arguments: Any) -> int:
+  """Operations of a function's matmuls for arguments of these shapes."""
+  closed = jax.make_jaxpr(function)(*arguments)
+  jaxpr, _ = partial_eval.dce_jaxpr(
+    closed.jaxpr, [True] * len(closed.jaxpr.outvars)
+  )
+  return _count(jaxpr)
+
+
+@dataclasses.dataclass(frozen=True)
+class Forward:
+  """Operations of one row's forward pass.
+
+  Attributes:
+    weights: of products with weights.
+    attention: of products of activations.
+  """
+
+  weights: int
+  attention: int
+
+
+def encoder(config: T5Config, inputs: int) -> Forward:
+  """Of the encoder, for a row of `inputs` tokens."""
+  attention, mlp = _of_a_token(config)
+  pairs = config.num_encoder_layers * inputs**2
+  return Forward(
+    2 * config.num_encoder_layers * inputs * (2 * attention + mlp),
+    4 * pairs * config.num_heads * config.head_dim,
+  )
+
+
+def decoder(config: T5Config, inputs: int, targets: int) -> Forward:
+  """Of the decoder and the logits, for `targets` tokens."""
+  attention, mlp = _of_a_token(config)
+  weights = config.num_decoder_layers * (
+    targets * (3 * attention + mlp) + inputs * attention
+  )
+  pairs = config.num_decoder_layers * targets * (targets + inputs)
+  return Forward(
+    2 * (weights + targets * config.emb_dim * config.vocab_size),
+    4 * pairs * config.num_heads * config.head_dim,
+  )
+
+
+def training(config: T5Config, inputs: int, targets: int, is_full: bool) -> int:
+  """The fewest operations that a training step needs for a row.
+
+  The gradient of activations costs another forward pass through the weights,
+  and attention's gradient two of attention's. A frozen base needs no more; full
+  fine-tuning also needs the weights' gradient. Adapters are not counted.
+  """
+  stacks = encoder(config, inputs), decoder(config, inputs, targets)
+  weights = sum(stack.weights for stack in stacks)
+  attention = sum(stack.attention for stack in stacks)
+  return (3 if is_full else 2) * weights + 3 * attention
+
+
+def _of_a_token(config: T5Config) -> tuple[int, int]:
+  """Weights that a token meets in half of an attention, and in an MLP."""
+  attention = 2 * config.emb_dim * config.num_heads * config.head_dim
+  factors = len(config.mlp_activations)
+  return attention, (factors + 1) * config.emb_dim * config.mlp_dim
+
+
+def _count(jaxpr: core.Jaxpr) -> int:
+  total = 0
+  for equation in jaxpr.eqns:
+    name, params = equation.primitive.name, equation.params
+    if name == 'dot_general':
+      total += _of_dot(equation)
+      continue
+    inner = [_count(sub) for sub in _subprograms(params)]
+    if name == 'cond':
+      total += max(inner, default=0)
+    else:
+      total += (params['length'] if name == 'scan' else 1) * sum(inner)
+  return total
+
+
+def _of_dot(equation: Any) -> int:
+  (contracted, _), _ = equation.params['dimension_numbers']
+  left = equation.invars[0].aval.shape
+  terms = math.prod(left[i] for i in contracted)
+  return 2 * terms * math.prod(equation.outvars[0].aval.shape)
+
+
+def _subprograms(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+  for value in params.values():
+    for item in value if isinstance(value, tuple | list) else (value,):
+      if isinstance(item, core.ClosedJaxpr):
+        yield item.jaxpr
+      elif isinstance(item, core.Jaxpr):
+        yield item
