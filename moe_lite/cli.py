@@ -30,7 +30,7 @@ from absl import flags, logging
 from etils import epath
 from gin import config as gin_config
 
-from moe_lite import distributed, gin_paths
+from moe_lite import distributed, endings, gin_paths
 from moe_lite.errors import UserError, nearest
 
 # What gin's parser raises for what is no value.
@@ -74,7 +74,7 @@ def guard(
     return 0
   except UserError as error:
     print(f'error: {message(error)}', file=sys.stderr)
-    distributed.end(2, message(error))
+    endings.end(2, message(error))
     return 2
   except KeyboardInterrupt as error:
     print(
@@ -84,10 +84,10 @@ def guard(
     code = getattr(error, 'exit_code', None)
     if code is not None:  # All processes have saved, and stop alike.
       return code
-    distributed.end(130, 'it was interrupted.')
+    endings.end(130, 'it was interrupted.')
     return 130
   except Exception as error:
-    distributed.fail(error)
+    endings.fail(error)
     raise
 
 

@@ -1,26 +1,20 @@
-"""Many processes of one run: how they find one another, and how they end.
+"""Many processes of one run: how they find one another.
 
-On a pod every host runs the same command. Whatever ends one process ends all
-of them soon, each with a message: a mistake, an error, a host that was lost.
-Processes talk through the key-value store of JAX's coordination service, which
-process 0 holds; so nothing here waits for a device.
+On a pod every host runs the same command. Before anything else its processes
+join, and make sure that they were given the same; `endings` ends them together.
+They talk through the key-value store of JAX's coordination service, so nothing
+here waits for a device.
 """
 
 import contextlib
-import ctypes
-import dataclasses
 import difflib
 import inspect
-import json
 import os
 import re
 import signal
 import socket
-import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import jax
@@ -28,55 +22,17 @@ import jax
 # JAX offers the client of its key-value store nowhere else.
 from jax._src import distributed as jax_distributed
 
-from moe_lite import __version__
+from moe_lite import __version__, endings
 from moe_lite.errors import UserError
 
 # How long processes wait for one another at the start; in seconds.
 JOIN_TIMEOUT = 45
 # After so long without a sign of life a process counts as lost.
 HEARTBEAT_TIMEOUT = 30
-# Between two looks at whether another process has ended.
-_PERIOD = 0.5
-# How long others have to learn why a process ends, before it does.
-_GRACE = 5
 # Processes may differ by so much in how long they import, read and compile. One
 # that is lost meanwhile is noticed without this limit.
 _PATIENCE = 3600
-_AGAIN = 'Run the same command again, on every host, to go on.'
-_ENDS = 'moe_lite/ends'
 _GIVEN = 'moe_lite/given'
-# In what JAX and Orbax raise when another process no longer answers.
-_OF_A_LOST_PROCESS = re.compile(
-  r'gloo \w|nccl|coordination ?service|barrier (timed|failed)'
-  '|connection (reset|closed) by peer',
-  re.I,
-)
-
-
-@dataclasses.dataclass
-class _Run:
-  """This process among the others of its run.
-
-  Attributes:
-    client: of the key-value store.
-    index: of this process.
-    count: of processes.
-    ending: held by the thread that ends this process.
-    code: the exit code, once it is known.
-    saved: says what of the run is on disk.
-    handler: of SIGABRT, kept from being collected.
-  """
-
-  client: Any
-  index: int
-  count: int
-  ending: threading.Lock = dataclasses.field(default_factory=threading.Lock)
-  code: int = 1
-  saved: Callable[[], str] = str
-  handler: Any = None
-
-
-_run: _Run | None = None
 
 
 def join(
@@ -135,21 +91,23 @@ def check_same(given: str) -> None:
 
   Where another process differs, this one ends with its message.
   """
-  if _run is None:
+  client, state = _client(), jax_distributed.global_state
+  if client is None:
     return
+  index = state.process_id
   lines = '\n'.join(
     [
-      f'process_count = {_run.count}',
+      f'process_count = {state.num_processes}',
       f'moe_lite {__version__}, jax {jax.__version__}',
       given,
     ]
   )
-  _run.client.key_value_set(f'{_GIVEN}/{_run.index}', lines)
-  first = _run.client.blocking_key_value_get(f'{_GIVEN}/0', 1000 * _PATIENCE)
+  client.key_value_set(f'{_GIVEN}/{index}', lines)
+  first = client.blocking_key_value_get(f'{_GIVEN}/0', 1000 * _PATIENCE)
   if lines != first:
     raise UserError(
-      f'Process {_run.index} was given another configuration than process 0 '
-      f'(-: process 0, +: process {_run.index}):\n{_changes(first, lines)}\n'
+      f'Process {index} was given another configuration than process 0 '
+      f'(-: process 0, +: process {index}):\n{_changes(first, lines)}\n'
       'Run the very same command, with the same files and versions, on every '
       'host; only --process_index may differ.'
     )
@@ -165,39 +123,14 @@ def meet(where: str) -> None:
   Args:
     where: a name that is used once in a run.
   """
-  if _run is not None:
-    _run.client.wait_at_barrier(f'moe_lite/{where}', 1000 * _PATIENCE)
+  client = _client()
+  if client is not None:
+    client.wait_at_barrier(f'moe_lite/{where}', 1000 * _PATIENCE)
 
 
-def tell_saved(saved: Callable[[], str]) -> None:
-  """Has `saved` say what is on disk, when a process of the run is lost."""
-  if _run is not None:
-    _run.saved = saved
-
-
-def end(code: int, text: str) -> None:
-  """Ends all processes because this one ends; nothing for a single process.
-
-  Args:
-    code: the exit code of all.
-    text: why, for the others; this process has said it.
-  """
-  if _run is not None:
-    _end(_run, code, None, text)
-
-
-def fail(error: Exception) -> None:
-  """Ends all processes after an error; nothing for a single process."""
-  run = _run
-  if run is None:
-    return
-  text = f'{type(error).__name__}: {error}'.partition('\n')[0]
-  if _OF_A_LOST_PROCESS.search(str(error)):
-    # If the other ended by itself, its reason is about to be heard.
-    time.sleep(4 * _PERIOD)
-    _end(run, 1, _lost(run, text[:200]), f'it lost another. {_AGAIN}')
-  traceback.print_exception(error)
-  _end(run, 1, None, text)
+def _client() -> Any:
+  """Of the key-value store; None for a process that did not join others."""
+  return jax_distributed.global_state.client
 
 
 def _check_flags(flags: dict[str, Any], missing: list[str]) -> None:
@@ -258,7 +191,6 @@ def _find(address: str, deadline: float) -> None:
 def _initialize(
   deadline: float, saves_on_sigterm: bool, **arguments: Any
 ) -> None:
-  global _run
   # What processes on a CPU speak; accelerators have their own.
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
   with contextlib.suppress(AttributeError):  # It is new in JAX.
@@ -274,11 +206,13 @@ def _initialize(
   too_late = threading.Timer(left, _give_up, [left])
   too_late.daemon = True
   too_late.start()
+  endings.speak_when_aborted()
   try:
     jax.distributed.initialize(
       **{name: value for name, value in options.items() if name in known}
     )
   except (ValueError, RuntimeError) as error:
+    signal.signal(signal.SIGABRT, signal.SIG_DFL)
     raise UserError(
       f'The processes of this run cannot find one another: {error} '
       '--multi_host alone needs Cloud TPU, GKE, Slurm or Open MPI; elsewhere '
@@ -288,14 +222,12 @@ def _initialize(
   finally:
     too_late.cancel()
   state = jax_distributed.global_state
-  _run = _Run(state.client, state.process_id, state.num_processes)
-  _speak_when_aborted(_run)
-  threading.Thread(target=_watch, args=[_run], daemon=True).start()
+  endings.share(state.client, state.process_id, state.num_processes)
 
 
 def _give_up(seconds: float) -> NoReturn:
   state = jax_distributed.global_state
-  _write(
+  endings.write(
     f'error: Not all of the {state.num_processes} processes joined at '
     f'{state.coordinator_address} within {seconds:.0f} s. Start the same '
     f'command {state.num_processes} times, with --process_index=0 to '
@@ -305,75 +237,6 @@ def _give_up(seconds: float) -> NoReturn:
   os._exit(2)
 
 
-def _watch(run: _Run) -> None:
-  """Ends this process when another one has ended with an error."""
-  while True:
-    time.sleep(_PERIOD)
-    try:
-      found = run.client.key_value_dir_get(_ENDS)
-    except Exception:  # The service is gone: JAX itself ends this process.
-      return
-    for key, value in found:
-      code, text = json.loads(value)
-      if text:
-        index = key.rpartition('/')[2]
-        saved = f' {run.saved()}' if code == 1 else ''
-        said = f'error: Process {index} of {run.count} ended: {text}{saved}'
-        _end(run, code, said, '')
-
-
-def _end(run: _Run, code: int, said: str | None, reason: str) -> NoReturn:
-  """Ends this process.
-
-  Args:
-    run: this process.
-    code: the exit code.
-    said: to print, if anything.
-    reason: for the others; '' if it came from one of them.
-  """
-  if not run.ending.acquire(blocking=False):
-    time.sleep(4 * _GRACE)  # Another thread is about to end the process.
-  run.code = code
-  if said:
-    _write(f'{said}\n')
-  with contextlib.suppress(Exception):
-    run.client.key_value_set(
-      f'{_ENDS}/{run.index}', json.dumps([code, reason]), True
-    )
-    # The store ends with process 0, which therefore goes last.
-    deadline = time.monotonic() + _GRACE
-    while run.index == 0 and time.monotonic() < deadline:
-      if len(run.client.key_value_dir_get(_ENDS)) == run.count:
-        break
-      time.sleep(_PERIOD / 5)
-  _write('')
-  # Without waiting for the others at exit, as JAX and Orbax would.
-  os._exit(code)
-
-
-def _speak_when_aborted(run: _Run) -> None:
-  """Adds a message to how JAX ends a process when another one is lost.
-
-  It aborts from C++, and Python's own handlers would run after that. One made
-  by `ctypes` runs in the thread that aborts.
-  """
-
-  def speak(number: int) -> None:
-    if run.ending.acquire(blocking=False):
-      _write(f'{_lost(run, "JAX says more above")}\n')
-    os._exit(run.code)
-
-  run.handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(speak)
-  ctypes.CDLL(None).signal(signal.SIGABRT, run.handler)
-
-
-def _lost(run: _Run, detail: str) -> str:
-  return (
-    f'error: Process {run.index} of {run.count} stops: another process of this '
-    f'run was lost, or no longer answers ({detail}). {run.saved()} {_AGAIN}'
-  )
-
-
 def _changes(before: str, after: str) -> str:
   diff = difflib.unified_diff(
     before.splitlines(), after.splitlines(), lineterm='', n=0
@@ -381,10 +244,3 @@ def _changes(before: str, after: str) -> str:
   lines = [line for line in diff if not line.startswith(('---', '+++', '@@'))]
   more = [f'... and {len(lines) - 12} more lines'] if len(lines) > 12 else []
   return '\n'.join(f'  {line}' for line in [*lines[:12], *more])
-
-
-def _write(text: str) -> None:
-  for stream in (sys.stdout, sys.stderr):
-    with contextlib.suppress(Exception):
-      stream.flush()
-  os.write(2, text.encode())

@@ -20,6 +20,7 @@ from etils import epath
 from moe_lite import (
   data,
   distributed,
+  endings,
   layout,
   next_command,
   parameters,
@@ -123,7 +124,7 @@ def train(
       checkpoints.close()
       return
   dataset = with_shards(dataset, recorded)
-  distributed.tell_saved(lambda: _describe_saved(model_dir, checkpoints))
+  endings.tell_saved(lambda: _describe_saved(model_dir, checkpoints))
   _check_base(initial_checkpoint_path, model, trainable)
   start = time.monotonic()
   planned, program = plan.compile_plan(

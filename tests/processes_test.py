@@ -21,6 +21,8 @@ from tests.processes import Processes, free_port, succeed
 STEPS = 8
 SAVED = 4
 TOLERANCE = 1e-5
+# Has this file, run as a program, train and fail.
+FAIL = 'fail'
 MINI = [
   *('--gin_file=models/t5_1_1_mini.gin', '--gin_file=methods/mov.gin'),
   '--gin.NUM_EXPERTS=4',
@@ -238,6 +240,37 @@ def test_sigterm_stops_all_at_one_step_and_saves(alone, tmp_path):
   assert f'resumed at step {step}' in said[0].error
 
 
+def fail_midway(argv):
+  """Trains, but the data of process 1 end after five batches."""
+  from moe_lite import batches, cli
+  from moe_lite.errors import UserError
+
+  read = batches.Batches.__next__
+
+  def read_or_fail(stream):
+    if stream.count == 5 and '--process_index=1' in argv:
+      raise UserError('There are no more data.')
+    return read(stream)
+
+  batches.Batches.__next__ = read_or_fail
+  sys.exit(cli.main('training.train', 'runs/finetune.gin', ['train', *argv]))
+
+
+@pytest.mark.slow
+def test_a_mistake_of_one_process_in_the_middle_ends_all(tmp_path):
+  """Where the others wait for it in a step."""
+  run = tmp_path / 'run'
+  arguments = [FAIL, *train(run, 10_000)]
+  module = 'tests.processes_test'
+  with Processes(tmp_path / 'said', arguments, module=module) as processes:
+    processes.wait_for(run / 'metrics.jsonl', SAVED)
+    ended = processes.wait(60)
+  assert [e.code for e in ended] == [2, 2]
+  assert 'error: Process 1 of 2 ended: There are no more' in ended[0].error
+  assert 'error: There are no more data.' in ended[1].error
+  assert not any('Traceback' in e.error for e in ended)
+
+
 def measure(argv):
   """What a process of several finds; the first writes it down.
 
@@ -330,4 +363,7 @@ def test_evaluation_and_inference_are_those_of_one_process(alone, tmp_path):
 
 
 if __name__ == '__main__':
-  measure(sys.argv[1:])
+  if sys.argv[1] == FAIL:
+    fail_midway(sys.argv[2:])
+  else:
+    measure(sys.argv[1:])
