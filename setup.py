@@ -19,7 +19,7 @@ DEPENDENCIES = [
   'etils[epath]>=1.9',  # 1.15.0
   'flax>=0.10.6',  # 0.12.8
   'gin-config>=0.5',  # 0.5.0
-  'jax>=0.6.2',  # 0.10.2
+  'jax>=0.8',  # 0.10.2
   'matplotlib>=3.9',  # 3.11.2
   'numpy>=1.26',  # 2.4.6
   'optax>=0.2.5',  # 0.2.8
@@ -45,8 +45,10 @@ EXTRAS = {
     'setuptools>=65',
     'wheel>=0.43',
   ],
-  'gpu': ['jax[cuda12]>=0.6.2'],
-  'tpu': ['jax[tpu]>=0.6.2'],
+  'gpu': ['jax[cuda12]>=0.8'],
+  'tpu': ['jax[tpu]>=0.8'],
+  # libtpu, of which only the compiler is used.
+  'preflight': ['jax[tpu]>=0.8'],
   # Beside T5X itself, which installs from its git repository only.
   't5x': [
     'cached_property',

@@ -11,7 +11,8 @@
                                          found by JAX (Cloud TPU, GKE, Slurm)
   --coordinator_address=HOST:PORT        or join those that know the address of
   --process_count=N --process_index=I    process 0, and are numbered from 0
-  --initialization_timeout=SECONDS       how long to wait for them: 45
+  --initialization_timeout=SECONDS       how long to wait for them: 45,
+                                         or 300 on a pod
 
 A user's mistake ends with one message and exit code 2, anything unexpected
 with its stack trace and exit code 1, Ctrl-C with 130.
@@ -186,13 +187,9 @@ def _parse_flags(argv: Sequence[str]) -> flags.FlagValues:
   flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', values)
   flags.DEFINE_bool('multi_host', False, 'Join a pod.', values)
   flags.DEFINE_string('coordinator_address', None, 'HOST:PORT.', values)
-  for name, default in (
-    ('process_count', None),
-    ('process_index', None),
-    ('initialization_timeout', distributed.JOIN_TIMEOUT),
-  ):
+  for name in ('process_count', 'process_index', 'initialization_timeout'):
     flags.DEFINE_integer(
-      name, default, 'See above.', lower_bound=0, flag_values=values
+      name, None, 'See above.', lower_bound=0, flag_values=values
     )
   try:
     rest = values(_rewrite_gin_flags(argv))

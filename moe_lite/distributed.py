@@ -25,8 +25,10 @@ from jax._src import distributed as jax_distributed
 from moe_lite import __version__, endings
 from moe_lite.errors import UserError
 
-# How long processes wait for one another at the start; in seconds.
+# How long processes wait for one another at the start, in seconds: those that
+# somebody starts by hand, and those of a pod, whose hosts may come far apart.
 JOIN_TIMEOUT = 45
+POD_JOIN_TIMEOUT = 300
 # After so long without a sign of life a process counts as lost.
 HEARTBEAT_TIMEOUT = 30
 # Processes may differ by so much in how long they import, read and compile. One
@@ -40,7 +42,7 @@ def join(
   coordinator_address: str | None,
   process_count: int | None,
   process_index: int | None,
-  timeout: int = JOIN_TIMEOUT,
+  timeout: int | None = None,
   saves_on_sigterm: bool = False,
 ) -> None:
   """Joins the other processes; nothing where no flag asks for it.
@@ -53,7 +55,8 @@ def join(
     coordinator_address: HOST:PORT of process 0.
     process_count: how many there are.
     process_index: which this one is, from 0.
-    timeout: how long to wait for all of them, in seconds.
+    timeout: how long to wait for all of them, in seconds; None for
+      `JOIN_TIMEOUT`, or `POD_JOIN_TIMEOUT` where JAX finds the rest.
     saves_on_sigterm: whether the program asks `reached_preemption` at every
       step. SIGTERM ends it at once otherwise.
 
@@ -69,6 +72,8 @@ def join(
   missing = [name for name, value in flags.items() if value is None]
   if len(missing) == 3 and not multi_host:
     return
+  if timeout is None:
+    timeout = POD_JOIN_TIMEOUT if len(missing) == 3 else JOIN_TIMEOUT
   deadline = time.monotonic() + timeout
   if len(missing) < 3:
     _check_flags(flags, missing)

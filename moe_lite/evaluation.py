@@ -18,6 +18,7 @@ from moe_lite import (
   decoding,
   loaded,
   parameters,
+  partitioning,
   progress,
   results,
   scoring,
@@ -40,7 +41,8 @@ def evaluate(
   initial_checkpoint_path: str,
   trainable: str = parameters.TRAINABLE_ADAPTERS,
   base_dtype: str = 'bfloat16',
-  mesh: Sequence[int] | None = None,
+  mesh: partitioning.MeshShape = None,
+  fully_sharded: bool = False,
   step: int | None = None,
   split: str = 'validation',
   batch_size: int = 32,
@@ -61,7 +63,8 @@ def evaluate(
     initial_checkpoint_path: the base.
     trainable: see `parameters.split`.
     base_dtype: that the base is held in.
-    mesh: (data, model); None puts every device on data.
+    mesh: (data, model), 'auto', or None: every device on data.
+    fully_sharded: split the base also over data.
     step: of the run's checkpoint; None takes the last.
     split: of every task.
     batch_size: examples a batch.
@@ -94,6 +97,7 @@ def evaluate(
     base_dtype,
     mesh,
     step,
+    fully_sharded,
   )
   trained.check_batch(batch_size)
   settings = {

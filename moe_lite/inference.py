@@ -24,6 +24,7 @@ from moe_lite import (
   decoding,
   loaded,
   parameters,
+  partitioning,
   progress,
   run_folder,
 )
@@ -60,7 +61,8 @@ def infer(
   input_path: str | None = None,
   trainable: str = parameters.TRAINABLE_ADAPTERS,
   base_dtype: str = 'bfloat16',
-  mesh: Sequence[int] | None = None,
+  mesh: partitioning.MeshShape = None,
+  fully_sharded: bool = False,
   step: int | None = None,
   split: str = 'validation',
   batch_size: int = 32,
@@ -83,7 +85,8 @@ def infer(
       `inputs` in every object; None reads the task.
     trainable: see `parameters.split`.
     base_dtype: that the base is held in.
-    mesh: (data, model); None puts every device on data.
+    mesh: (data, model), 'auto', or None: every device on data.
+    fully_sharded: split the base also over data.
     step: of the run's checkpoint; None takes the last.
     split: of the task.
     batch_size: inputs a batch.
@@ -116,6 +119,7 @@ def infer(
     base_dtype,
     mesh,
     step,
+    fully_sharded,
   )
   settings = {
     'checkpoint': trained.facts,

@@ -6,7 +6,7 @@ configures, the base, and what a run trained on it.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,8 +15,10 @@ from jax.sharding import Mesh
 
 from moe_lite import (
   layout,
+  memory,
   parameters,
   partitioning,
+  plan,
   quantization,
   run_folder,
 )
@@ -30,6 +32,8 @@ from moe_lite.types import Tree
 BASE = 'base'
 # The fingerprint of a base that a checkpoint does not name.
 _NOT_RECORDED = 'not recorded'
+# Of a device's memory, at most, where the mesh is chosen here.
+_SHARE_OF_PARAMETERS = 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +101,7 @@ def load(
   initial_checkpoint_path: str,
   trainable: str = parameters.TRAINABLE_ADAPTERS,
   base_dtype: str = 'bfloat16',
-  mesh: Sequence[int] | None = None,
+  mesh: partitioning.MeshShape = None,
   step: int | None = None,
   fully_sharded: bool = False,
 ) -> Loaded:
@@ -111,7 +115,8 @@ def load(
     initial_checkpoint_path: the base; see `checkpoints.base.load_base`.
     trainable: see `parameters.split`.
     base_dtype: that the base is held in.
-    mesh: (data, model); None puts every device on data.
+    mesh: (data, model); None puts every device on data; 'auto' takes the
+      first of `plan.meshes` on which the parameters leave room.
     step: of the run's checkpoint; None takes the last.
     fully_sharded: split the base also over data.
 
@@ -146,9 +151,7 @@ def load(
       description,
       run_folder.describe_run(model.module.config, trainable),
     )
-  where = layout.layout(
-    model, parameters.EVERYTHING, partitioning.make_mesh(mesh), fully_sharded
-  )
+  where = _lay_out(model, base_dtype, mesh, fully_sharded)
   held = parameters.flatten(where.hold(base_dtype))
   params, base_facts = {}, None
   if description is not None:
@@ -190,3 +193,32 @@ def load(
     'trainable_fingerprint': parameters.fingerprint(trained) if count else None,
   }
   return Loaded(model, parameters.unflatten(params), where.mesh, facts)
+
+
+def _lay_out(
+  model: EncoderDecoderModel,
+  base_dtype: str,
+  mesh: partitioning.MeshShape,
+  fully_sharded: bool,
+) -> layout.Layout:
+  """The layout on a mesh, which is chosen where it is 'auto'."""
+  everything = parameters.EVERYTHING
+  if mesh != plan.AUTO:
+    device_mesh = partitioning.make_mesh(mesh)
+    return layout.layout(model, everything, device_mesh, fully_sharded)
+  problem = 'parameters leave no room for activations'
+  for shape, split in plan.meshes(jax.device_count()):
+    device_mesh = partitioning.make_mesh(shape)
+    limit = memory.capacity(device_mesh.devices.flat[0])
+    try:
+      where = layout.layout(model, everything, device_mesh, split)
+    except UserError as error:
+      problem = str(error)
+      continue
+    held = memory.on_a_device(where.hold(base_dtype))
+    if limit is None or held < _SHARE_OF_PARAMETERS * limit:
+      return where
+  raise UserError(
+    f'MESH = {plan.AUTO!r}: no mesh of {jax.device_count()} devices will do: '
+    f'{problem}. Take more devices, or BASE_DTYPE = {"int8"!r}.'
+  )

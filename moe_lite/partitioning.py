@@ -15,6 +15,7 @@ import flax
 import jax
 import numpy as np
 from flax.linen import partitioning as flax_partitioning
+from jax.experimental import mesh_utils
 from jax.experimental.layout import Format
 from jax.experimental.layout import Layout as MemoryLayout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -23,6 +24,8 @@ from moe_lite.errors import UserError
 from moe_lite.types import Array, Axes, DType, Initializer, Shape, Tree
 
 MESH_AXES = ('data', 'model')
+# (data, model), or None for all devices on data; 'auto' is resolved by `plan`.
+MeshShape = Sequence[int] | str | None
 
 # Tensor parallelism over `model`, batch over `data` (T5X's standard rules);
 # experts and ranks are small and stay whole on every chip.
@@ -81,7 +84,7 @@ def constrain(x: Array, axes: Sequence[str | None]) -> Array:
 
 
 def make_mesh(
-  shape: Sequence[int] | None = None,
+  shape: MeshShape = None,
   # jaxlib has no stub for the class.
   devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> Mesh:
@@ -98,12 +101,13 @@ def make_mesh(
   devices = list(jax.devices() if devices is None else devices)
   if shape is None:
     shape = (len(devices), 1)
-  shape = tuple(shape)
-  if len(shape) != 2 or any(int(n) != n or n < 1 for n in shape):
+  is_pair = not isinstance(shape, str) and len(shape) == 2
+  if not is_pair or any(not isinstance(n, int) or n < 1 for n in shape):
     raise UserError(
-      f'MESH = {shape} is not a mesh: give two positive whole numbers, '
-      '(data, model), or None for all devices on data.'
+      f'MESH = {shape!r} is not a mesh: give two positive whole numbers, '
+      "(data, model); 'auto'; or None for all devices on data."
     )
+  shape = (int(shape[0]), int(shape[1]))
   size = math.prod(shape)
   if size > len(devices):
     raise UserError(
@@ -119,8 +123,13 @@ def make_mesh(
       f'and none of process {min(idle)}. Every process must take part: give '
       'numbers whose product is the number of devices, or MESH = None.'
     )
+  if size == len(devices):
+    # Neighbours on the mesh become neighbours on the chips' own network.
+    arranged = mesh_utils.create_device_mesh(shape, devices)
+  else:
+    arranged = np.asarray(devices[:size]).reshape(shape)
   return Mesh(
-    np.asarray(devices[:size]).reshape(shape),
+    arranged,
     MESH_AXES,
     axis_types=(AxisType.Auto,) * 2,
   )
@@ -131,8 +140,26 @@ def axis_rules(
   mesh: Mesh, rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES
 ) -> Iterator[None]:
   """Within it, traced `constrain` and `param` calls refer to this mesh."""
-  with mesh, flax_partitioning.axis_rules(rules):
+  with jax.set_mesh(mesh), flax_partitioning.axis_rules(rules):
     yield
+
+
+@contextlib.contextmanager
+def within_shard() -> Iterator[None]:
+  """Within it, `constrain` leaves the batch alone.
+
+  For what is mapped over `data` by `jax.vmap` with `spmd_axis_name`.
+  """
+  rules = flax_partitioning.get_axis_rules()
+  with flax_partitioning.axis_rules(
+    [(name, axis) for name, axis in rules if name != 'batch']
+  ):
+    yield
+
+
+def split_first(x: Array) -> Array:
+  """Splits an array over `data` by its first axis."""
+  return constrain(x, ('batch', *[None] * (x.ndim - 1)))
 
 
 def axis_names(params_axes: Tree) -> Tree:

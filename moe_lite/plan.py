@@ -11,15 +11,14 @@ from typing import Any
 import jax
 import optax
 
-from moe_lite import layout, memory, partitioning, train_step
+from moe_lite import layout, memory, parameters, partitioning, train_step
 from moe_lite.errors import UserError
 from moe_lite.models import Batch, EncoderDecoderModel
 from moe_lite.optimizers import OptimizerFactory, Schedule
+from moe_lite.partitioning import MeshShape
 from moe_lite.progress import say
 from moe_lite.types import Tree
 
-# (data, model), 'auto', or None for all devices on data.
-MeshShape = Sequence[int] | str | None
 AUTO = 'auto'
 
 
@@ -59,7 +58,7 @@ def plan(
   schedule: Schedule,
   trainable: str,
   base_dtype: str,
-  mesh: Sequence[int] | None = None,
+  mesh: MeshShape = None,
   fully_sharded: bool = False,
   microbatches: int = 1,
   devices: Sequence[Any] | None = None,
@@ -87,11 +86,23 @@ def plan(
   check_batch(batch_size, microbatches, device_mesh.shape['data'])
   where = layout.layout(model, trainable, device_mesh, fully_sharded)
   transformation = optimizer(schedule)
+  state = train_step.abstract_state(transformation, trainable, where)
+  # Gradients of a whole base, one a device, would not fit.
+  is_small = all(
+    map(parameters.is_adapter, parameters.flatten(state.trainable))
+  )
+  step = train_step.make_step(
+    model,
+    transformation,
+    schedule,
+    microbatches,
+    shards=device_mesh.shape['data'] if is_small else 1,
+  )
   return Plan(
     where=where,
     optimizer=transformation,
-    step=train_step.make_step(model, transformation, schedule, microbatches),
-    state=train_step.abstract_state(transformation, trainable, where),
+    step=step,
+    state=state,
     base=where.hold(base_dtype, frozen_by=trainable),
     batch=layout.abstract_batch(batch_size, lengths, packing, device_mesh),
   )
@@ -114,12 +125,7 @@ def compile_plan(
   Raises:
     UserError: if no mesh of these devices fits, or the one given does not.
   """
-  if isinstance(mesh, str) and mesh != AUTO:
-    raise UserError(
-      f'MESH = {mesh!r} must be (data, model), two numbers; {AUTO!r}; or None '
-      'for all devices on data.'
-    )
-  if not isinstance(mesh, str):
+  if mesh != AUTO:
     return _compile(plan(mesh=mesh, fully_sharded=fully_sharded, **arguments))
   devices = arguments.get('devices') or jax.devices()
   problems = []

@@ -107,6 +107,7 @@ def make_step(
   optimizer: optax.GradientTransformation,
   schedule: Schedule,
   microbatches: int = 1,
+  shards: int = 1,
 ) -> Step:
   """Returns the step function, to be compiled with its state donated.
 
@@ -116,6 +117,9 @@ def make_step(
     schedule: of the learning rate, to report it.
     microbatches: a batch is worked through in so many parts. They share the
       whole batch's loss normalizer, so that their gradients add up to its.
+    shards: of a microbatch, whose gradients are added up apart, and together
+      only after the last one. With as many as the mesh's data axis has, they
+      cross the network once a step. Every device then holds all gradients.
   """
   scan_layers = model.module.scan_layers
 
@@ -133,6 +137,15 @@ def make_step(
 
     return jax.grad(loss, has_aux=True)(state.trainable)
 
+  def of_shards(
+    state: TrainState, base: Tree, batch: Batch, normalizer: Array, part: Array
+  ) -> tuple[Tree, Metrics]:
+    """`gradients` of every shard, on a leading axis."""
+    parts = part * shards + jnp.arange(shards)
+    each = lambda rows, i: gradients(state, base, rows, normalizer, i)
+    with partitioning.within_shard():
+      return jax.vmap(each, spmd_axis_name='data')(batch, parts)
+
   def step(
     state: TrainState, base: Tree, batch: Batch
   ) -> tuple[TrainState, Metrics]:
@@ -140,18 +153,24 @@ def make_step(
     if microbatches == 1:
       grads, sums = gradients(state, base, batch, normalizer, jnp.int32(0))
     else:
-      parts = (_cut(batch, microbatches), jnp.arange(microbatches))
+      parts = (_cut(batch, microbatches, shards), jnp.arange(microbatches))
+      of_part = gradients if shards == 1 else of_shards
 
       def add(total: Any, part: Any) -> tuple[Any, None]:
-        new = gradients(state, base, part[0], normalizer, part[1])
+        new = of_part(state, base, part[0], normalizer, part[1])
         return jax.tree.map(jnp.add, total, new), None
 
       first = jax.tree.map(lambda x: x[0], parts)
       shapes = jax.eval_shape(
-        lambda part: gradients(state, base, part[0], normalizer, part[1]), first
+        lambda part: of_part(state, base, part[0], normalizer, part[1]), first
       )
       zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-      (grads, sums), _ = jax.lax.scan(add, zeros, parts)
+      if shards > 1:
+        zeros = jax.tree.map(partitioning.split_first, zeros)
+      totals, _ = jax.lax.scan(add, zeros, parts)
+      if shards > 1:
+        totals = jax.tree.map(lambda x: x.sum(0), totals)
+      grads, sums = totals
     updates, optimizer_state = optimizer.update(
       grads, state.optimizer, state.trainable
     )
@@ -188,16 +207,20 @@ def _norm(tree: optax.Updates) -> Array:
   return jnp.sqrt(sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(tree)))
 
 
-def _cut(batch: Batch, parts: int) -> Batch:
-  """[B, ...] to [parts, B / parts, ...]; every device cuts its own rows."""
+def _cut(batch: Batch, parts: int, shards: int) -> Batch:
+  """[B, L] to [parts, B / parts, L]; every device cuts its own rows.
+
+  With several shards, to [parts, shards, B / parts / shards, L].
+  """
 
   def cut(x: Array) -> Array:
-    return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+    rows = x.reshape(-1, parts, x.shape[-1]).swapaxes(0, 1)
+    if shards == 1:
+      return partitioning.constrain(rows, (None, 'batch', 'length'))
+    rows = rows.reshape(parts, shards, -1, x.shape[-1])
+    return partitioning.constrain(rows, (None, 'batch', None, 'length'))
 
-  return {
-    name: partitioning.constrain(cut(x), (None, 'batch', 'length'))
-    for name, x in batch.items()
-  }
+  return {name: cut(x) for name, x in batch.items()}
 
 
 def _count_tokens(batch: Batch) -> Array:

@@ -57,6 +57,7 @@ LOOP = {
 LOOPS = {'training', 'evaluation', 'inference'}
 ENTRY_POINTS = {
   'cli',
+  'preflight',
   'train',
   'eval',
   'infer',

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 DEVICES = 8
-# Name to (mesh, fully sharded, microbatches, scan).
+# Name to (mesh, fully sharded, microbatches, gradients apart, scan).
 CASES = {
-  'one device': ((1, 1), False, 1, False),
+  'one device': ((1, 1), False, 1, False, False),
   # Initial values are drawn otherwise in the scan form.
-  'one device, scanned': ((1, 1), False, 1, True),
-  'data': ((8, 1), False, 1, False),
-  'data and model': ((4, 2), False, 1, False),
-  'fully sharded, scanned': ((4, 2), True, 1, True),
-  'microbatches': ((2, 2), True, 2, False),
+  'one device, scanned': ((1, 1), False, 1, False, True),
+  'data': ((8, 1), False, 1, False, False),
+  'data and model': ((4, 2), False, 1, False, False),
+  'fully sharded, scanned': ((4, 2), True, 1, False, True),
+  'microbatches': ((2, 2), True, 2, False, False),
+  'gradients apart': ((4, 2), True, 2, True, True),
 }
 STEPS = 3
 TOLERANCE = 1e-5
@@ -42,7 +43,7 @@ def measure():
   )
   from tests import tiny
 
-  def train(shape, fully_sharded, microbatches, scan_layers):
+  def train(shape, fully_sharded, microbatches, apart, scan_layers):
     model = tiny.model(scan_layers=scan_layers, z_loss=1e-4)
     pattern = parameters.TRAINABLE_ADAPTERS
     schedule = optimizers.constant(0.05)
@@ -66,7 +67,13 @@ def measure():
       0,
     )
     step = train_step.compile_step(
-      train_step.make_step(model, optimizer, schedule, microbatches),
+      train_step.make_step(
+        model,
+        optimizer,
+        schedule,
+        microbatches,
+        shards=shape[0] if apart else 1,
+      ),
       state,
       base,
       batch,
@@ -140,6 +147,7 @@ def test_a_device_holds_its_part_of_the_base(measured):
     'data and model': 2,
     'fully sharded, scanned': 8,
     'microbatches': 4,
+    'gradients apart': 8,
   }
 
 

@@ -67,7 +67,8 @@ def training(config: T5Config, inputs: int, targets: int, is_full: bool) -> int:
 
   The gradient of activations costs another forward pass through the weights,
   and attention's gradient two of attention's. A frozen base needs no more; full
-  fine-tuning also needs the weights' gradient. Adapters are not counted.
+  fine-tuning also needs the weights' gradient. Adapters are not counted, nor is
+  it taken off that what lies before the first adapter needs no gradient.
   """
   stacks = encoder(config, inputs), decoder(config, inputs, targets)
   weights = sum(stack.weights for stack in stacks)

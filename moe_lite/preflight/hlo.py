@@ -17,6 +17,7 @@ _CALLED = re.compile(
   r'=%([\w.\-]+)'
 )
 _BRANCHES = re.compile(r'branch_computations=\{([^}]*)\}')
+_CHANNEL = re.compile(r'channel_id=(\d+)')
 _NAME = re.compile(r'%([\w.\-]+)')
 _BITS = {'pred': 8, 'bf': 16, 'token': 0, 'opaque': 0}
 
@@ -84,12 +85,18 @@ class Program:
   def collectives(self) -> dict[str, tuple[int, int]]:
     """Kind to how many run, and the bytes that each chip gives to them."""
     found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    # One that runs beside computation stands in several fusions: its phases.
+    seen: set[str] = set()
     for name, instructions in self.computations.items():
       times = self.runs.get(name, 0)
       types = {i.name: i.type for i in instructions}
       for instruction in instructions if times else ():
         kind = instruction.opcode.removesuffix('-start')
+        channel = _CHANNEL.search(instruction.rest)
+        if channel and channel[1] in seen:
+          continue
         if kind in COLLECTIVES:
+          seen |= {channel[1]} if channel else set()
           given = sum(
             size(types.get(operand, ''), everywhere=True)
             for operand in instruction.operands
@@ -138,16 +145,20 @@ class Program:
     return self.computations.get(i.called.get('calls', ''), [])
 
   def _read(self, body: list[Instruction], source: Instruction) -> int:
-    """Bytes that a fusion reads of one of its values: slices, or all of it."""
-    total, whole = 0, size(source.type)
+    """Bytes that a fusion reads of one of its parameters."""
+    return int(size(source.type) * self._share_read(body, source))
+
+  def _share_read(self, body: list[Instruction], source: Instruction) -> float:
+    """The share of a value's elements that a fusion looks at."""
+    share, elements = 0.0, max(1, count(source.type))
     for user in body:
       for position, operand in enumerate(user.operands):
         if operand != source.name:
           continue
         if user.opcode in ('dynamic-slice', 'slice', 'gather'):
-          total += size(user.type)
-        elif user.opcode == 'bitcast':
-          total += self._read(body, user)
+          share += count(user.type) / elements
+        elif user.opcode in ('bitcast', 'convert', 'copy', 'reshape'):
+          share += self._share_read(body, user)
         elif inner := self._body(user):
           # A fusion within a fusion.
           parameter = next(
@@ -155,10 +166,10 @@ class Program:
             for p in inner
             if p.opcode == 'parameter' and p.arguments == str(position)
           )
-          total += self._read(inner, parameter)
+          share += self._share_read(inner, parameter)
         elif user.opcode != 'dynamic-update-slice' or position:
-          return whole
-    return min(total, whole)
+          return 1.0
+    return min(share, 1.0)
 
   def _written(self, body: list[Instruction]) -> int:
     """Bytes that a fusion writes: where it updates an array, the update."""
@@ -227,9 +238,17 @@ def size(type_: str, everywhere: bool = False) -> int:
     width = int(bits) if bits else _BITS.get(kind, 0)
     if kind + bits in ('f8e4m3fn', 'f8e5m2'):
       width = 8
-    count = math.prod(int(n) for n in dims.split(',') if n)
-    total += count * width // 8
+    total += _elements_of(dims) * width // 8
   return total
+
+
+def count(type_: str) -> int:
+  """Elements of a type."""
+  return sum(_elements_of(dims) for _, _, dims, _ in _ARRAY.findall(type_))
+
+
+def _elements_of(dims: str) -> int:
+  return math.prod(int(n) for n in dims.split(',') if n)
 
 
 def _elements(type_: str) -> list[str]:
