@@ -7,7 +7,12 @@
   --gin_bindings='NAME = VALUE'          the same, repeated
   --gin_search_paths=DIR,DIR             where gin files are looked for first
   --seqio_additional_cache_dirs=DIR,DIR  where cached tasks are looked for
-  --multi_host                           join the other processes of a pod
+  --multi_host                           join the other processes of a pod,
+                                         found by JAX (Cloud TPU, GKE, Slurm)
+  --coordinator_address=HOST:PORT        or join those that know the address of
+  --process_count=N --process_index=I    process 0, and are numbered from 0
+  --initialization_timeout=SECONDS       how long to wait for them: 45,
+                                         or 300 on a pod
 
 A user's mistake ends with one message and exit code 2, anything unexpected
 with its stack trace and exit code 1, Ctrl-C with 130.
@@ -26,7 +31,7 @@ from absl import flags, logging
 from etils import epath
 from gin import config as gin_config
 
-from moe_lite import gin_paths
+from moe_lite import distributed, endings, gin_paths
 from moe_lite.errors import UserError, nearest
 
 # What gin's parser raises for what is no value.
@@ -70,13 +75,21 @@ def guard(
     return 0
   except UserError as error:
     print(f'error: {message(error)}', file=sys.stderr)
+    endings.end(2, message(error))
     return 2
   except KeyboardInterrupt as error:
     print(
       str(error) or 'Interrupted. Run the same command again to go on.',
       file=sys.stderr,
     )
-    return getattr(error, 'exit_code', 130)
+    code = getattr(error, 'exit_code', None)
+    if code is not None:  # All processes have saved, and stop alike.
+      return code
+    endings.end(130, 'it was interrupted.')
+    return 130
+  except Exception as error:
+    endings.fail(error)
+    raise
 
 
 def message(error: Exception) -> str:
@@ -108,10 +121,14 @@ def configure(
   import_tensorflow()
   gin.clear_config()
   _search_gin_files(values.gin_search_paths)
-  if values.multi_host:
-    import jax
-
-    jax.distributed.initialize()
+  distributed.join(
+    values.multi_host,
+    values.coordinator_address,
+    values.process_count,
+    values.process_index,
+    values.initialization_timeout,
+    saves_on_sigterm=entry == 'training.train',
+  )
   add_cache_dirs(values.seqio_additional_cache_dirs)
   if not values.gin_file:
     raise UserError(
@@ -137,6 +154,7 @@ def configure(
     if name in of_files and _lacks_value(name):
       gin.parse_config(f'{name} = {_PLACEHOLDER!r}')
   _check_macros(of_files)
+  distributed.check_same(f'# {configured[0]}\n{gin.config_str()}')
   return gin.get_configurable(configured[0])
 
 
@@ -168,6 +186,11 @@ def _parse_flags(argv: Sequence[str]) -> flags.FlagValues:
   flags.DEFINE_list('gin_search_paths', [], 'Folders.', values)
   flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', values)
   flags.DEFINE_bool('multi_host', False, 'Join a pod.', values)
+  flags.DEFINE_string('coordinator_address', None, 'HOST:PORT.', values)
+  for name in ('process_count', 'process_index', 'initialization_timeout'):
+    flags.DEFINE_integer(
+      name, None, 'See above.', lower_bound=0, flag_values=values
+    )
   try:
     rest = values(_rewrite_gin_flags(argv))
   except flags.Error as error:

@@ -30,6 +30,9 @@ class Dataset:
     save_position: save the pipeline's state, shuffle buffers included, with
       each checkpoint. False saves nothing and reads again on resuming, what
       happens anyhow where TensorFlow cannot save a pipeline.
+    data_shards: of how many equal parts a batch consists, each an independent
+      stream; None for one a process when the run begins. The batches depend
+      on it and on the seed alone, and a resumed run keeps it.
   """
 
   mixture_or_task_name: str
@@ -40,6 +43,7 @@ class Dataset:
   use_cached: bool = False
   shuffle: bool = True
   save_position: bool = True
+  data_shards: int | None = None
 
 
 def check(dataset: Dataset, vocab_size: int) -> None:

@@ -73,8 +73,7 @@ class Loaded:
 
     def call(*arrays: Any) -> Any:
       arrays = tuple(
-        jax.device_put(x, split) if isinstance(x, np.ndarray) else x
-        for x in arrays
+        _put(x, split) if isinstance(x, np.ndarray) else x for x in arrays
       )
       with partitioning.axis_rules(self.mesh):
         return jitted(self.params, *arrays)
@@ -89,6 +88,11 @@ class Loaded:
         f'BATCH_SIZE = {batch_size} must be a positive multiple of the data '
         f'axis of the mesh, {parts}.'
       )
+
+
+def _put(x: np.ndarray, sharding: Any) -> jax.Array:
+  # `device_put` would have all processes compare `x` first.
+  return jax.make_array_from_callback(x.shape, sharding, lambda i: x[i])
 
 
 def load(
@@ -159,7 +163,7 @@ def load(
     form = parameters.like_network(trained, model.module.config.scan_layers)
     places = parameters.flatten(where.hold('float32'))
     params = {
-      path: jax.device_put(leaf, places[path].format)
+      path: _put(np.asarray(leaf), places[path].format)
       for path, leaf in parameters.flatten(form).items()
     }
   if set(held) - set(params):

@@ -95,7 +95,8 @@ def make_mesh(
     devices: the devices to use; all of them by default.
 
   Raises:
-    UserError: if there are fewer devices than the mesh takes.
+    UserError: if there are fewer devices than the mesh takes, or if it takes
+      none of some process.
   """
   devices = list(jax.devices() if devices is None else devices)
   if shape is None:
@@ -113,6 +114,14 @@ def make_mesh(
       f'MESH = {shape} (data, model) needs {size} devices, but there are '
       f'{len(devices)} ({devices[0].device_kind}). Choose numbers whose product'
       f' is at most {len(devices)}, or MESH = None for all devices on data.'
+    )
+  processes = {d.process_index for d in devices}
+  idle = processes - {d.process_index for d in devices[:size]}
+  if idle:
+    raise UserError(
+      f'MESH = {shape} (data, model) takes {size} of {len(devices)} devices, '
+      f'and none of process {min(idle)}. Every process must take part: give '
+      'numbers whose product is the number of devices, or MESH = None.'
     )
   if size == len(devices):
     # Neighbours on the mesh become neighbours on the chips' own network.

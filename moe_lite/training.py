@@ -6,8 +6,10 @@ the same data, randomness and result as a run that was never interrupted.
 
 import contextlib
 import dataclasses
+import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,6 +19,8 @@ from etils import epath
 
 from moe_lite import (
   data,
+  distributed,
+  endings,
   layout,
   next_command,
   parameters,
@@ -28,7 +32,7 @@ from moe_lite import (
   run_folder,
   train_step,
 )
-from moe_lite.batches import Batches
+from moe_lite.batches import Batches, with_shards
 from moe_lite.checkpoints import base as base_checkpoints
 from moe_lite.checkpoints import own
 from moe_lite.errors import UserError
@@ -109,13 +113,19 @@ def train(
   checkpoints = own.Checkpoints(model_dir, keep)
   latest = checkpoints.latest_step()
   method = run_folder.describe_run(model.module.config, trainable)
+  recorded = None
   if latest is not None:
-    run_folder.check_method(model_dir, checkpoints.description(latest), method)
+    saved = checkpoints.description(latest)
+    # A run from before there were shards had one.
+    recorded = saved['data'].get('data_shards', 1)
+    run_folder.check_method(model_dir, saved, method)
     if latest >= train_steps:
       say(f'{model_dir}: all {latest} steps are done; nothing is left to do.')
       _say_results(model_dir)
       checkpoints.close()
       return
+  dataset = with_shards(dataset, recorded)
+  endings.tell_saved(lambda: _describe_saved(model_dir, checkpoints))
   _check_base(initial_checkpoint_path, model, trainable)
   start = time.monotonic()
   planned, program = plan.compile_plan(
@@ -179,6 +189,7 @@ def train(
     },
   )
 
+  distributed.meet('ready to train')
   done = latest or 0
   metrics = run_folder.Metrics(model_dir, done)
   bar = progress.Progress(train_steps, done)
@@ -220,7 +231,9 @@ def train(
   finally:
     bar.close()
     metrics.close()
-    checkpoints.close()
+    # Closing waits for all processes, also for one that failed.
+    if jax.process_count() == 1 or sys.exception() is None:
+      checkpoints.close()
   if jax.process_index() == 0:
     folder = epath.Path(model_dir)
     plots.training_curve(folder / run_folder.METRICS, folder / run_folder.CURVE)
@@ -279,17 +292,21 @@ def _catch_signals() -> Iterator[list[int]]:
   nothing to save.
   """
   caught: list[int] = []
-  # On a pod every process must stop at one step: there Orbax listens for
-  # SIGTERM and has them agree, and Ctrl-C ends at once.
-  numbers = []
-  if jax.process_count() == 1:
-    numbers = [signal.SIGINT, signal.SIGTERM]
+  # Many processes must stop at one step. JAX listens for SIGTERM then, and has
+  # them agree; see `Checkpoints.reached_preemption`.
+  is_alone = jax.process_count() == 1
+  numbers = [signal.SIGINT, *([signal.SIGTERM] if is_alone else [])]
+  asked: list[int] = []
 
   def catch(number: int, frame: Any) -> None:
-    if caught:
+    if asked:
       raise KeyboardInterrupt
-    caught.append(number)
+    asked.append(number)
     say('Stopping after this step, then saving. Again to stop at once.')
+    if is_alone:
+      caught.append(number)
+    else:
+      os.kill(os.getpid(), signal.SIGTERM)
 
   try:
     previous = {n: signal.signal(n, catch) for n in numbers}
@@ -361,12 +378,13 @@ def _restore(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
   )
   values, rest, position = checkpoints.restore(
-    step, shapes.trainable, _rest(shapes)
+    step, shapes.trainable, _rest(shapes), batches.shard_names()
   )
+  before = {'data_shards': 1, **saved['data']}
   changed = [
-    f'{name} {saved["data"].get(name)!r} is now {value!r}'
+    f'{name} {before.get(name)!r} is now {value!r}'
     for name, value in description['data'].items()
-    if name != 'save_position' and saved['data'].get(name) != value
+    if name != 'save_position' and before.get(name) != value
   ]
   if changed:
     say(
@@ -390,6 +408,13 @@ def _check_positive(**values: int) -> None:
   for name, value in values.items():
     if not isinstance(value, int) or value < 1:
       raise UserError(f'{name} = {value!r} must be a positive whole number.')
+
+
+def _describe_saved(model_dir: str, checkpoints: own.Checkpoints) -> str:
+  step = checkpoints.latest_step()
+  if step is None:
+    return f'No checkpoint is saved in {model_dir} yet.'
+  return f'All up to step {step} is saved in {model_dir}.'
 
 
 def _say_results(model_dir: str) -> None:

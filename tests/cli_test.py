@@ -104,6 +104,26 @@ MISTAKES = {
   ),
   'bad predicate': (["--gin.TRAINABLE='(x'"], 'regular expression'),
   'predicate of nothing': (["--gin.TRAINABLE='x'"], 'matches none'),
+  'data shards do not divide': (
+    ['--gin.DATA_SHARDS=3'],
+    'DATA_SHARDS = 3 must',
+  ),
+  'half an address': (
+    ['--coordinator_address=127.0.0.1:1', '--process_index=0'],
+    '--process_count is missing',
+  ),
+  'no port': (
+    ['--coordinator_address=x', '--process_count=2', '--process_index=0'],
+    '--coordinator_address=x must be HOST:PORT',
+  ),
+  'process out of range': (
+    ['--coordinator_address=x:1', '--process_count=2', '--process_index=2'],
+    '--process_index=2 must be from 0 to 1',
+  ),
+  'not on a pod': (
+    ['--multi_host'],
+    'cannot find one another.*needs Cloud TPU',
+  ),
   'no such cache': (
     ['--seqio_additional_cache_dirs=/no/such'],
     "'/no/such' is no folder",

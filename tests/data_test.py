@@ -7,7 +7,7 @@ import pytest
 
 import tests.tiny_task  # noqa: F401  registers the tasks
 from moe_lite import data, partitioning
-from moe_lite.batches import Batches
+from moe_lite.batches import Batches, with_shards
 from moe_lite.errors import UserError
 
 DATASET = data.Dataset(
@@ -79,17 +79,54 @@ def test_a_useless_position_is_read_past():
   assert_equal(take(batches(), 4)[3:], take(stream, 1))
 
 
-def test_shards_share_out_the_examples():
-  """Two processes read other rows, each half a batch."""
-  parts = [data.load(DATASET, 0, shard, 2) for shard in (0, 1)]
-  rows = [next(iter(p))['encoder_input_tokens'].numpy() for p in parts]
-  assert rows[0].shape == rows[1].shape == (2, 32)
-  assert (rows[0] != rows[1]).any()
+def test_a_batch_is_its_shards_one_after_the_other():
+  whole = take(batches(data_shards=2), 3)
+  dataset = dataclasses.replace(DATASET, data_shards=2)
+  parts = [iter(data.load(dataset, 0, shard, 2)) for shard in (0, 1)]
+  for batch in whole:
+    pieces = [next(part) for part in parts]
+    for name, rows in batch.items():
+      halves = [piece[name].numpy() for piece in pieces]
+      assert halves[0].shape[0] == 2
+      np.testing.assert_array_equal(rows, np.concatenate(halves))
+  first = whole[0]['encoder_input_tokens']
+  assert (first[:2] != first[2:]).any()
+
+
+def test_each_shard_has_its_own_position():
+  """Also where one of them is lost, and only it is read again."""
+  stream = batches(data_shards=4)
+  take(stream, 3)
+  position = stream.position()
+  assert list(position) == [f'shard_{i}_of_4' for i in range(4)]
+  assert stream.shard_names() == list(position)
+  expected = take(stream, 3)
+  again = batches(data_shards=4)
+  assert again.restore(position, 3)
+  assert_equal(expected, take(again, 3))
+  del position['shard_2_of_4']
+  again = batches(data_shards=4)
+  assert not again.restore(position, 3)
+  assert_equal(expected, take(again, 3))
+
+
+def test_a_run_keeps_its_number_of_data_shards():
+  assert with_shards(DATASET).data_shards == 1  # One process.
+  assert with_shards(DATASET, recorded=2).data_shards == 2
+  given = dataclasses.replace(DATASET, data_shards=4)
+  assert with_shards(given, recorded=2).data_shards == 4
+  with pytest.raises(UserError, match='DATA_SHARDS = 3 .*must divide.* = 4'):
+    with_shards(DATASET, recorded=3)
+  for wrong in (0, 3, 8, 2.0):
+    with pytest.raises(UserError, match='one of 1, 2, 4'):
+      with_shards(dataclasses.replace(DATASET, data_shards=wrong))
 
 
 def test_an_empty_split_is_an_error():
   with pytest.raises(UserError, match="'none'.*empty"):
     next(batches(split='none'))
+  with pytest.raises(UserError, match=r'fewer rows.* = 4 / DATA_SHARDS = 2'):
+    next(batches(split='none', data_shards=2))
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def write(folder, scale=1.0):
     STEP,
     trainable,
     {'count': jnp.int32(STEP)},
-    b'',
+    {},
     {
       'trainable': parameters.TRAINABLE_ADAPTERS,
       'method': run_folder.describe_method(model().module.config),

@@ -7,7 +7,7 @@ method, and every leaf's shape. It never holds the frozen base. It lies under
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,29 +29,32 @@ DATA = 'data'
 
 
 class DataPositionHandler(ocp.CheckpointHandler):
-  """Writes one file of bytes a process: every process reads its own data."""
+  """Writes one file of bytes a data shard, from the process that was given it.
+
+  Whichever process reads a shard later finds its file.
+  """
 
   def save(self, directory: epath.Path, args: 'SaveDataPosition') -> None:
-    (directory / _process_file()).write_bytes(args.position)
+    for name, position in args.position.items():
+      (directory / name).write_bytes(position)
 
   def restore(
     self, directory: epath.Path, args: 'RestoreDataPosition'
-  ) -> bytes | None:
-    """None where another number of processes wrote the checkpoint."""
-    path = directory / _process_file()
-    return path.read_bytes() if path.exists() else None
+  ) -> dict[str, bytes]:
+    paths = {name: directory / name for name in args.names}
+    return {n: path.read_bytes() for n, path in paths.items() if path.exists()}
 
 
 @ocp.args.register_with_handler(DataPositionHandler, for_save=True)
 @dataclasses.dataclass
 class SaveDataPosition(ocp.args.CheckpointArgs):
-  position: bytes
+  position: Mapping[str, bytes]
 
 
 @ocp.args.register_with_handler(DataPositionHandler, for_restore=True)
 @dataclasses.dataclass
 class RestoreDataPosition(ocp.args.CheckpointArgs):
-  pass
+  names: Sequence[str]
 
 
 class Checkpoints:
@@ -77,7 +80,7 @@ class Checkpoints:
     step: int,
     trainable: Tree,
     optimizer: Any,
-    data_position: bytes,
+    data_position: Mapping[str, bytes],
     description: Mapping[str, Any],
   ) -> None:
     """Starts writing; returns as soon as the device's values are copied.
@@ -86,7 +89,7 @@ class Checkpoints:
       step: how many steps are done.
       trainable: what trains, unrolled.
       optimizer: any tree of arrays that the loop needs to go on.
-      data_position: of this process; empty where it is `step` batches on.
+      data_position: by data shard, of those that this process saves.
       description: for JSON; `step`, `tree` and `optimizer` (path to shape
         and dtype) are added.
 
@@ -125,18 +128,23 @@ class Checkpoints:
     )
 
   def restore(
-    self, step: int, trainable: Tree, optimizer: Any
-  ) -> tuple[Tree, Any, bytes | None]:
+    self,
+    step: int,
+    trainable: Tree,
+    optimizer: Any,
+    data_shards: Sequence[str] = (),
+  ) -> tuple[Tree, Any, dict[str, bytes]]:
     """Restores what `save` was given, onto the shardings of the arguments.
 
     Args:
       step: of an existing checkpoint.
       trainable: shapes, dtypes and shardings.
       optimizer: likewise.
+      data_shards: names of those whose position is wanted.
 
     Returns:
-      The trainable tree, the optimizer's tree, and the data position: None
-      where another number of processes wrote it.
+      The trainable tree, the optimizer's tree, and the data position: by data
+      shard, of those that the checkpoint has.
 
     Raises:
       UserError: if the checkpoint holds other leaves than these.
@@ -163,7 +171,9 @@ class Checkpoints:
     return (
       self._restore_arrays(step, TRAINABLE, trainable),
       restored_optimizer,
-      _restore_item(self._manager, step, DATA, RestoreDataPosition()),
+      _restore_item(
+        self._manager, step, DATA, RestoreDataPosition(list(data_shards))
+      ),
     )
 
   def reached_preemption(self, step: int) -> bool:
@@ -347,7 +357,3 @@ def _by_name(tree: Any) -> Tree:
 
 def _name(path: Any) -> str:
   return jax.tree_util.keystr(path, simple=True, separator='/')
-
-
-def _process_file() -> str:
-  return f'process_{jax.process_index()}_of_{jax.process_count()}'

@@ -77,7 +77,7 @@ def test_a_base_is_never_overwritten(folder, tmp_path):
 
 def test_a_run_that_trained_everything_is_a_base(tmp_path):
   checkpoints = own.Checkpoints(str(tmp_path))
-  checkpoints.save(1, tiny.base_params(), {'step': jnp.int32(1)}, b'', {})
+  checkpoints.save(1, tiny.base_params(), {'step': jnp.int32(1)}, {}, {})
   checkpoints.close()
   params, info = base.load_base(str(tmp_path), wanted())
   jax.tree.map(np.testing.assert_array_equal, params, tiny.base_params())
@@ -87,7 +87,7 @@ def test_a_run_that_trained_everything_is_a_base(tmp_path):
 def test_a_run_of_adapters_is_none(tmp_path):
   checkpoints = own.Checkpoints(str(tmp_path))
   adapters = {'layers_0': {'key_adapter': {'scale': jnp.ones(3)}}}
-  checkpoints.save(1, adapters, {'step': jnp.int32(1)}, b'', {})
+  checkpoints.save(1, adapters, {'step': jnp.int32(1)}, {}, {})
   checkpoints.close()
   with pytest.raises(UserError, match='adapters only'):
     base.load_base(str(tmp_path), wanted())

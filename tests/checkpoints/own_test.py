@@ -33,7 +33,8 @@ def run(tmp_path):
   checkpoints = own.Checkpoints(str(tmp_path), keep=2)
   for step in (1, 2, 3):
     values = tree(step)
-    checkpoints.save(step, values, rest(values), b'%d' % step, {'method': {}})
+    position = {'shard_0_of_1': b'%d' % step}
+    checkpoints.save(step, values, rest(values), position, {'method': {}})
   checkpoints.close()
   return tmp_path
 
@@ -45,10 +46,11 @@ def test_everything_comes_back(run):
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
     (tree(), rest(tree())),
   )
-  values, others, position = checkpoints.restore(3, *abstract)
+  shards = ['shard_0_of_1', 'shard_0_of_2']
+  values, others, position = checkpoints.restore(3, *abstract, shards)
   expected = (tree(3.0), rest(tree(3.0)))
   jax.tree.map(np.testing.assert_array_equal, (values, others), expected)
-  assert position == b'3'
+  assert position == {'shard_0_of_1': b'3'}
   checkpoints.close()
 
 
