@@ -29,14 +29,12 @@ class Layout:
     abstract: float32 shapes of all parameters, in the network's form.
     axes: their logical axes.
     parameters: their shardings.
-    trainable: shardings of what trains, unrolled.
   """
 
   mesh: Mesh
   abstract: Tree
   axes: Tree
   parameters: Tree
-  trainable: Tree
 
   @property
   def replicated(self) -> NamedSharding:
@@ -67,10 +65,8 @@ class Layout:
     return parameters.unflatten(held)
 
   def trainable_shapes(self, trainable: str) -> Tree:
-    """What trains: unrolled, float32."""
-    unrolled = jax.eval_shape(parameters.unstack_layers, self.abstract)
-    values, _ = parameters.split(unrolled, trainable)
-    return jax.tree.map(_with_sharding, values, self.trainable)
+    """What trains: float32, in the network's form."""
+    return parameters.split(self.hold('float32'), trainable)[0]
 
   def like_trainable(self, shapes: Any) -> Any:
     """An optimizer's state: slots lie as their parameters; the rest is small.
@@ -79,19 +75,15 @@ class Layout:
       shapes: of the state; a slot's path ends with its parameter's, and its
         shape equals that parameter's.
     """
-    leaves = parameters.flatten(self.trainable)
-    wanted = parameters.flatten(
-      jax.eval_shape(parameters.unstack_layers, self.abstract)
-    )
+    wanted = parameters.flatten(self.hold('float32'))
 
     def placed(path: Any, leaf: Any) -> jax.ShapeDtypeStruct:
       name = jax.tree_util.keystr(path, simple=True, separator='/')
-      for parameter, sharding in leaves.items():
-        if (
-          name.endswith('/' + parameter)
-          and leaf.shape == wanted[parameter].shape
-        ):
-          return _with_sharding(leaf, sharding)
+      for parameter, like in wanted.items():
+        if name.endswith('/' + parameter) and leaf.shape == like.shape:
+          return jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=like.format
+          )
       return _with_sharding(leaf, self.replicated)
 
     return jax.tree_util.tree_map_with_path(placed, shapes)
@@ -145,7 +137,6 @@ def layout(
     abstract=params,
     axes=axes,
     parameters=shardings,
-    trainable=_of_layers(names, axes, shardings),
   )
 
 
@@ -171,18 +162,23 @@ def _with_sharding(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
   return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
 
-def _of_layers(names: Mapping[str, Any], axes: Tree, shardings: Tree) -> Tree:
-  """Shardings of unrolled leaves, from a tree in either form."""
-  axes, shardings = parameters.flatten(axes), parameters.flatten(shardings)
+def unrolled(tree: Tree) -> Tree:
+  """Shapes and shardings of the layers of stacks, as they lie on disk.
 
-  def sharding(path: str) -> NamedSharding:
-    if path in shardings:
-      return shardings[path]
-    stack = re.sub(r'(^|/)layers_\d+/', r'\1layers/', path)
-    spec = zip(axes[stack], shardings[stack].spec, strict=True)
-    kept = [mesh_axis for name, mesh_axis in spec if name != 'layers']
-    return NamedSharding(
-      shardings[stack].mesh, jax.sharding.PartitionSpec(*kept)
-    )
-
-  return parameters.unflatten({path: sharding(path) for path in names})
+  Args:
+    tree: shapes with shardings, in the network's form.
+  """
+  leaves = {}
+  for path, leaf in parameters.flatten(tree).items():
+    axis = parameters.layer_axis(path, leaf.ndim)
+    if axis is None:
+      leaves[path] = leaf
+      continue
+    spec = [*leaf.sharding.spec, *[None] * leaf.ndim][: leaf.ndim]
+    shape = (*leaf.shape[:axis], *leaf.shape[axis + 1 :])
+    kept = jax.sharding.PartitionSpec(*spec[:axis], *spec[axis + 1 :])
+    place = NamedSharding(leaf.sharding.mesh, kept)
+    layer = jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=place)
+    for i in range(leaf.shape[axis]):
+      leaves[path.replace('layers/', f'layers_{i}/')] = layer
+  return parameters.unflatten(leaves)

@@ -1,11 +1,12 @@
 """Optimizers and learning-rate schedules, on optax.
 
-Optimizers see parameters in unrolled form, one leaf a layer, so everything that
-is "per parameter" below is per parameter of one layer, whether or not the
-network scans.
+Parameters come in the network's form. Everything that is "per parameter" below
+is per parameter of one layer, also where layers are stacked: a network that
+scans trains as one that does not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,10 +81,12 @@ def adafactor(
   """
 
   def moments(factored: bool) -> optax.GradientTransformation:
-    return optax.scale_by_factored_rms(
-      factored=factored,
-      decay_rate=decay_rate,
-      min_dim_size_to_factor=min_dim_size_to_factor,
+    return per_layer(
+      optax.scale_by_factored_rms(
+        factored=factored,
+        decay_rate=decay_rate,
+        min_dim_size_to_factor=min_dim_size_to_factor,
+      )
     )
 
   parts: list[optax.GradientTransformation] = [
@@ -92,9 +95,9 @@ def adafactor(
     )
   ]
   if clipping_threshold is not None:
-    parts.append(optax.clip_by_block_rms(clipping_threshold))
+    parts.append(per_layer(optax.clip_by_block_rms(clipping_threshold)))
   if multiply_by_parameter_scale:
-    parts.append(optax.scale_by_param_block_rms(min_scale=1e-3))
+    parts.append(per_layer(optax.scale_by_param_block_rms(min_scale=1e-3)))
   parts.append(optax.scale_by_learning_rate(schedule))
   return optax.chain(*parts)
 
@@ -124,6 +127,97 @@ def adamw(
     optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
   )
   return optax.chain(*parts)
+
+
+def per_layer(
+  transformation: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+  """Applies what acts on each leaf by itself to each layer of a stacked leaf.
+
+  Args:
+    transformation: whose state is a tuple of scalars, shared by all leaves, and
+      of trees shaped like the parameters.
+  """
+
+  def init(params: Any) -> Any:
+    states = []
+    for path, leaf in _leaves(params).items():
+      one = lambda x, path=path: transformation.init({path: x})
+      axis = parameters.layer_axis(path, leaf.ndim)
+      if axis is None:
+        states.append(one(leaf))
+        continue
+      layer = jax.eval_shape(lambda x, axis=axis: jnp.take(x, 0, axis), leaf)
+      out = _state_axes(jax.eval_shape(one, layer))
+      states.append(jax.vmap(one, axis, out)(leaf))
+    return _joined(states) if states else transformation.init({})
+
+  def update(updates: Any, state: Any, params: Any = None) -> Any:
+    values = _leaves(params) if params is not None else {}
+    done, states = {}, []
+    for path, leaf in _leaves(updates).items():
+
+      def one(x: Array, s: Any, p: Any, path: str = path) -> Any:
+        given = None if p is None else {path: p}
+        new: Any
+        new, s = transformation.update({path: x}, s, given)
+        return new[path], s
+
+      own = _of_leaf(state, path)
+      axis = parameters.layer_axis(path, leaf.ndim)
+      if axis is not None:
+        axes = jax.tree.map(
+          lambda x, path=path: (
+            parameters.layer_axis(path, x.ndim) if x.ndim else None
+          ),
+          own,
+        )
+        one = jax.vmap(
+          one, (axis, axes, None if params is None else axis), (axis, axes)
+        )
+      done[path], new = one(leaf, own, values.get(path))
+      states.append(new)
+    if not states:
+      return updates, state
+    return (
+      parameters.unflatten({**parameters.flatten(updates), **done}),
+      _joined(states),
+    )
+
+  return optax.GradientTransformation(init, update)
+
+
+def _leaves(tree: Tree) -> dict[str, Any]:
+  """Path to leaf; without those that `optax.partition` gives to others."""
+  return {
+    path: leaf
+    for path, leaf in parameters.flatten(tree).items()
+    if not isinstance(leaf, optax.MaskedNode)
+  }
+
+
+def _state_axes(state: Any) -> Any:
+  """Where a stack's axis goes in the state of a layer: nowhere in scalars."""
+  return jax.tree.map(lambda x: min(1, x.ndim) if x.ndim else None, state)
+
+
+def _of_leaf(state: Any, path: str) -> Any:
+  """The part of a state that is of one leaf."""
+  parts = (
+    {path: part[path]} if isinstance(part, dict) else part for part in state
+  )
+  return type(state)(*parts)
+
+
+def _joined(states: Sequence[Any]) -> Any:
+  """The inverse of `_of_leaf` for all leaves."""
+  parts = (
+    {path: leaf for part in of_all for path, leaf in part.items()}
+    if isinstance(of_all[0], dict)
+    else of_all[0]
+    for of_all in zip(*states, strict=True)
+  )
+  return type(states[0])(*parts)
 
 
 def _base_or_adapter(params: Tree) -> Tree:

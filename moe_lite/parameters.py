@@ -111,6 +111,16 @@ def unstack_layers(tree: Tree) -> Tree:
   return unflatten(leaves)
 
 
+def layer_axis(path: str, ndim: int) -> int | None:
+  """The axis along which layers are stacked; None for a leaf of one layer.
+
+  Args:
+    path: of the leaf.
+    ndim: of the leaf, with that axis.
+  """
+  return _layer_axis(ndim - 1) if _STACKED.fullmatch(path) else None
+
+
 def like_network(tree: Tree, scan_layers: bool) -> Tree:
   """The tree in the form that a network with `scan_layers` takes."""
   return stack_layers(tree) if scan_layers else unstack_layers(tree)

@@ -1,9 +1,9 @@
 """One training step: gradients of what trains, on a base that never moves.
 
 The base is a separate argument of the compiled step and none of its outputs:
-no gradient, optimizer slot or copy of it exists. What trains is held unrolled
-in float32, one leaf a layer, and is stacked inside the step where the network
-scans; the optimizer therefore acts on single layers in either form.
+no gradient, optimizer slot or copy of it exists. What trains is held in float32
+in the network's form; a step of a scanning network is as large a program for 48
+layers as for two. On disk layers are apart (see `checkpoints.own`).
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ class TrainState(struct.PyTreeNode):
 
   Attributes:
     step: int32, how many steps are done.
-    trainable: unrolled, float32.
+    trainable: float32, in the network's form.
     optimizer: optax's state.
     rng: key data; dropout and routers draw from it folded with the step.
   """
@@ -69,7 +69,7 @@ def init_state(
     optimizer: the optimizer.
     abstract: from `abstract_state`.
     seed: of everything random in the run but the data.
-    loaded: what replaces initial values, unrolled: what trains of a base.
+    loaded: what replaces initial values: what trains of a base.
   """
   init_rng, rng = jax.random.split(jax.random.key(seed))
   trainable = parameters.flatten(abstract.trainable)
@@ -80,13 +80,13 @@ def init_state(
     )
     params = model.get_initial_variables(key, shapes)['params']
     # The compiler drops the drawing of what is not returned: the base.
-    drawn = parameters.flatten(parameters.unstack_layers(params))
+    drawn = parameters.flatten(params)
     return parameters.cast(
       parameters.unflatten({path: drawn[path] for path in trainable}),
       jnp.float32,
     )
 
-  shardings = jax.tree.map(lambda x: x.sharding, abstract)
+  shardings = jax.tree.map(lambda x: x.format, abstract)
   values = jax.jit(draw, out_shardings=shardings.trainable)(init_rng)
   if loaded:
     values = jax.device_put(
@@ -121,7 +121,6 @@ def make_step(
       only after the last one. With as many as the mesh's data axis has, they
       cross the network once a step. Every device then holds all gradients.
   """
-  scan_layers = model.module.scan_layers
 
   def gradients(
     state: TrainState, base: Tree, batch: Batch, normalizer: Array, part: Array
@@ -130,8 +129,7 @@ def make_step(
     dropout, router = jax.random.split(jax.random.fold_in(rng, part))
 
     def loss(trainable: Tree) -> tuple[Array, Metrics]:
-      form = parameters.like_network(trainable, scan_layers)
-      params = parameters.merge(form, base)
+      params = parameters.merge(trainable, base)
       rngs = {'dropout': dropout, 'router': router}
       return model.loss_fn(params, batch, rngs, normalizer)
 
@@ -196,7 +194,7 @@ def compile_step(
   step: Step, state: TrainState, base: Tree, batch: Batch, where: Layout
 ) -> Any:
   """Compiles a step for the shapes and places of its arguments."""
-  out = jax.tree.map(lambda x: x.sharding, state), where.replicated
+  out = jax.tree.map(lambda x: x.format, state), where.replicated
   with partitioning.axis_rules(where.mesh):
     jitted = jax.jit(step, donate_argnums=0, out_shardings=out)
     return jitted.lower(state, base, batch).compile()

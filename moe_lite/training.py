@@ -339,7 +339,7 @@ def _check_base(
 def _load_base(
   path: str | None, where: layout.Layout, trainable: str, dtype: str
 ) -> tuple[Tree, Tree, base_checkpoints.BaseInfo]:
-  """The frozen base, what trains of it (unrolled), and which base it is."""
+  """The frozen base, what trains of it, and which base it is."""
   if path is None:
     return {}, {}, base_checkpoints.NO_BASE
   is_trainable = re.compile(trainable).fullmatch
@@ -356,11 +356,7 @@ def _load_base(
   leaves = parameters.flatten(params)
   frozen = {n: x for n, x in leaves.items() if not is_trainable(n)}
   trained = {n: x for n, x in leaves.items() if is_trainable(n)}
-  return (
-    parameters.unflatten(frozen),
-    parameters.unstack_layers(parameters.unflatten(trained)),
-    info,
-  )
+  return parameters.unflatten(frozen), parameters.unflatten(trained), info
 
 
 def _restore(
@@ -375,7 +371,7 @@ def _restore(
   saved = checkpoints.description(step)
   base_checkpoints.check_same(model_dir, saved['base'], description['base'])
   shapes = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format), state
   )
   values, rest, position = checkpoints.restore(
     step, shapes.trainable, _rest(shapes), batches.shard_names()

@@ -43,7 +43,7 @@ class Trainer:
     source = tiny.base_params()
     whole = parameters.like_network(source, scan)
     if trainable == '.*':
-      self.base, loaded = {}, source
+      self.base, loaded = {}, whole
     else:
       self.base, loaded = parameters.cast(whole, dtype), None
     self.state = train_step.init_state(
@@ -136,10 +136,13 @@ def test_loop_and_scan_take_equal_steps():
     # The two forms draw different initial values.
     start = start or host(trainer.state.trainable)
     trainer.state = trainer.state.replace(
-      trainable=jax.device_put(start, trainer.where.trainable)
+      trainable=jax.device_put(
+        parameters.like_network(start, scan_layers),
+        jax.tree.map(lambda x: x.format, trainer.state.trainable),
+      )
     )
     trainer.run(3)
-    results.append(host(trainer.state.trainable))
+    results.append(host(parameters.unstack_layers(trainer.state.trainable)))
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
     *results,

@@ -1,6 +1,6 @@
 """Checkpoints of our own loop, with Orbax.
 
-A checkpoint holds what trains (unrolled), the optimizer's state, the random
+A checkpoint holds what trains (layers apart), the optimizer's state, the random
 key, the position in the data, and a description: the base it belongs to, the
 method, and every leaf's shape. It never holds the frozen base. It lies under
 `<run folder>/checkpoints/<step>/` and appears there whole or not at all.
@@ -15,7 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from moe_lite import parameters
+from moe_lite import layout, parameters
 from moe_lite.errors import UserError, nearest
 from moe_lite.types import Tree
 
@@ -87,7 +87,7 @@ class Checkpoints:
 
     Args:
       step: how many steps are done.
-      trainable: what trains, unrolled.
+      trainable: what trains, in loop or scan form.
       optimizer: any tree of arrays that the loop needs to go on.
       data_position: by data shard, of those that this process saves.
       description: for JSON; `step`, `tree` and `optimizer` (path to shape
@@ -96,7 +96,7 @@ class Checkpoints:
     Raises:
       UserError: if something that is no checkpoint stands in the way.
     """
-    optimizer = _by_name(optimizer)
+    trainable, optimizer = _unstack((trainable, _by_name(optimizer)))
     description = {
       **description,
       'step': step,
@@ -150,26 +150,28 @@ class Checkpoints:
       UserError: if the checkpoint holds other leaves than these.
     """
     saved = self.description(step)
-    problem = difference(saved['tree'], _shapes(trainable))
+    names = _by_name(optimizer)
+    on_disk = layout.unrolled(trainable), layout.unrolled(names)
+    problem = difference(saved['tree'], _shapes(on_disk[0]))
     if problem:
       raise UserError(
         f'The checkpoint at step {step} of {self._manager.directory} holds '
         f'another method than this run: {problem}'
       )
-    names = _by_name(optimizer)
-    problem = difference(saved['optimizer'], _shapes(names))
+    problem = difference(saved['optimizer'], _shapes(on_disk[1]))
     if problem:
       raise UserError(
         f'The checkpoint at step {step} of {self._manager.directory} is of '
         f'another OPTIMIZER than this run: {problem}'
       )
-    optimizer_leaves = self._restore_arrays(step, OPTIMIZER, names)
-    flat = parameters.flatten(optimizer_leaves)
+    values = self._restore_arrays(step, TRAINABLE, on_disk[0])
+    slots = self._restore_arrays(step, OPTIMIZER, on_disk[1])
+    flat = parameters.flatten(_stack_like(slots, names))
     restored_optimizer = jax.tree_util.tree_map_with_path(
       lambda path, _: flat[_name(path)], optimizer
     )
     return (
-      self._restore_arrays(step, TRAINABLE, trainable),
+      _stack_like(values, trainable),
       restored_optimizer,
       _restore_item(
         self._manager, step, DATA, RestoreDataPosition(list(data_shards))
@@ -324,6 +326,19 @@ def _manager(
       DESCRIPTION: ocp.JsonCheckpointHandler(),
     },
   )
+
+
+@jax.jit
+def _unstack(trees: tuple[Tree, Tree]) -> tuple[Tree, ...]:
+  return tuple(map(parameters.unstack_layers, trees))
+
+
+def _stack_like(tree: Tree, wanted: Tree) -> Tree:
+  """Stacks what was read, if `wanted` is stacked, onto its places."""
+  if set(parameters.flatten(tree)) == set(parameters.flatten(wanted)):
+    return tree
+  places = jax.tree.map(lambda x: x.format, wanted)
+  return jax.jit(parameters.stack_layers, out_shardings=places)(tree)
 
 
 def _whole_steps(manager: ocp.CheckpointManager) -> list[int]:
