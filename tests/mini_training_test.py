@@ -40,7 +40,7 @@ def configured(method):
     'train',
     *(f'--gin_file={file}.gin' for file in (*files, 'runs/finetune')),
     "--gin.MODEL_DIR='unused'",
-    f'--gin.LEARNING_RATE={LEARNING_RATES.get(method, 1.0)}',
+    f'--gin.LEARNING_RATE={LEARNING_RATES.get(method, 0.3)}',
   ]
   if method in gin_test.MIXTURES:
     argv.append('--gin.NUM_EXPERTS=4')
