@@ -8,6 +8,7 @@ import pytest
 
 from moe_lite import parameters, quantization
 from moe_lite.errors import UserError
+from moe_lite.t5 import layers
 from tests import tiny
 
 
@@ -73,6 +74,17 @@ def test_a_network_takes_it(scan_layers):
   }
   error = jnp.linalg.norm(logits['int8'] - logits['float32'])
   assert 0 < error / jnp.linalg.norm(logits['float32']) < 0.03
+
+
+def test_tied_logits_take_it():
+  embed = layers.Embed(tiny.model({}).module.config)
+  table, x = draw(384, 16), draw(2, 5, 16, seed=1)
+  logits = [
+    embed.apply({'params': {'embedding': held}}, x, method=embed.attend)
+    for held in (table, quantization.quantize(table, -1))
+  ]
+  error = np.linalg.norm(logits[1] - logits[0]) / np.linalg.norm(logits[0])
+  assert 0 < error < 0.01
 
 
 def test_every_matrix_but_relative_positions_is_one_byte():

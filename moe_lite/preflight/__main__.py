@@ -63,6 +63,10 @@ def _preflight(argv: Sequence[str]) -> int:
   all_fit = True
   for topology in topologies:
     devices = topology.devices() if real else _fake_devices(topology.chips)
+    print(
+      f'Compiling for {topology.name}; minutes for a large model.',
+      file=sys.stderr,
+    )
     if values.sweep:
       reports = sweep.sweep(entry, topology, devices, real, values.grid)
     else:

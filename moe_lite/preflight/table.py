@@ -26,6 +26,9 @@ SLICES = ROOT / 'launch' / 'slices.json'
 README = ROOT / 'launch' / 'README.md'
 BEGIN, END = '<!-- table: begin -->', '<!-- table: end -->'
 
+_SIZES = ('large', 'xl', 'xxl')
+_METHODS = ('ia3', 'lora', 'mov', 'molora', 'full')
+
 # Rows a chip at once, and remat policy: cheapest first.
 TRIALS = ((2, 'minimal'), (2, 'full'), (1, 'full'))
 
@@ -74,9 +77,14 @@ def main(argv: Sequence[str]) -> None:
 def recipes() -> list[str]:
   """Names of the recipes that are whole runs: 'xl_mov_10'."""
   files = sorted((ROOT / 'gin' / 'recipes').glob('*.gin'))
-  sizes = ('large', 'xl', 'xxl')
-  names = [f.stem for f in files if f.stem.split('_')[0] in sizes]
-  return sorted(names, key=lambda name: sizes.index(name.split('_')[0]))
+  names = [f.stem for f in files if f.stem.split('_')[0] in _SIZES]
+
+  def order(name: str) -> tuple[int, ...]:
+    size, method, *variant = name.split('_')
+    numbers = map(int, variant)
+    return (_SIZES.index(size), _METHODS.index(method), *numbers)
+
+  return sorted(names, key=order)
 
 
 def smallest(recipe: str, kind: str) -> Entry:
