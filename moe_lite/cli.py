@@ -23,7 +23,7 @@ import pathlib
 import sys
 import tokenize
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import gin
@@ -31,13 +31,11 @@ from absl import flags, logging
 from etils import epath
 from gin import config as gin_config
 
-from moe_lite import distributed, endings, gin_paths
+from moe_lite import distributed, endings, gin_macros, gin_paths
 from moe_lite.errors import UserError, nearest
 
 # What gin's parser raises for what is no value.
 _NOT_PYTHON = (SyntaxError, ValueError, tokenize.TokenError)
-_REQUIRED = 'gin.REQUIRED'
-_MACRO = 'gin.macro'
 _MARK = '  In call to configurable'
 _PLACEHOLDER = 'given to no one'
 
@@ -139,43 +137,23 @@ def configure(
   for file in values.gin_file:
     with _user_errors(f'--gin_file={file}'):
       gin.parse_config_file(os.path.expanduser(file))
-  of_files = _macros()
+  of_files = gin_macros.names()
   for binding in values.gin_bindings:
     with _user_errors(f'--gin.{binding.replace(" = ", "=", 1)}'):
       gin.parse_config(binding)
   entries = [entry] if isinstance(entry, str) else entry
-  configured = [name for name in entries if is_configured(name)]
+  configured = [name for name in entries if gin_macros.is_configured(name)]
   if not configured:
     raise UserError(
       f'None of the gin files configures {" or ".join(entries)}. Add '
       f'--gin_file={run_file}.'
     )
   for name in placeholders:
-    if name in of_files and _lacks_value(name):
+    if name in of_files and gin_macros.lacks_value(name):
       gin.parse_config(f'{name} = {_PLACEHOLDER!r}')
-  _check_macros(of_files)
+  gin_macros.check(of_files)
   distributed.check_same(f'# {configured[0]}\n{gin.config_str()}')
   return gin.get_configurable(configured[0])
-
-
-def is_configured(entry: str) -> bool:
-  """Whether gin binds something to a function."""
-  # Gin remembers functions of an earlier configuration: bindings count.
-  return any(selector.endswith(f'.{entry}') for _, selector in _config())
-
-
-def bind(name: str, value: str) -> None:
-  """Gives a macro another value, written as in a gin file.
-
-  Raises:
-    UserError: if no gin file has that macro.
-  """
-  if name not in _macros():
-    raise UserError(
-      f'{name} is no macro of these gin files.{nearest(name, _macros())} They '
-      f'have {", ".join(sorted(_macros()))}.'
-    )
-  gin.parse_config(f'{name} = {value}')
 
 
 def _parse_flags(argv: Sequence[str]) -> flags.FlagValues:
@@ -329,82 +307,3 @@ def _is_raised_by_gin(error: BaseException) -> bool:
       continue
     return path.parent == own
   return False
-
-
-def _macros() -> set[str]:
-  """Names of macros that are assigned or used."""
-  config = _config()
-  assigned = {scope for scope, selector in config if selector == _MACRO}
-  return assigned | {name for name, _ in _uses(config)}
-
-
-def _lacks_value(name: str) -> bool:
-  arguments = _config().get((name, _MACRO))
-  return arguments is None or _is_required(arguments.get('value'))
-
-
-def _check_macros(of_files: set[str]) -> None:
-  """Raises UserError for a macro that nothing uses, or that lacks a value."""
-  config = _config()
-  unknown = sorted(_macros() - of_files)
-  if unknown:
-    raise UserError(
-      f'--gin.{unknown[0]}: none of the gin files has a macro '
-      f'{unknown[0]!r}.{nearest(unknown[0], of_files)} They have '
-      f'{", ".join(sorted(of_files))}.'
-    )
-  for name, user in _uses(config):
-    if (name, _MACRO) not in config:
-      raise UserError(
-        f'{name} is used by {user}, but nothing gives it a value.{_hint(name)}'
-      )
-    if _is_required(config[name, _MACRO].get('value')):
-      raise UserError(f'{name} is required by {user}.{_hint(name)}')
-
-
-def _hint(name: str) -> str:
-  """Which files give a macro a value, or how to give it one."""
-  files = [f for f in gin_paths.providers(name) if not f.startswith('runs/')]
-  if not files:
-    return f' Give it with --gin.{name}=... (strings as "\'...\'").'
-  return (
-    f' Give --gin_file={" or ".join(files[:6])} (after the file that requires '
-    f'it), or --gin.{name}=...'
-  )
-
-
-def _uses(config: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
-  """Macros that a function's arguments need, with that argument."""
-  for (_, selector), arguments in config.items():
-    if selector == _MACRO:
-      continue
-    for argument, value in arguments.items():
-      short = '.'.join(selector.split('.')[-2:])
-      pending, seen = [value], set()
-      while pending:
-        for name in _macros_within(pending.pop()):
-          if name not in seen:
-            seen.add(name)
-            yield name, f'{short}.{argument}'
-            pending.append(config.get((name, _MACRO), {}).get('value'))
-
-
-def _macros_within(value: Any) -> Iterator[str]:
-  for reference in gin_config.iterate_references(value):
-    if reference.selector == _MACRO:
-      yield '/'.join(reference.scopes)
-
-
-def _is_required(value: Any) -> bool:
-  return any(
-    '/'.join(reference.scopes) == _REQUIRED
-    for reference in gin_config.iterate_references(value)
-  )
-
-
-def _config() -> Mapping[Any, Any]:
-  """Gin's bindings: (scope, selector) to arguments.
-
-  Gin hands them only to hooks of `finalize`, which also locks them.
-  """
-  return gin_config._CONFIG

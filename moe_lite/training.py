@@ -4,14 +4,12 @@ Running the same command again resumes where its last checkpoint stands, with
 the same data, randomness and result as a run that was never interrupted.
 """
 
-import contextlib
 import dataclasses
-import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -21,6 +19,7 @@ from moe_lite import (
   data,
   distributed,
   endings,
+  interrupts,
   layout,
   next_command,
   parameters,
@@ -36,22 +35,11 @@ from moe_lite.batches import Batches, with_shards
 from moe_lite.checkpoints import base as base_checkpoints
 from moe_lite.checkpoints import own
 from moe_lite.errors import UserError
+from moe_lite.meter import Meter
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.optimizers import OptimizerFactory, Schedule
 from moe_lite.progress import say
 from moe_lite.types import Tree
-
-
-class Interrupted(KeyboardInterrupt):
-  """Ctrl-C or SIGTERM, after everything was saved.
-
-  Attributes:
-    exit_code: 128 + the signal's number, as shells have it.
-  """
-
-  def __init__(self, message: str, signal_number: int):
-    super().__init__(message)
-    self.exit_code = 128 + signal_number
 
 
 def train(
@@ -96,7 +84,7 @@ def train(
 
   Raises:
     UserError: if the configuration asks for what cannot be.
-    Interrupted: on Ctrl-C, when a checkpoint is written.
+    interrupts.Interrupted: on Ctrl-C, when a checkpoint is written.
   """
   _check_positive(
     TRAIN_STEPS=train_steps,
@@ -193,7 +181,7 @@ def train(
   done = latest or 0
   metrics = run_folder.Metrics(model_dir, done)
   bar = progress.Progress(train_steps, done)
-  meter = _Meter(batch)
+  meter = Meter(batch)
 
   def save() -> None:
     checkpoints.save(
@@ -205,7 +193,7 @@ def train(
     )
 
   try:
-    with _catch_signals() as caught:
+    with interrupts.catch_signals() as caught:
       while done < train_steps:
         state, values = program(state, base, batch)
         done += 1
@@ -221,7 +209,7 @@ def train(
         if stop and done < train_steps:
           checkpoints.wait()
           number = caught[0] if caught else signal.SIGTERM
-          raise Interrupted(
+          raise interrupts.Interrupted(
             f'Stopped at step {done} of {train_steps}; it is saved in '
             f'{model_dir}. Run the same command again to go on.',
             number,
@@ -238,86 +226,6 @@ def train(
     folder = epath.Path(model_dir)
     plots.training_curve(folder / run_folder.METRICS, folder / run_folder.CURVE)
   _say_results(model_dir)
-
-
-class _Meter:
-  """Sums the steps' metrics on the device, and reads them once a period."""
-
-  # Those that are of one step, and are averaged; the others add up.
-  MEANS = ('grad_norm', 'update_norm', 'learning_rate')
-
-  def __init__(self, batch: Mapping[str, jax.Array]):
-    names = ('encoder_input_tokens', 'decoder_target_tokens')
-    self._positions = sum(batch[name].size for name in names)
-    self._rows = batch[names[0]].shape[0]
-    self._steps: list[Mapping[str, jax.Array]] = []
-    self._start = time.monotonic()
-
-  def add(self, values: Mapping[str, jax.Array]) -> None:
-    self._steps.append(values)
-    # Lets the device run one step behind the host and no further: an interrupt
-    # then stops soon, and the bar tells the truth.
-    if len(self._steps) > 1:
-      self._steps[-2]['loss'].block_until_ready()
-
-  def read(self) -> dict[str, float]:
-    """Means over the steps since the last time, and their speed."""
-    steps = jax.device_get(self._steps)
-    sums = {name: float(sum(s[name] for s in steps)) for name in steps[0]}
-    now = time.monotonic()
-    seconds = now - self._start
-    self._steps, self._start = [], now
-    tokens = max(sums['tokens'], 1)
-    return {
-      'loss': sums['loss'] / max(sums['weight_sum'], 1e-9),
-      'z_loss': sums['z_loss'] / max(sums['weight_sum'], 1e-9),
-      'normalized_loss': sums['loss'] / max(sums['normalizer'], 1e-9),
-      'accuracy': sums['correct'] / tokens,
-      **{name: sums[name] / len(steps) for name in self.MEANS},
-      'target_tokens': sums['tokens'] / len(steps),
-      'nonpadding_fraction': (
-        sums['nonpadding'] / (self._positions * len(steps))
-      ),
-      'tokens_per_second': sums['nonpadding'] / seconds,
-      'rows_per_second': self._rows * len(steps) / seconds,
-      'seconds_per_step': seconds / len(steps),
-    }
-
-
-@contextlib.contextmanager
-def _catch_signals() -> Iterator[list[int]]:
-  """Collects the first SIGINT or SIGTERM; a second SIGINT ends at once.
-
-  A step donates its state, so an exception in the middle of one would leave
-  nothing to save.
-  """
-  caught: list[int] = []
-  # Many processes must stop at one step. JAX listens for SIGTERM then, and has
-  # them agree; see `Checkpoints.reached_preemption`.
-  is_alone = jax.process_count() == 1
-  numbers = [signal.SIGINT, *([signal.SIGTERM] if is_alone else [])]
-  asked: list[int] = []
-
-  def catch(number: int, frame: Any) -> None:
-    if asked:
-      raise KeyboardInterrupt
-    asked.append(number)
-    say('Stopping after this step, then saving. Again to stop at once.')
-    if is_alone:
-      caught.append(number)
-    else:
-      os.kill(os.getpid(), signal.SIGTERM)
-
-  try:
-    previous = {n: signal.signal(n, catch) for n in numbers}
-  except ValueError:  # Not the main thread, which alone may set handlers.
-    yield caught
-    return
-  try:
-    yield caught
-  finally:
-    for number, handler in previous.items():
-      signal.signal(number, handler)
 
 
 def _check_base(

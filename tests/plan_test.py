@@ -13,7 +13,9 @@ from moe_lite.errors import UserError
 
 def measure():
   """The meshes chosen when devices have ever less memory."""
-  from moe_lite import optimizers, parameters
+  import jax
+
+  from moe_lite import optimizers, parameters, partitioning
   from tests import tiny
 
   def choose(limit):
@@ -35,7 +37,14 @@ def measure():
     part = embedding.sharding.shard_shape(embedding.shape)
     parts = embedding.size // (part[0] * part[1])
     shape = [int(n) for n in made.where.mesh.devices.shape]
-    return {'mesh': shape, 'parts': parts}, memory.usage(program).total
+    with partitioning.axis_rules(made.where.mesh):
+      traced = jax.jit(made.step).lower(made.state, made.base, made.batch)
+    found = {
+      'mesh': shape,
+      'parts': parts,
+      'constraints': traced.as_text().count('sharding_constraint'),
+    }
+    return found, memory.usage(program).total
 
   roomy, most = choose(None)
   less, _ = choose(most - 1)
@@ -65,11 +74,18 @@ def measured():
 
 
 def test_with_room_the_base_is_whole_on_every_device(measured):
-  assert measured['roomy'] == {'mesh': [8, 1], 'parts': 1}
+  assert measured['roomy']['mesh'] == [8, 1]
+  assert measured['roomy']['parts'] == 1
 
 
 def test_with_less_it_is_split_first_over_data(measured):
-  assert measured['less'] == {'mesh': [8, 1], 'parts': 8}
+  assert measured['less']['mesh'] == [8, 1]
+  assert measured['less']['parts'] == 8
+
+
+def test_activations_are_constrained(measured):
+  # Flax drops constraints without a word where it finds no mesh.
+  assert measured['less']['constraints'] > 20
 
 
 def test_without_any_every_mesh_is_named(measured):

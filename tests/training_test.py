@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 import tests.tiny_task  # noqa: F401  registers the tasks
-from moe_lite import adapters, data, optimizers, parameters, training
+from moe_lite import (
+  adapters,
+  data,
+  interrupts,
+  optimizers,
+  parameters,
+  training,
+)
 from moe_lite.checkpoints import own
 from moe_lite.errors import UserError
 from tests import tiny
@@ -200,7 +207,7 @@ def test_ctrl_c_saves_and_resuming_changes_nothing(
 
   with monkeypatch.context() as patch:
     patch.setattr(training.train_step, 'compile_step', compile_and_interrupt)
-    with pytest.raises(training.Interrupted, match='step 5 of 8') as error:
+    with pytest.raises(interrupts.Interrupted, match='step 5 of 8') as error:
       train(folder, base)
   assert error.value.exit_code == 130
   assert everything(folder)[1]['step'] == 5

@@ -6,7 +6,7 @@ from typing import Any
 
 import gin
 
-from moe_lite import cli, plan
+from moe_lite import cli, gin_macros, plan
 from moe_lite.errors import UserError
 from moe_lite.preflight import chips, programs, report
 
@@ -28,7 +28,7 @@ def configure(argv: Sequence[str]) -> str:
     'runs/finetune.gin',
     placeholders=PLACEHOLDERS,
   )
-  if cli.is_configured(programs.TRAIN):
+  if gin_macros.is_configured(programs.TRAIN):
     return programs.TRAIN
   return programs.EVAL
 
@@ -36,7 +36,7 @@ def configure(argv: Sequence[str]) -> str:
 def bind(macros: Mapping[str, Any]) -> None:
   """Gives macros values; those that no gin file has are an error."""
   for name, value in macros.items():
-    cli.bind(name, repr(value))
+    gin_macros.bind(name, repr(value))
 
 
 def check(
