@@ -24,6 +24,8 @@ from moe_lite.errors import UserError
 from moe_lite.types import Array, Axes, DType, Initializer, Shape, Tree
 
 MESH_AXES = ('data', 'model')
+# A TPU pads the axis that varies fastest to a multiple of this.
+_LANES = 128
 # (data, model), or None for all devices on data; 'auto' is resolved by `plan`.
 MeshShape = Sequence[int] | str | None
 
@@ -192,7 +194,8 @@ def place(shapes: Any, names: Axes, sharding: NamedSharding) -> Any:
 
   A stack of layers lies in memory layer after layer, whatever the order of its
   axes: a scan then reads a layer where it is. In the order of its axes, XLA for
-  TPU first copies the whole stack, and with it the whole base.
+  TPU first copies the whole stack, and with it the whole base. And what varies
+  fastest is never a short axis, such as a rank of 4, which a TPU pads to 128.
 
   Args:
     shapes: an array's, or a quantised parameter's.
@@ -206,13 +209,9 @@ def place(shapes: Any, names: Axes, sharding: NamedSharding) -> Any:
   def placed(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     spec = PartitionSpec(*_splittable(x, tuple(sharding.spec)))
     where: Any = NamedSharding(sharding.mesh, spec)
-    # Moving an axis across axes of size 1 is no other order, and jax would take
-    # the two for different ones.
-    part = where.shard_shape(x.shape)
-    layers = names.index('layers') if 'layers' in names else 0
-    if part and part[layers] > 1 and math.prod(part[:layers]) > 1:
-      order = (layers, *(i for i in range(len(part)) if i != layers))
-      where = Format(MemoryLayout(order), where)
+    order = _memory_order(where.shard_shape(x.shape), names)
+    if order != sorted(order):
+      where = Format(MemoryLayout(tuple(order)), where)
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
 
   return jax.tree.map(placed, shapes)
@@ -248,6 +247,23 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
   """The same whole value on every device."""
   return NamedSharding(mesh, PartitionSpec())
+
+
+def _memory_order(shape: Sequence[int], names: Axes) -> list[int]:
+  """Axes of an array in one device's memory, the slowest first."""
+  order = list(range(len(shape)))
+  # Moving an axis across axes of size 1 is no other order, and jax would take
+  # the two for different ones.
+  layers = names.index('layers') if 'layers' in names else 0
+  if order and shape[layers] > 1 and math.prod(shape[:layers]) > 1:
+    order.insert(0, order.pop(layers))
+  if order and min(shape) > 1 and shape[order[-1]] < _LANES:
+    inner = order[1:] if layers else order
+    longest = max(inner, key=lambda i: shape[i])
+    if shape[longest] > shape[order[-1]]:
+      order.remove(longest)
+      order.append(longest)
+  return order
 
 
 def _splittable(x: Any, axes: Sequence[Any]) -> list[Any]:
