@@ -334,11 +334,13 @@ def _unstack(trees: tuple[Tree, Tree]) -> tuple[Tree, ...]:
 
 
 def _stack_like(tree: Tree, wanted: Tree) -> Tree:
-  """Stacks what was read, if `wanted` is stacked, onto its places."""
-  if set(parameters.flatten(tree)) == set(parameters.flatten(wanted)):
-    return tree
+  """What was read, in the form of `wanted` and where that lies."""
+  is_apart = (
+    parameters.flatten(tree).keys() == parameters.flatten(wanted).keys()
+  )
+  convert = (lambda x: x) if is_apart else parameters.stack_layers
   places = jax.tree.map(lambda x: x.format, wanted)
-  return jax.jit(parameters.stack_layers, out_shardings=places)(tree)
+  return jax.jit(convert, out_shardings=places)(tree)
 
 
 def _whole_steps(manager: ocp.CheckpointManager) -> list[int]:
