@@ -47,6 +47,7 @@ def compile_step(size, topology, method='mov', experts=10, **macros):
     'collectives': report['collectives'],
     'least_seconds': report['least_seconds'],
     'compile_seconds': report['compile_seconds'],
+    'compile_cpu_seconds': report['compile_cpu_seconds'],
   }
   print(size, topology, method, macros, shown)
   return report
@@ -117,5 +118,5 @@ def test_compile_time_does_not_grow_with_depth():
         f'{config}.num_decoder_layers': layers,
       },
     )
-    seconds.append(report['compile_seconds'])
+    seconds.append(report['compile_cpu_seconds'])
   assert seconds[1] < 1.2 * seconds[0], seconds
