@@ -52,6 +52,7 @@ def test_it_says_what_is_not_known_without_the_compiler():
   assert 0.9 < report['flops_over_least'] < 1.2
 
 
+@pytest.mark.slow
 @LIBTPU
 def test_a_sweep_prints_the_cheapest():
   done = preflight(

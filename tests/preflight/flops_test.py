@@ -58,7 +58,6 @@ def test_the_least_for_a_row_of_the_papers_lengths(size):
 @pytest.mark.parametrize(
   'method, remat, most',
   [
-    ('mov', 'none', 1.01),
     ('mov', 'minimal', 1.03),
     ('mov', 'full', 1.41),
     ('molora', 'minimal', 1.10),
