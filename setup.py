@@ -11,19 +11,20 @@ import setuptools
 
 HERE = pathlib.Path(__file__).parent
 
-# Lower bounds are the oldest versions the tests passed with, all together, on
-# Python 3.11; the newest they passed with are named beside them.
+# Lower bounds are versions the tests passed with on Python 3.11; the newest they
+# passed with are named beside them. Those of jax and what builds on it are new,
+# because meshes and memory layouts need them; older ones were not tried.
 DEPENDENCIES = [
   'absl-py>=2.1',  # 2.5.1
   'clu>=0.0.12',  # 0.0.12
   'etils[epath]>=1.9',  # 1.15.0
-  'flax>=0.10.6',  # 0.12.8
+  'flax>=0.12.8',  # 0.12.8
   'gin-config>=0.5',  # 0.5.0
-  'jax>=0.8',  # 0.10.2
+  'jax>=0.10.2',  # 0.10.2
   'matplotlib>=3.9',  # 3.11.2
   'numpy>=1.26',  # 2.4.6
-  'optax>=0.2.5',  # 0.2.8
-  'orbax-checkpoint>=0.11.20',  # 0.12.8
+  'optax>=0.2.8',  # 0.2.8
+  'orbax-checkpoint>=0.12.8',  # 0.12.8
   'safetensors>=0.5',  # 0.8.0
   'sentencepiece>=0.2',  # 0.2.3
   'seqio>=0.0.20',  # 0.0.20; brings tensorflow-text and -datasets
@@ -45,10 +46,10 @@ EXTRAS = {
     'setuptools>=65',
     'wheel>=0.43',
   ],
-  'gpu': ['jax[cuda12]>=0.8'],
-  'tpu': ['jax[tpu]>=0.8'],
+  'gpu': ['jax[cuda12]>=0.10.2'],
+  'tpu': ['jax[tpu]>=0.10.2'],
   # libtpu, of which only the compiler is used.
-  'preflight': ['jax[tpu]>=0.8'],
+  'preflight': ['jax[tpu]>=0.10.2'],
   # Beside T5X itself, which installs from its git repository only.
   't5x': [
     'cached_property',

@@ -86,6 +86,23 @@ def capacity(device: Any) -> int | None:
   return (stats or {}).get('bytes_limit')
 
 
+def check_arguments(arguments: Any, limit: int | None) -> int:
+  """Bytes of arguments on a device.
+
+  Raises:
+    DoesNotFit: if that is more than `limit`.
+  """
+  held = on_a_device(arguments)
+  if limit is not None and held > limit:
+    raise DoesNotFit(
+      f'parameters and batch alone take {held / GIB:.2f} GiB of a device that '
+      f'has {limit / GIB:.2f} GiB.',
+      held,
+      limit,
+    )
+  return held
+
+
 def compile_within(
   compile_program: Callable[[], Any], arguments: Any, limit: int | None
 ) -> Any:
@@ -99,14 +116,7 @@ def compile_within(
   Raises:
     DoesNotFit: if it wants more than `limit`, or than the compiler allows.
   """
-  held = on_a_device(arguments)
-  if limit is not None and held > limit:
-    raise DoesNotFit(
-      f'parameters and batch alone take {held / GIB:.2f} GiB of a device that '
-      f'has {limit / GIB:.2f} GiB.',
-      held,
-      limit,
-    )
+  held = check_arguments(arguments, limit)
   try:
     program = compile_program()
   except jax.errors.JaxRuntimeError as error:

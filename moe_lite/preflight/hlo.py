@@ -105,16 +105,15 @@ class Program:
           found[kind][1] += times * given
     return {kind: (n, b) for kind, (n, b) in sorted(found.items())}
 
-  def bytes_moved(self, loops_once: bool = False) -> int:
-    """Bytes to and from main memory; loop bodies once, to compare with XLA."""
+  def bytes_moved(self) -> int:
+    """Bytes to and from main memory."""
     total = 0
     for name, instructions in self.computations.items():
       times = self.runs.get(name, 0)
       if not times or name in self._fused:
         continue
       by_name = {i.name: i for i in instructions}
-      moved = sum(self._moved(i, by_name) for i in instructions)
-      total += moved * (1 if loops_once else times)
+      total += times * sum(self._moved(i, by_name) for i in instructions)
     return total
 
   def _moved(self, i: Instruction, by_name: dict[str, Instruction]) -> int:

@@ -103,9 +103,10 @@ def report(program: Program, topology: Topology, has_compiler: bool) -> Report:
   }
   start, start_cpu = time.monotonic(), time.process_time()
   try:
-    compiled = memory.compile_within(
-      program.compile, program.arguments, chip.hbm
-    )
+    memory.check_arguments(program.arguments, chip.hbm)
+    # What a CPU's program takes besides says nothing of the chip.
+    limit = chip.hbm if has_compiler else None
+    compiled = memory.compile_within(program.compile, program.arguments, limit)
   except memory.DoesNotFit as problem:
     return Report(
       **known,
