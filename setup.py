@@ -11,9 +11,9 @@ import setuptools
 
 HERE = pathlib.Path(__file__).parent
 
-# Lower bounds are versions the tests passed with on Python 3.11; the newest they
-# passed with are named beside them. Those of jax and what builds on it are new,
-# because meshes and memory layouts need them; older ones were not tried.
+# Lower bounds are versions the tests passed with on Python 3.11, the newest of
+# which are named beside them. Those of jax and what builds on it are new, as
+# meshes and memory layouts need them; older ones were not tried.
 DEPENDENCIES = [
   'absl-py>=2.1',  # 2.5.1
   'clu>=0.0.12',  # 0.0.12
