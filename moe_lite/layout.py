@@ -51,7 +51,11 @@ class Layout:
       base_dtype: of what is frozen, see `quantization.hold`.
       frozen_by: regular expression of whole paths that are left out, because
         they train; those of adapters are float32.
+
+    Raises:
+      UserError: for an unknown type.
     """
+    quantization.check_dtype(base_dtype)
     axes, shardings = (
       parameters.flatten(tree) for tree in (self.axes, self.parameters)
     )
@@ -180,5 +184,5 @@ def unrolled(tree: Tree) -> Tree:
     place = NamedSharding(leaf.sharding.mesh, kept)
     layer = jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=place)
     for i in range(leaf.shape[axis]):
-      leaves[path.replace('layers/', f'layers_{i}/')] = layer
+      leaves[parameters.layer_path(path, i)] = layer
   return parameters.unflatten(leaves)

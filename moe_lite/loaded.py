@@ -19,7 +19,6 @@ from moe_lite import (
   parameters,
   partitioning,
   plan,
-  quantization,
   run_folder,
 )
 from moe_lite.checkpoints import base as base_checkpoints
@@ -73,7 +72,8 @@ class Loaded:
 
     def call(*arrays: Any) -> Any:
       arrays = tuple(
-        _put(x, split) if isinstance(x, np.ndarray) else x for x in arrays
+        partitioning.put(x, split) if isinstance(x, np.ndarray) else x
+        for x in arrays
       )
       with partitioning.axis_rules(self.mesh):
         return jitted(self.params, *arrays)
@@ -88,11 +88,6 @@ class Loaded:
         f'BATCH_SIZE = {batch_size} must be a positive multiple of the data '
         f'axis of the mesh, {parts}.'
       )
-
-
-def _put(x: np.ndarray, sharding: Any) -> jax.Array:
-  # `device_put` would have all processes compare `x` first.
-  return jax.make_array_from_callback(x.shape, sharding, lambda i: x[i])
 
 
 def load(
@@ -123,7 +118,6 @@ def load(
   Raises:
     UserError: if the run trained another method, or stands on another base.
   """
-  quantization.check_dtype(base_dtype)
   if checkpoint_path == BASE:
     network = model.module.clone(
       config=dataclasses.replace(model.module.config, adapters={})
@@ -163,7 +157,7 @@ def load(
     form = parameters.like_network(trained, model.module.config.scan_layers)
     places = parameters.flatten(where.hold('float32'))
     params = {
-      path: _put(np.asarray(leaf), places[path].format)
+      path: partitioning.put(np.asarray(leaf), places[path].format)
       for path, leaf in parameters.flatten(form).items()
     }
   if set(held) - set(params):
@@ -206,19 +200,13 @@ def _lay_out(
   if mesh != plan.AUTO:
     device_mesh = partitioning.make_mesh(mesh)
     return layout.layout(model, everything, device_mesh, fully_sharded)
-  problem = 'parameters leave no room for activations'
-  for shape, split in plan.meshes(jax.device_count()):
+
+  def attempt(shape: tuple[int, int], split: bool) -> layout.Layout:
     device_mesh = partitioning.make_mesh(shape)
+    where = layout.layout(model, everything, device_mesh, split)
     limit = memory.capacity(device_mesh.devices.flat[0])
-    try:
-      where = layout.layout(model, everything, device_mesh, split)
-    except UserError as error:
-      problem = str(error)
-      continue
-    held = memory.on_a_device(where.hold(base_dtype))
-    if limit is None or held < _SHARE_OF_PARAMETERS * limit:
-      return where
-  raise UserError(
-    f'MESH = {plan.AUTO!r}: no mesh of {jax.device_count()} devices will do: '
-    f'{problem}. Take more devices, or BASE_DTYPE = {"int8"!r}.'
-  )
+    room = None if limit is None else int(_SHARE_OF_PARAMETERS * limit)
+    memory.check_arguments(where.hold(base_dtype), room)
+    return where
+
+  return plan.first_mesh(attempt)

@@ -99,11 +99,10 @@ def unstack_layers(tree: Tree) -> Tree:
   """The inverse of `stack_layers`: the form of checkpoints and optimizers."""
   leaves = {}
   for path, leaf in flatten(tree).items():
-    if match := _STACKED.fullmatch(path):
-      axis = _layer_axis(leaf.ndim - 1)
+    axis = layer_axis(path, leaf.ndim)
+    if axis is not None:
       for i in range(leaf.shape[axis]):
-        unstacked = _join(match[1], f'layers_{i}', match[2])
-        leaves[unstacked] = jax.tree.map(
+        leaves[layer_path(path, i)] = jax.tree.map(
           lambda x, i=i, axis=axis: _xp(x).take(x, i, axis=axis), leaf
         )
     else:
@@ -119,6 +118,13 @@ def layer_axis(path: str, ndim: int) -> int | None:
     ndim: of the leaf, with that axis.
   """
   return _layer_axis(ndim - 1) if _STACKED.fullmatch(path) else None
+
+
+def layer_path(path: str, layer: int) -> str:
+  """The path of one layer of a stacked leaf."""
+  match = _STACKED.fullmatch(path)
+  assert match is not None
+  return _join(match[1], f'layers_{layer}', match[2])
 
 
 def like_network(tree: Tree, scan_layers: bool) -> Tree:

@@ -217,6 +217,18 @@ def place(shapes: Any, names: Axes, sharding: NamedSharding) -> Any:
   return jax.tree.map(placed, shapes)
 
 
+def put(x: np.ndarray, where: Any) -> jax.Array:
+  """Uploads what every process holds whole: each its own shards.
+
+  Args:
+    x: on the host.
+    where: a sharding or a format.
+
+  Note: `jax.device_put` would have all processes compare `x` first.
+  """
+  return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
+
+
 def check_divides(shapes: Tree, shardings: Tree) -> None:
   """Raises UserError if a mesh axis does not divide what it would split.
 

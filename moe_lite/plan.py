@@ -5,8 +5,8 @@ plan for devices that it does not have.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import optax
@@ -20,6 +20,7 @@ from moe_lite.progress import say
 from moe_lite.types import Tree
 
 AUTO = 'auto'
+T = TypeVar('T')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,19 +128,35 @@ def compile_plan(
   """
   if mesh != AUTO:
     return _compile(plan(mesh=mesh, fully_sharded=fully_sharded, **arguments))
-  devices = arguments.get('devices') or jax.devices()
-  problems = []
-  for shape, split in meshes(len(devices)):
+  return first_mesh(
+    lambda shape, split: _compile(
+      plan(mesh=shape, fully_sharded=split, **arguments)
+    )
+  )
+
+
+def first_mesh(attempt: Callable[[tuple[int, int], bool], T]) -> T:
+  """What `attempt` returns for the first mesh for which it raises nothing.
+
+  Args:
+    attempt: called with (data, model) and whether to shard fully; raises
+      UserError where that will not do.
+
+  Raises:
+    UserError: if none will; it says why each will not.
+  """
+  problems, count = [], jax.device_count()
+  for shape, split in meshes(count):
     try:
-      compiled = _compile(plan(mesh=shape, fully_sharded=split, **arguments))
+      found = attempt(shape, split)
     except UserError as error:
       problems.append(f'{shape}{" fully sharded" if split else ""}: {error}')
       continue
     say(f'MESH = {AUTO!r} takes {shape}, FULLY_SHARDED = {split}.')
-    return compiled
+    return found
   tried = '\n'.join(f'  {problem}' for problem in problems)
   raise UserError(
-    f'MESH = {AUTO!r}: no mesh of {len(devices)} devices will do.\n{tried}'
+    f'MESH = {AUTO!r}: no mesh of {count} devices will do.\n{tried}'
   )
 
 

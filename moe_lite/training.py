@@ -27,7 +27,6 @@ from moe_lite import (
   plan,
   plots,
   progress,
-  quantization,
   run_folder,
   train_step,
 )
@@ -93,7 +92,6 @@ def train(
     LOG_PERIOD=log_period,
     SAVE_PERIOD=save_period,
   )
-  quantization.check_dtype(base_dtype)
   if epath.Path(model_dir).is_file():
     raise UserError(f'MODEL_DIR = {model_dir!r} is a file; name a folder.')
   data.check(dataset, model.module.config.vocab_size)

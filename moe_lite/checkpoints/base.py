@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 from etils import epath
 
-from moe_lite import parameters, quantization
+from moe_lite import parameters, partitioning, quantization
 from moe_lite.checkpoints import folders, own, t5x
 from moe_lite.errors import UserError, nearest
 from moe_lite.types import Tree
@@ -228,10 +228,7 @@ def _dtype(wanted: Any) -> str:
 def _put(leaf: np.ndarray, wanted: Any) -> jax.Array:
   if getattr(wanted, 'sharding', None) is None:
     return jnp.asarray(leaf)
-  # Each process holds the whole leaf on its host, and uploads its own shards.
-  return jax.make_array_from_callback(
-    leaf.shape, wanted.format, lambda index: leaf[index]
-  )
+  return partitioning.put(leaf, wanted.format)
 
 
 def _shipped_folder() -> epath.Path:

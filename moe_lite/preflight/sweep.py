@@ -37,16 +37,21 @@ def sweep(
   Returns:
     The report of the cheapest, by chip-seconds a row at least; the last one
     that did not fit where none does.
+
+  Raises:
+    UserError: if no mesh can be tried at all.
   """
   best: list[report.Report] = []
   failed: list[report.Report] = []
+  problem = None
   for macros in configuration.grid(_parse(grids)):
     configuration.bind(macros)
     for mesh, split in plan.meshes(len(devices)):
-      found = _on_mesh(entry, topology, devices, real, mesh, split)
-      if not found:
+      try:
+        setting, reports = _on_mesh(entry, topology, devices, real, mesh, split)
+      except UserError as error:  # Such as a mesh that does not divide heads.
+        problem = error
         continue
-      setting, reports = found
       if not all(r.fits for r in reports):
         failed = reports
         continue
@@ -59,6 +64,8 @@ def sweep(
           dataclasses.replace(r, settings={**macros, **setting})
           for r in reports
         ]
+  if problem and not best and not failed:
+    raise problem
   return best or failed
 
 
@@ -69,9 +76,9 @@ def _on_mesh(
   real: bool,
   mesh: tuple[int, int],
   split: bool,
-) -> tuple[dict[str, Any], list[report.Report]] | None:
-  """The first setting that fits, or the last; None if the mesh cannot be."""
-  last = None
+) -> tuple[dict[str, Any], list[report.Report]]:
+  """The first setting that fits, or the last that was tried."""
+  last: tuple[dict[str, Any], list[report.Report]] = {}, []
   trains = entry == programs.TRAIN
   setting: dict[str, Any] = {'MESH': mesh, 'FULLY_SHARDED': split}
   for remat in REMAT if trains else REMAT[:1]:
@@ -81,10 +88,7 @@ def _on_mesh(
       if trains:
         setting['MICROBATCHES'] = parts
       configuration.bind(setting)
-      try:
-        reports = configuration.check(entry, topology, devices, real)
-      except UserError:  # The mesh does not divide the network or the batch.
-        return None
+      reports = configuration.check(entry, topology, devices, real)
       last = dict(setting), reports
       if all(r.fits for r in reports):
         return last

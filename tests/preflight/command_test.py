@@ -101,6 +101,10 @@ MISTAKES = {
     ['--topology=v5e:1x1', '--sweep', '--grid=BATCH_SIZE=a'],
     'give MACRO=VALUE',
   ),
+  'dtype': (
+    ['--topology=v5e:1x1', '--sweep', "--gin.BASE_DTYPE='int4'"],
+    "BASE_DTYPE = 'int4' must be one of",
+  ),
   'macro': (
     ['--topology=v5e:1x1', '--sweep', '--grid=BATCHSIZE=8'],
     "Did you mean 'BATCH_SIZE'",
