@@ -150,10 +150,13 @@ class _Shard(Iterator[Rows]):
     self._restart()
 
   def __next__(self) -> Rows:
+    dataset = self._dataset
     try:
-      batch = next(self._iterator)
+      with data.reading(
+        dataset.mixture_or_task_name, dataset.split, dataset.use_cached
+      ):
+        batch = next(self._iterator)
     except StopIteration:
-      dataset = self._dataset
       number = dataset.data_shards
       parts = f' / DATA_SHARDS = {number}' if number != 1 else ''
       raise UserError(

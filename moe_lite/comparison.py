@@ -62,8 +62,10 @@ def compare(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
   Returns:
     `runs`, with each one's `name`, `checkpoint`, `step`, counts of parameters
-    and `average`; `datasets`, each with `chance`, `prompts` and the `medians`
-    over prompts in order of the runs; `settings`, shared by all.
+    and `average`; `datasets`, each with `chance`, `prompts`, and in order of
+    the runs the `medians` over prompts, `quartiles` and all prompts' `values`;
+    `columns` of the average, likewise; `settings`, and what others
+    `published`, shared by all.
   """
   names = _distinct([_name(outcome['checkpoint']) for outcome in evaluations])
   runs = [
@@ -79,19 +81,30 @@ def compare(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     {(d['dataset'], d['metric']): d for d in outcome['datasets']}
     for outcome in evaluations
   ]
+  by_prompt = [results.by_prompt(outcome['tasks']) for outcome in evaluations]
   datasets = [
     {
       **{key: first[key] for key in ('dataset', 'metric', 'cluster')},
       **{key: first[key] for key in ('held_out', 'prompts', 'chance')},
       'medians': [run[key]['median'] for run in by_run],
       'quartiles': [[run[key]['q1'], run[key]['q3']] for run in by_run],
+      'values': [run[key] for run in by_prompt],
     }
     for key, first in by_run[0].items()
+  ]
+  columns = [
+    {
+      **{key: first[key] for key in ('column', 'datasets', 'chance')},
+      'medians': [outcome['columns'][i]['median'] for outcome in evaluations],
+    }
+    for i, first in enumerate(evaluations[0]['columns'])
   ]
   return {
     'settings': evaluations[0]['settings'],
     'runs': runs,
     'datasets': datasets,
+    'columns': columns,
+    'published': evaluations[0].get('published'),
   }
 
 
@@ -108,6 +121,16 @@ def table(comparison: Mapping[str, Any]) -> str:
       *map(number, dataset['medians']),
     )
     for dataset in comparison['datasets']
+  ]
+  rows += [
+    (
+      f'{column["column"]}, mean of {len(column["datasets"])}',
+      '',
+      number(column['chance']),
+      *map(number, column['medians']),
+    )
+    for column in comparison['columns']
+    if len(column['datasets']) > 1
   ]
   averages = [run['average'] for run in runs]
   if all(averages):
@@ -137,6 +160,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     'are ranked.',
     '',
     table(comparison),
+    *results.published(comparison['published']),
     '',
   ]
   for run in comparison['runs']:

@@ -2,11 +2,12 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import seqio
 import tensorflow as tf
+from etils import epath
 
 from moe_lite.errors import UserError, nearest
 
@@ -81,7 +82,7 @@ def check_split(
   provider: seqio.Task | seqio.Mixture, split: str, use_cached: bool = False
 ) -> None:
   """Raises UserError unless some task has the split, and a cache if asked."""
-  tasks = [provider] if isinstance(provider, seqio.Task) else provider.tasks
+  tasks = _tasks(provider)
   cacheable = [task for task in tasks if task.supports_caching]
   if not use_cached and any(task.requires_caching for task in cacheable):
     raise UserError(
@@ -139,7 +140,7 @@ def read(
   Raises:
     UserError: if the split has no rows, or its cache cannot be read.
   """
-  with _reading(task.name, split):
+  with reading(task.name, split, use_cached):
     dataset = task.get_dataset(
       dict(lengths),
       split=split,
@@ -157,8 +158,8 @@ def read(
 
 
 @contextlib.contextmanager
-def _reading(name: str, split: str) -> Iterator[None]:
-  """Names what could not be read."""
+def reading(name: str, split: str, use_cached: bool = False) -> Iterator[None]:
+  """Names what could not be read: raises UserError for TensorFlow's errors."""
   try:
     yield
   except (KeyError, tf.errors.NotFoundError) as error:
@@ -167,6 +168,39 @@ def _reading(name: str, split: str) -> Iterator[None]:
       f'Split {split!r} of {name!r} cannot be read; its cache is incomplete, '
       f'or the split has no rows: {error}'
     ) from error
+  except tf.errors.DataLossError as error:
+    # TensorFlow does not say in which of perhaps hundreds of files.
+    task, file = _damaged(find(name), split, use_cached)
+    raise UserError(
+      f'Task {task!r}: {file} is damaged or cut short ({error.message}). '
+      'Delete the folder of the task, and fetch or make it again. Nothing that '
+      'was saved is lost: the same command goes on.'
+    ) from error
+
+
+def _damaged(
+  provider: seqio.Task | seqio.Mixture, split: str, use_cached: bool
+) -> tuple[str, str]:
+  """The first task and file of records that does not read to its end."""
+  for task in _tasks(provider):
+    if split not in task.splits:
+      continue
+    if use_cached and task.cache_dir:
+      found = epath.Path(task.cache_dir).glob(f'{split}.tfrecord-*')
+      files = sorted(map(str, found))
+    else:
+      files = [f for f in task.source.list_shards(split) if 'tfrecord' in f]
+    for file in files:
+      try:
+        for _ in tf.data.TFRecordDataset(file):
+          pass
+      except tf.errors.DataLossError:
+        return task.name, file
+  return provider.name, 'a file'
+
+
+def _tasks(provider: seqio.Task | seqio.Mixture) -> Sequence[seqio.Task]:
+  return [provider] if isinstance(provider, seqio.Task) else provider.tasks
 
 
 def load(
@@ -185,7 +219,7 @@ def load(
   """
   provider = find(dataset.mixture_or_task_name)
   shards = seqio.ShardInfo(shard, num_shards) if num_shards > 1 else None
-  with _reading(provider.name, dataset.split):
+  with reading(provider.name, dataset.split, dataset.use_cached):
     examples = provider.get_dataset(
       dict(dataset.task_feature_lengths),
       split=dataset.split,

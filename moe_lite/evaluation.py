@@ -5,6 +5,7 @@ generated for, and measured by its own `metric_fns`. Every finished task is
 written down, and a second call with the same settings does not repeat it.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -57,7 +58,7 @@ def evaluate(
   Args:
     model: network and scoring, with the method that the run trained.
     checkpoint_path: the folder of a run, or 'base'.
-    output_dir: gets `results.json` and `results.md`.
+    output_dir: gets `results.json`, `results.md` and `prompts.png`.
     mixture_or_task_name: what to evaluate on.
     task_feature_lengths: {'inputs': L, 'targets': T}; longer ones are trimmed.
     initial_checkpoint_path: the base.
@@ -113,7 +114,13 @@ def evaluate(
     'base_dtype': base_dtype,
     'activation_dtype': str(np.dtype(model.module.config.dtype)),
   }
-  outcome = PartialResults(output_dir, trained.facts, settings)
+  published = catalog.published(mixture_or_task_name)
+  outcome = PartialResults(
+    output_dir,
+    trained.facts,
+    settings,
+    published and dataclasses.asdict(published),
+  )
   names = [task.name for task in tasks]
   done = outcome.finished(names)
   say(
@@ -122,7 +129,7 @@ def evaluate(
   )
   rankers = (
     trained.compile(trained.model.encode, gather=False),
-    trained.compile(trained.model.score_encoded),
+    trained.compile(trained.model.score_choices),
   )
   generator = Generator(trained, shapes, decode_fn, num_decodes, seed)
   bar = progress.Progress(len(tasks), len(done), unit='task')
@@ -145,7 +152,8 @@ def evaluate(
   complete = outcome.write(names, complete=True)
   say(
     results.markdown({**complete, 'tasks': []}).partition('\n| prompt')[0],
-    f'Results are in {output_dir}: {results.JSON}, {results.MARKDOWN}.',
+    f'Results are in {output_dir}: {results.JSON}, {results.MARKDOWN}, '
+    f'{results.PLOT}.',
   )
   return complete
 
@@ -153,7 +161,7 @@ def evaluate(
 def _rank(
   name: str,
   rows: Sequence[Mapping[str, Any]],
-  rankers: tuple[scoring.Encode, scoring.ScoreEncoded],
+  rankers: tuple[scoring.Encode, scoring.ScoreChoices],
   shapes: Shapes,
   length_normalized: bool,
 ) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class EncoderDecoderModel:
       method=self.module.encode,
     )
 
-  def score_encoded(
+  def score_choices(
     self,
     params: Tree,
     encoded: Array,
@@ -182,19 +182,38 @@ class EncoderDecoderModel:
     decoder_input_tokens: Array,
     decoder_target_tokens: Array,
   ) -> Array:
-    """`score_batch` of rows whose inputs are already encoded."""
-    logits = self._apply(
-      {'params': params},
-      encoded,
-      encoder_input_tokens,
-      decoder_input_tokens,
-      decoder_target_tokens,
-      enable_dropout=False,
-      method=self.module.decode,
+    """`score_batch` of several targets for each of some encoded inputs.
+
+    Args:
+      params: merged parameters.
+      encoded: what `encode` gave, [B, L, D].
+      encoder_input_tokens: that it gave it for, [B, L].
+      decoder_input_tokens: [B, C, T].
+      decoder_target_tokens: [B, C, T].
+
+    Returns:
+      Log-probabilities, [B, C] float32.
+    """
+
+    def score(decoder_inputs: Array, targets: Array) -> Array:
+      logits = self._apply(
+        {'params': params},
+        encoded,
+        encoder_input_tokens,
+        decoder_inputs,
+        targets,
+        enable_dropout=False,
+        method=self.module.decode,
+      )
+      batch = {'decoder_target_tokens': targets}
+      weights, _ = losses.normalization(batch, None)
+      return _score(logits, batch, weights)
+
+    # What depends on the inputs alone, as the keys and values that the decoder
+    # attends to, is not mapped, and is computed once for all choices.
+    return jax.vmap(score, in_axes=1, out_axes=1)(
+      decoder_input_tokens, decoder_target_tokens
     )
-    batch = {'decoder_target_tokens': decoder_target_tokens}
-    weights, _ = losses.normalization(batch, None)
-    return _score(logits, batch, weights)
 
   def predict_batch(
     self,

@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from moe_lite import results, run_folder
+from moe_lite import comparison, plots, results, run_folder
 from moe_lite.errors import UserError
 from moe_lite.progress import say
 
@@ -18,8 +18,14 @@ class PartialResults:
   """The tasks finished so far, in memory and on disk."""
 
   def __init__(
-    self, folder: str, facts: Mapping[str, Any], settings: Mapping[str, Any]
+    self,
+    folder: str,
+    facts: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    published: Mapping[str, Any] | None = None,
   ):
+    """Args: `published`, what others reported, see `results.published`."""
+    self._published = published
     self._folder = epath.Path(folder)
     # As JSON gives them back, to compare with those of an earlier call.
     self._identity = json.loads(
@@ -59,6 +65,7 @@ class PartialResults:
       'complete': complete,
       **self._identity,
       **results.summarize(records),
+      'published': self._published,
       'tasks': records,
       **self._environment,
     }
@@ -69,4 +76,8 @@ class PartialResults:
         (results.MARKDOWN, results.markdown(outcome)),
       ):
         run_folder.replace_text(self._folder / name, text)
+      if complete:
+        plots.prompt_boxes(
+          comparison.compare([outcome]), self._folder / results.PLOT
+        )
     return outcome

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -78,5 +79,61 @@ def heatmaps(
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(labelsize=6)
   figure.colorbar(images[-1], ax=grid, label=label, shrink=0.6)
+  with epath.Path(png).open('wb') as file:
+    figure.savefig(file, format='png', dpi=120)
+
+
+def prompt_boxes(comparison: Mapping[str, Any], png: epath.PathLike) -> None:
+  """Draws, for each data set, a box over its prompts for each run.
+
+  A box spans the quartiles, its line is the median, its whiskers reach the
+  extremes, and every prompt is a dot; a dashed line is chance.
+
+  Args:
+    comparison: as `comparison.compare` gives it.
+    png: to write.
+  """
+  from matplotlib.figure import Figure
+
+  runs = [run['name'] for run in comparison['runs']]
+  datasets = comparison['datasets']
+  width = 0.8 / len(runs)
+  size = (2.5 + len(datasets) * max(0.9, 0.4 * len(runs)), 4.5)
+  figure = Figure(figsize=size, layout='constrained')
+  axes = figure.subplots()
+  for i, run in enumerate(runs):
+    colour = f'C{i}'
+    places = [
+      x + width * (i - (len(runs) - 1) / 2) for x in range(len(datasets))
+    ]
+    values = [dataset['values'][i] for dataset in datasets]
+    axes.boxplot(
+      values,
+      positions=places,
+      widths=0.8 * width,
+      whis=(0, 100),
+      showfliers=False,
+      medianprops={'color': colour, 'linewidth': 2},
+      boxprops={'color': colour},
+      whiskerprops={'color': colour},
+      capprops={'color': colour},
+    )
+    for place, prompts in zip(places, values, strict=True):
+      axes.plot([place] * len(prompts), prompts, '.', color=colour, alpha=0.5)
+    axes.plot([], [], color=colour, label=run)
+  for x, dataset in enumerate(datasets):
+    if dataset['chance'] is not None:
+      axes.hlines(dataset['chance'], x - 0.45, x + 0.45, 'grey', 'dashed')
+  axes.plot([], [], color='grey', linestyle='dashed', label='chance')
+  metrics = {dataset['metric'] for dataset in datasets}
+  axes.set_ylabel(f'{", ".join(sorted(metrics))} of a prompt')
+  axes.set_xticks(
+    range(len(datasets)),
+    [dataset['dataset'] for dataset in datasets],
+    rotation=45,
+    ha='right',
+  )
+  axes.grid(axis='y', alpha=0.3)
+  figure.legend(loc='outside upper left', ncols=4)
   with epath.Path(png).open('wb') as file:
     figure.savefig(file, format='png', dpi=120)

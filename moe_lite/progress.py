@@ -37,10 +37,10 @@ class Progress:
         total=total, initial=done, unit=unit, dynamic_ncols=True
       )
 
-  def advance(self) -> None:
-    self._done += 1
+  def advance(self, count: int = 1) -> None:
+    self._done += count
     if self._bar is not None:
-      self._bar.update()
+      self._bar.update(count)
 
   def report(self, **values: float) -> None:
     """Shows values beside the progress."""

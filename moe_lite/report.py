@@ -3,7 +3,8 @@
   python -m moe_lite.report EVAL_OUTPUT_DIR [EVAL_OUTPUT_DIR ...] [--to=DIR]
 
 prints a table of data sets by runs, with what each of them trained, and with
---to writes it to DIR/results.md and DIR/results.json.
+--to writes DIR/results.md, DIR/results.json and DIR/prompts.png, which shows a
+box over the prompts of each data set for each run.
 """
 
 import json
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 from etils import epath
 
-from moe_lite import cli, comparison, results, run_folder
+from moe_lite import cli, comparison, plots, results, run_folder
 from moe_lite.errors import UserError
 from moe_lite.progress import say
 
@@ -44,7 +45,10 @@ def report(argv: Sequence[str]) -> None:
     (results.MARKDOWN, comparison.markdown(outcome)),
   ):
     run_folder.replace_text(target / name, text)
-  say(f'Written to {target}: {results.JSON}, {results.MARKDOWN}.')
+  plots.prompt_boxes(outcome, target / results.PLOT)
+  say(
+    f'Written to {target}: {results.JSON}, {results.MARKDOWN}, {results.PLOT}.'
+  )
 
 
 if __name__ == '__main__':

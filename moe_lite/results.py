@@ -14,6 +14,7 @@ import numpy as np
 
 JSON = 'results.json'
 MARKDOWN = 'results.md'
+PLOT = 'prompts.png'
 # The metric of rank classification, in percent.
 ACCURACY = 'accuracy'
 
@@ -95,6 +96,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     for dataset in results['datasets']
   ]
   lines += ['', table((*header, 'chance'), rows)]
+  lines += _columns(results)
+  lines += published(results.get('published'))
   rows = [
     (
       task['task'],
@@ -110,6 +113,65 @@ def markdown(results: Mapping[str, Any]) -> str:
   lines += ['', table(header, rows)]
   lines += [f'\n- {note}' for note in notes(results['tasks'])]
   return '\n'.join(lines) + '\n'
+
+
+def _columns(results: Mapping[str, Any]) -> list[str]:
+  """The columns of the average, where they are not the data sets."""
+  columns = results['columns']
+  if all(len(column['datasets']) == 1 for column in columns):
+    return []
+  rows = [
+    (
+      column['column'],
+      str(len(column['datasets'])),
+      f'{column["median"]:.2f}',
+      f'{column["mean"]:.2f}',
+      _number(column['chance']),
+    )
+    for column in columns
+  ]
+  average = results['average']
+  rows.append(
+    (
+      'average',
+      '',
+      f'{average["median"]:.2f}',
+      f'{average["mean"]:.2f}',
+      _number(average['chance']),
+    )
+  )
+  header = ('column', 'data sets', 'median', 'mean', 'chance')
+  return ['', table(header, rows)]
+
+
+def published(known: Mapping[str, Any] | None) -> list[str]:
+  """What others reported, as lines of a page.
+
+  Args:
+    known: `source`, `averages` (each with `name`, `average` and `mark`) and
+      `marks`, what these say of a figure's provenance; None for nothing.
+  """
+  if known is None:
+    return []
+  rows = [
+    (one['name'], f'{one["average"]:.2f}', one['mark'])
+    for one in known['averages']
+  ]
+  marks = '; '.join(f'{mark}: {says}' for mark, says in known['marks'].items())
+  return [
+    '',
+    f'Published averages of {known["source"]} ({marks}):',
+    '',
+    table(('published', 'average', 'mark'), rows),
+  ]
+
+
+def by_prompt(tasks: Iterable[Record]) -> dict[tuple[str, str], list[float]]:
+  """The prompts' values of each (data set, metric)."""
+  values: dict[tuple[str, str], list[float]] = defaultdict(list)
+  for task in tasks:
+    values[task['dataset'], task['metric']].append(task['value'])
+  return dict(values)
 
 
 def notes(tasks: Iterable[Record]) -> list[str]:

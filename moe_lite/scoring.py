@@ -3,7 +3,7 @@
 A `_score_eval` task has one row per choice: `idx` (example, choice), `inputs`,
 `targets`, `is_correct`, `weight`. A row's score is the log-probability of its
 target, EOS included. The choices of an example share its inputs, so that these
-are encoded once and every choice is decoded against them: with C choices, 1/C
+are encoded once and all choices are decoded against them: with C choices, 1/C
 of the encoder's work. Scores equal those of scoring row by row.
 
 This module needs NumPy alone; the model comes as two functions.
@@ -17,13 +17,18 @@ from typing import Any
 import numpy as np
 
 from moe_lite.errors import UserError
-from moe_lite.shapes import Shapes, pad
+from moe_lite.shapes import Shapes, bucket, pad
 from moe_lite.types import Array
 
 # Ids [B, S] to what the decoder reads; and that, with ids [B, S], decoder
-# inputs and targets [B, T], to the targets' log-probabilities [B].
+# inputs and targets [B, C, T], to the targets' log-probabilities [B, C].
 Encode = Callable[[np.ndarray], Array]
-ScoreEncoded = Callable[[Array, np.ndarray, np.ndarray, np.ndarray], Array]
+ScoreChoices = Callable[[Array, np.ndarray, np.ndarray, np.ndarray], Array]
+
+# How many choices of an input are decoded in one call, and how many of their
+# tokens at most (or those of one choice): logits take memory for each.
+_AT_ONCE = (1, 2, 3, 4, 8)
+_TOKENS_AT_ONCE = 256
 
 COLUMNS = ('idx', 'inputs', 'targets', 'is_correct', 'weight')
 
@@ -133,31 +138,32 @@ def collect(task: str, rows: Iterable[Mapping[str, Any]]) -> Rows:
 def score(
   rows: Rows,
   encode: Encode,
-  score_encoded: ScoreEncoded,
+  score_choices: ScoreChoices,
   shapes: Shapes,
 ) -> np.ndarray:
   """Log-probabilities of all rows' targets, float32 [N].
 
   A batch is `batch_size` inputs, padded to a length from a short list; it is
-  encoded once, then the first choices of all its inputs are decoded, then the
-  second ones, and so on: every call has one of few shapes, whatever the number
-  of choices, and a row's encoding stays on the device that made it.
+  encoded once, then the first choices of all its inputs are decoded together,
+  then the next ones, and so on: every call has one of few shapes, whatever the
+  number of choices, and a row's encoding stays on the device that made it.
 
   Args:
     rows: of one task.
     encode: compiled for each shape it is called with.
-    score_encoded: likewise.
+    score_choices: likewise.
     shapes: to pad to.
 
   Raises:
     UserError: if a score is NaN or infinite; it names the task.
   """
   scores = np.zeros(len(rows), np.float32)
-  pending: list[tuple[list[int], Array]] = []
+  pending: list[tuple[np.ndarray, Array]] = []
 
   def finish() -> None:
     for indices, values in pending:
-      scores[indices] = np.asarray(values)[: len(indices)]
+      is_row = indices >= 0
+      scores[indices[is_row]] = np.asarray(values)[is_row]
     pending.clear()
 
   for batch in _batches(rows, shapes):
@@ -169,15 +175,13 @@ def score(
     encoded = encode(ids)
     # While the device works on this batch, the last one's scores are fetched.
     finish()
-    for j in range(max(len(unit) for unit in batch)):
-      # Inputs with fewer choices come last (see `_batches`).
-      indices = [unit[j] for unit in batch if j < len(unit)]
+    for indices in _choices(batch, rows, shapes):
       targets = pad(
-        [rows.targets[i] for i in indices],
-        shapes.batch_size,
+        [rows.targets[i] if i >= 0 else () for i in indices.ravel()],
+        indices.size,
         shapes.target_length,
-      )
-      values = score_encoded(encoded, ids, _shift_right(targets), targets)
+      ).reshape(*indices.shape, -1)
+      values = score_choices(encoded, ids, _shift_right(targets), targets)
       pending.append((indices, values))
   finish()
   _check_finite(rows, scores)
@@ -231,8 +235,7 @@ def _batches(rows: Rows, shapes: Shapes) -> Iterator[list[list[int]]]:
   units: dict[int, list[int]] = defaultdict(list)
   for i, inputs in enumerate(rows.inputs):
     units[id(inputs)].append(i)
-  # Alike in number of choices and in length, so that little is padded; and
-  # those with fewer choices come later in any batch.
+  # Alike in number of choices and in length, so that little is padded.
   ordered = sorted(
     units.values(), key=lambda unit: (-len(unit), len(rows.inputs[unit[0]]))
   )
@@ -240,9 +243,26 @@ def _batches(rows: Rows, shapes: Shapes) -> Iterator[list[list[int]]]:
     yield ordered[start : start + shapes.batch_size]
 
 
+def _choices(
+  batch: Sequence[Sequence[int]], rows: Rows, shapes: Shapes
+) -> Iterator[np.ndarray]:
+  """Indices of the rows that a call scores, [batch_size, C], -1 for none."""
+  longest = max(len(rows.targets[i]) for unit in batch for i in unit)
+  length = bucket(longest, shapes.target_length)
+  fitting = [n for n in _AT_ONCE if n == 1 or n * length <= _TOKENS_AT_ONCE]
+  most = max(len(unit) for unit in batch)
+  at_once = next((n for n in fitting if n >= most), fitting[-1])
+  for start in range(0, most, at_once):
+    indices = np.full((shapes.batch_size, at_once), -1)
+    for row, unit in zip(indices, batch, strict=False):
+      part = unit[start : start + at_once]
+      row[: len(part)] = part
+    yield indices
+
+
 def _shift_right(targets: np.ndarray) -> np.ndarray:
   """Decoder inputs: a 0 before, the last id dropped."""
-  return np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
+  return np.pad(targets, ((0, 0), (0, 0), (1, 0)))[..., :-1]
 
 
 def _check_finite(rows: Rows, scores: np.ndarray) -> None:

@@ -5,6 +5,7 @@ group prompts into data sets and to print chance beside every score.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +32,40 @@ class TaskInfo:
   column: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Published:
+  """An average over data sets that others reported.
+
+  Attributes:
+    name: what was evaluated.
+    average: as results give it.
+    mark: how it is known, a key of its table's `marks`.
+  """
+
+  name: str
+  average: float
+  mark: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedTable:
+  """Averages to print beside results on a mixture.
+
+  Attributes:
+    source: who reported them, and for which base.
+    averages: as reported.
+    marks: what each mark says of a figure's provenance.
+  """
+
+  source: str
+  averages: tuple[Published, ...]
+  marks: Mapping[str, str]
+
+
 SCORE_EVAL = '_score_eval'
 
 _TASKS: dict[str, TaskInfo] = {}
+_PUBLISHED: dict[str, PublishedTable] = {}
 
 
 def add(info: TaskInfo) -> None:
@@ -50,3 +82,13 @@ def lookup(task_name: str) -> TaskInfo | None:
 def tasks() -> tuple[TaskInfo, ...]:
   """All registered tasks, in the order of registration."""
   return tuple(_TASKS.values())
+
+
+def add_published(mixture: str, table: PublishedTable) -> None:
+  """Registers what others reported for a mixture."""
+  _PUBLISHED[mixture] = table
+
+
+def published(mixture: str) -> PublishedTable | None:
+  """What others reported for a mixture; None if nothing is known."""
+  return _PUBLISHED.get(mixture)

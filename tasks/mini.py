@@ -12,9 +12,9 @@ Rows have P3's feature names and are written from seeds when first asked for.
 """
 
 import functools
+from collections.abc import Iterator
 
 import seqio
-import tensorflow as tf
 
 from tasks import (
   catalog,
@@ -22,7 +22,7 @@ from tasks import (
   mini_text,
   mini_vocabulary,
   mini_world,
-  rank_classification,
+  prompted,
   span_corruption,
 )
 
@@ -37,31 +37,12 @@ FEATURES = {
 }
 
 
-def _examples(data_set, template, split: str) -> dict[str, list]:
-  """Rows in P3's form, a list a column."""
-  rows = data_set.draw(split, ROWS[split])
-  choices = [template.choices(row) for row in rows]
-  return {
-    'inputs': [template.prompt(row) for row in rows],
-    'targets': [c[row.answer] for c, row in zip(choices, rows, strict=True)],
-    'answer_choices': [list(c) for c in choices],
-  }
-
-
-def _score_examples(data_set, template, split: str) -> dict[str, list]:
-  """One row per answer choice."""
-  examples = _examples(data_set, template, split)
-  columns = {
-    key: [] for key in ('idx', 'inputs', 'targets', 'is_correct', 'weight')
-  }
-  for i, target in enumerate(examples['targets']):
-    for j, choice in enumerate(examples['answer_choices'][i]):
-      columns['idx'].append([i, j])
-      columns['inputs'].append(examples['inputs'][i])
-      columns['targets'].append(choice)
-      columns['is_correct'].append(choice == target)
-      columns['weight'].append(1.0)
-  return columns
+def _examples(
+  data_set: mini_prompts.DataSet, template: mini_prompts.Template, split: str
+) -> Iterator[prompted.Example]:
+  for row in data_set.draw(split, ROWS[split]):
+    choices = template.choices(row)
+    yield prompted.Example(template.prompt(row), choices[row.answer], choices)
 
 
 def _passages(split: str) -> dict[str, list]:
@@ -69,69 +50,27 @@ def _passages(split: str) -> dict[str, list]:
   return {'text': list(mini_text.Writer(seed).passages(PASSAGES[split]))}
 
 
-def _source(columns, num_rows: dict[str, int]) -> seqio.DataSourceInterface:
-  """A source whose columns are written when a split is first read."""
-  columns = functools.cache(columns)
-
-  def dataset(
-    split: str, shuffle_files: bool = False, seed: int | None = None
-  ) -> tf.data.Dataset:
-    del shuffle_files, seed  # Rows are drawn at random, always the same.
-    return tf.data.Dataset.from_tensor_slices(columns(split))
-
-  # SeqIO's sources may not know their size; its protocol for them does.
-  return seqio.FunctionDataSource(  # pyright: ignore[reportReturnType]
-    dataset, splits=tuple(num_rows), num_input_examples=num_rows
-  )
-
-
-_PREPROCESSORS = (
-  seqio.preprocessors.tokenize,
-  seqio.CacheDatasetPlaceholder(),
-  seqio.preprocessors.append_eos,
-)
-
-
 def _add_data_set(data_set: mini_prompts.DataSet) -> None:
   for name, template in data_set.templates.items():
-    task_name = f'mini_{data_set.name}_{name}'
-    choices = len(template.labels) or data_set.num_choices
-    seqio.TaskRegistry.add(
-      task_name,
-      source=_source(
-        functools.partial(_examples, data_set, template), dict(ROWS)
-      ),
-      preprocessors=_PREPROCESSORS,
-      output_features=FEATURES,
-      metric_fns=[],
-    )
-    seqio.TaskRegistry.add(
-      task_name + catalog.SCORE_EVAL,
-      source=_source(
-        functools.partial(_score_examples, data_set, template),
-        {split: rows * choices for split, rows in ROWS.items()},
-      ),
-      preprocessors=_PREPROCESSORS,
-      output_features=FEATURES,
-      postprocess_fn=rank_classification.keep_row,
-      metric_fns=[rank_classification.accuracy],
-    )
-    catalog.add(
+    prompted.add(
       catalog.TaskInfo(
-        name=task_name,
+        name=f'mini_{data_set.name}_{name}',
         dataset=f'mini_{data_set.name}',
         cluster=data_set.cluster,
         template=name,
-        chance=100 / choices,
+        chance=100 / (len(template.labels) or data_set.num_choices),
         held_out=data_set.held_out,
-      )
+      ),
+      functools.partial(_examples, data_set, template),
+      splits=tuple(ROWS),
+      features=FEATURES,
     )
 
 
 def _add_pretraining() -> None:
   seqio.TaskRegistry.add(
     'mini_pretrain_span_corruption',
-    source=_source(_passages, dict(PASSAGES)),
+    source=prompted.column_source(_passages, tuple(PASSAGES)),
     preprocessors=(
       functools.partial(seqio.preprocessors.rekey, key_map={'targets': 'text'}),
       seqio.preprocessors.tokenize,

@@ -88,6 +88,9 @@ def test_the_table_lays_runs_side_by_side(folders, tmp_path, capsys):
   assert [run['name'] for run in written['runs']] == ['frozen base', 'MoV-10']
   page = (tmp_path / 'both' / results.MARKDOWN).read_text()
   assert 'base mini (f)' in page and printed.out.strip() in page
+  assert (tmp_path / 'both' / results.PLOT).read_bytes()[:4] == b'\x89PNG'
+  (who,) = [d for d in written['datasets'] if d['dataset'] == 'who']
+  assert [sorted(values) for values in who['values']] == [[58, 62], [79, 83]]
 
 
 def test_runs_are_named_by_what_they_trained():

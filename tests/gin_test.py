@@ -255,9 +255,10 @@ def test_every_combination_configures_its_run(model, run):
   entry, flags = RUNS[run]
   for method, data in itertools.product(METHODS, names('data')):
     files = [f'models/{model}', f'methods/{method}', f'data/{data}']
-    argv = command(
-      *files, f'runs/{run}', flags=[*flags, 'INITIAL_CHECKPOINT_PATH']
-    )
+    given = [*flags, 'INITIAL_CHECKPOINT_PATH']
+    if data == 'p3':
+      given.append('MIXTURE_OR_TASK_NAME')
+    argv = command(*files, f'runs/{run}', flags=given)
     cli.configure(argv, entry, f'runs/{run}.gin')
     # Builds every argument: the network, the data set, the optimizer.
     arguments = gin.get_bindings(entry)

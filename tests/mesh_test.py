@@ -90,17 +90,13 @@ def measure():
     encoded = trained.compile(model.encode, gather=False)(
       np.asarray(batch['encoder_input_tokens'])
     )
-    scores = trained.compile(model.score_encoded)(
-      encoded,
-      *(
-        np.asarray(batch[name])
-        for name in (
-          'encoder_input_tokens',
-          'decoder_input_tokens',
-          'decoder_target_tokens',
-        )
-      ),
+    inputs, *targets = (
+      np.asarray(batch[f'{name}_tokens'])
+      for name in ('encoder_input', 'decoder_input', 'decoder_target')
     )
+    # Two choices an input, the second one reversed.
+    choices = (np.stack([x, x[:, ::-1]], axis=1) for x in targets)
+    scores = trained.compile(model.score_choices)(encoded, inputs, *choices)
     embedding = base['token_embedder']['embedding']
     return {
       'losses': losses,

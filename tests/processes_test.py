@@ -292,7 +292,7 @@ def measure(argv):
   shapes = Shapes(4, tiny_run.LENGTHS['inputs'], tiny_run.LENGTHS['targets'])
   rankers = (
     trained.compile(trained.model.encode, gather=False),
-    trained.compile(trained.model.score_encoded),
+    trained.compile(trained.model.score_choices),
   )
   found = {}
   for name in tiny_run.add_suite()[:2]:

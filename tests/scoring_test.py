@@ -49,20 +49,20 @@ def by_hand(score):
     calls['encode'].append(ids.shape)
     return ids * 2
 
-  def score_encoded(encoded, ids, decoder_inputs, targets):
+  def score_choices(encoded, ids, decoder_inputs, targets):
     np.testing.assert_array_equal(encoded, ids * 2)
-    np.testing.assert_array_equal(decoder_inputs[:, 1:], targets[:, :-1])
-    assert not decoder_inputs[:, 0].any()
-    calls['score'].append((*ids.shape, targets.shape[1]))
+    np.testing.assert_array_equal(decoder_inputs[..., 1:], targets[..., :-1])
+    assert not decoder_inputs[..., 0].any()
+    calls['score'].append((*ids.shape, *targets.shape[1:]))
     return np.array(
       [
-        score(list(a[a > 0]), list(b[b > 0]))
-        for a, b in zip(ids, targets, strict=True)
+        [score(list(a[a > 0]), list(b[b > 0])) for b in choices]
+        for a, choices in zip(ids, targets, strict=True)
       ],
       np.float32,
     )
 
-  return encode, score_encoded, calls
+  return encode, score_choices, calls
 
 
 def checksum(inputs, targets):
@@ -93,8 +93,8 @@ def test_grouped_scores_equal_scores_row_by_row(model):
   random.Random(0).shuffle(rows)
   collected = scoring.collect('task', rows)
   encode = jax.jit(lambda ids: model.encode(params, ids))
-  score_encoded = jax.jit(lambda *args: model.score_encoded(params, *args))
-  grouped = scoring.score(collected, encode, score_encoded, SHAPES)
+  score_choices = jax.jit(lambda *args: model.score_choices(params, *args))
+  grouped = scoring.score(collected, encode, score_choices, SHAPES)
 
   score_batch = jax.jit(lambda batch: model.score_batch(params, batch))
   for i, value in enumerate(grouped):
@@ -116,8 +116,8 @@ def test_grouped_scores_equal_scores_row_by_row(model):
 def test_inputs_are_encoded_once_and_shapes_are_few():
   rows = draw(num_examples=40)
   collected = scoring.collect('task', rows)
-  encode, score_encoded, calls = by_hand(checksum)
-  scores = scoring.score(collected, encode, score_encoded, SHAPES)
+  encode, score_choices, calls = by_hand(checksum)
+  scores = scoring.score(collected, encode, score_choices, SHAPES)
   wanted = [
     checksum(a, b)
     for a, b in zip(collected.inputs, collected.targets, strict=True)
@@ -125,7 +125,25 @@ def test_inputs_are_encoded_once_and_shapes_are_few():
   np.testing.assert_allclose(scores, wanted, rtol=1e-6)
   assert len(calls['encode']) == 10
   assert set(calls['encode']) <= {(4, length) for length in (8, 16, 24)}
-  assert {shape[2] for shape in calls['score']} <= {8, 9}
+  # Up to five choices are decoded at once; their lengths are in a short list.
+  assert {shape[2:] for shape in calls['score']} <= {
+    (choices, length) for choices in (2, 3, 4, 8) for length in (8, 9)
+  }
+  assert len(calls['score']) == 10
+
+
+def test_long_choices_are_decoded_in_parts():
+  shapes = Shapes(batch_size=2, input_length=8, target_length=256)
+  targets = [[*range(2, 2 + n), 1] for n in (200, 100, 3, 150, 99)]
+  rows = [row(0, j, [5], t, j == 0) for j, t in enumerate(targets)]
+  collected = scoring.collect('task', rows)
+  encode, score_choices, calls = by_hand(checksum)
+  scores = scoring.score(collected, encode, score_choices, shapes)
+  wanted = [checksum([5], t) for t in targets]
+  np.testing.assert_allclose(scores, wanted, rtol=1e-6)
+  lengths = (256, 128, 8, 256, 128)
+  assert calls['score'] == [(2, 8, 1, length) for length in lengths]
+  assert len(calls['encode']) == 1
 
 
 def test_rows_may_come_in_any_order():
@@ -135,8 +153,8 @@ def test_rows_may_come_in_any_order():
     shuffled = rows[:]
     random.Random(seed).shuffle(shuffled)
     collected = scoring.collect('task', shuffled)
-    encode, score_encoded, _ = by_hand(checksum)
-    scores = scoring.score(collected, encode, score_encoded, SHAPES)
+    encode, score_choices, _ = by_hand(checksum)
+    scores = scoring.score(collected, encode, score_choices, SHAPES)
     outcomes.add(scoring.rank(collected, scores))
   assert len(outcomes) == 1
 
@@ -144,8 +162,8 @@ def test_rows_may_come_in_any_order():
 def test_choices_with_other_inputs_are_encoded_apart():
   rows = [row(0, 0, [5], [7, 1]), row(0, 1, [6], [7, 1], True)]
   collected = scoring.collect('task', rows)
-  encode, score_encoded, _ = by_hand(lambda a, b: sum(a))
-  scores = scoring.score(collected, encode, score_encoded, SHAPES)
+  encode, score_choices, _ = by_hand(lambda a, b: sum(a))
+  scores = scoring.score(collected, encode, score_choices, SHAPES)
   assert scores.tolist() == [5, 6]
   assert scoring.rank(collected, scores).accuracy == 100
 
@@ -203,9 +221,9 @@ def test_scores_that_are_not_finite_name_the_task(bad):
   with pytest.raises(UserError, match=r"'task'.*idx \(1, 0\)"):
     rank([0, 0], [[0, -1], [bad, 0]])
   collected = scoring.collect('nan_task', draw(2))
-  encode, score_encoded, _ = by_hand(lambda a, b: bad)
+  encode, score_choices, _ = by_hand(lambda a, b: bad)
   with pytest.raises(UserError, match="'nan_task'"):
-    scoring.score(collected, encode, score_encoded, SHAPES)
+    scoring.score(collected, encode, score_choices, SHAPES)
 
 
 def f1_by_hand(truth, chosen, label):

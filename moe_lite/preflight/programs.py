@@ -122,10 +122,11 @@ def _eval(
   )
   split = partitioning.batch_sharding(mesh)
 
-  def ids(length: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((rows, length), jnp.int32, sharding=split)
+  def ids(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((rows, *shape), jnp.int32, sharding=split)
 
-  sources, targets = ids(lengths['inputs']), ids(lengths['targets'])
+  # One choice at a time, as where choices are as long as they may be.
+  sources, targets = ids(lengths['inputs']), ids(1, lengths['targets'])
   config = model.module.config
   encoded = jax.ShapeDtypeStruct(
     (*sources.shape, config.emb_dim), config.dtype, sharding=split
@@ -138,7 +139,7 @@ def _eval(
       flops.encoder(config, lengths['inputs']),
     ),
     'score': (
-      model.score_encoded,
+      model.score_choices,
       (params, encoded, sources, targets, targets),
       partitioning.replicated(mesh),
       flops.decoder(config, lengths['inputs'], lengths['targets']),

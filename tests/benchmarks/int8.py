@@ -70,7 +70,7 @@ def measure(
   )
   rankers = (
     trained.compile(trained.model.encode, gather=False),
-    trained.compile(trained.model.score_encoded),
+    trained.compile(trained.model.score_choices),
   )
   scores = [scoring.score(r, *rankers, shapes) for r in rows]
   rankings = [scoring.rank(r, s) for r, s in zip(rows, scores, strict=True)]

@@ -6,37 +6,50 @@ import re
 
 import numpy as np
 
-from moe_lite import cli
+from moe_lite import cli, results
 from tests.gin_test import empty_config  # noqa: F401  a fixture
 
 README = pathlib.Path(__file__).parents[2] / 'tasks' / 'README.md'
 
 
 def test_a_task_of_one_s_own(tmp_path, monkeypatch):
-  blocks = re.findall(
-    r'```(?:python)?\n# (\S+)\n(.*?)```', README.read_text(), re.S
-  )
-  files = dict(blocks)
-  assert files.keys() == {'my_tasks.py', 'my_data.gin'}
-  for name, text in files.items():
-    (tmp_path / name).write_text(text)
-  rows = [
-    {'split': split, 'inputs': 'city of france', 'targets': 'paris'}
-    for split in ['train'] * 8 + ['validation']
-  ]
-  lines = ''.join(json.dumps(row) + '\n' for row in rows)
-  (tmp_path / 'capitals.jsonl').write_text(lines)
+  text = README.read_text().partition('## Add a task')[2]
+  blocks = re.findall(r'```(?:python)?\n(.*?)```', text, re.S)
+  module, data, jsonl, csv = blocks[:4]
+  files = {
+    'my_tasks.py': module,
+    'my_data.gin': data,
+    'capitals.jsonl': jsonl,
+    'capitals.csv': csv,
+  }
+  for name, content in files.items():
+    assert name in text
+    (tmp_path / name).write_text(content)
   monkeypatch.chdir(tmp_path)
   monkeypatch.syspath_prepend(str(tmp_path))
-  argv = [
-    'train',
-    *('models/t5_1_1_mini', 'methods/ia3', 'my_data', 'runs/finetune'),
-  ]
-  argv[1:] = [f'--gin_file={name}.gin' for name in argv[1:]]
-  argv += [
+
+  def run(entry, run_file, *flags):
+    files = ('models/t5_1_1_mini', 'methods/ia3', 'my_data', run_file)
+    argv = ['command', *(f'--gin_file={name}.gin' for name in files), *flags]
+    assert cli.main(entry, f'{run_file}.gin', argv) == 0
+
+  run(
+    'training.train',
+    'runs/finetune',
     "--gin.MODEL_DIR='run'",
     *('--gin.TRAIN_STEPS=2', '--gin.BATCH_SIZE=2', '--gin.PACKING=False'),
-  ]
-  assert cli.main('training.train', 'runs/finetune.gin', argv) == 0
+  )
   (line,) = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
   assert np.isfinite(json.loads(line)['loss'])
+
+  run(
+    'evaluation.evaluate',
+    'runs/eval',
+    "--gin.MIXTURE_OR_TASK_NAME='my_score_eval'",
+    *("--gin.CHECKPOINT_PATH='run'", "--gin.EVAL_OUTPUT_DIR='eval'"),
+  )
+  outcome = json.loads((tmp_path / 'eval' / results.JSON).read_text())
+  (dataset,) = outcome['datasets']
+  assert dataset['dataset'] == 'my_capitals' and dataset['prompts'] == 2
+  np.testing.assert_allclose(dataset['chance'], 100 / 3)
+  assert (tmp_path / 'eval' / results.PLOT).stat().st_size > 1000

@@ -1,0 +1,172 @@
+"""A task's cache in parts: one file each, written by whichever process.
+
+`plan` names the parts, `write_part` writes one, and `finish_task` completes the
+cache once all are there.
+"""
+
+import collections
+import random
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import seqio
+import tensorflow as tf
+from etils import epath
+
+from tasks import cached
+from tasks.cached import Features, Stats
+
+
+class Part(NamedTuple):
+  """A file of a cache, and the rows that go there."""
+
+  task: str
+  split: str
+  folder: epath.Path
+  shard: int
+  num_shards: int
+
+
+def plan(
+  task: seqio.Task,
+  root: epath.PathLike,
+  splits: Iterable[str],
+  num_shards: int | None = None,
+  overwrite: bool = False,
+) -> tuple[epath.Path, list[Part]]:
+  """Where a task's cache goes, and which of its files are to be written.
+
+  Args:
+    task: that is cached.
+    root: of all caches.
+    splits: that the cache is to have.
+    num_shards: files of a split; None for as many as its source has.
+    overwrite: also what is there and whole.
+  """
+  folder = epath.Path(root) / seqio.get_task_dir_from_name(task.name)
+  parts = []
+  for split in splits:
+    if overwrite or not cached.has_split(folder, split):
+      number = num_shards or len(task.source.list_shards(split)) or 1
+      parts += [
+        Part(task.name, split, folder, i, number) for i in range(number)
+      ]
+  return folder, parts
+
+
+def write_part(part: Part) -> tuple[Features, Stats]:
+  """Writes one file of a registered task's cache.
+
+  Returns:
+    Its features and its counts, for `finish_task`.
+
+  Raises:
+    ValueError: for what SeqIO's reader cannot parse.
+  """
+  task = seqio.TaskRegistry.get(part.task)
+  special = {
+    name: (feature.vocabulary.pad_id, feature.vocabulary.eos_id)
+    for name, feature in task.output_features.items()
+  }
+  rows = _read(task, part)
+  elements: Any = rows.element_spec
+  spec = cached.features(elements)
+  vague = [
+    name
+    for name, element in elements.items()
+    if isinstance(element, tf.TensorSpec)
+    and (element.shape.rank is None or None in element.shape.as_list()[1:])
+  ]
+  stats = cached.write_shard(
+    part.folder,
+    part.split,
+    _with_shapes(rows, spec, vague) if vague else rows,
+    part.shard,
+    part.num_shards,
+    special,
+  )
+  return spec, stats
+
+
+def _with_shapes(
+  rows: tf.data.Dataset, spec: dict[str, dict[str, Any]], vague: Sequence[str]
+) -> Iterator[Mapping[str, Any]]:
+  """The rows, whose shapes are filled in where TensorFlow knows none."""
+  is_known = False
+  for row in rows:
+    actual = {
+      name: {**spec[name], 'shape': cached.stored_shape(row[name].shape)}
+      for name in vague
+    }
+    if is_known:
+      _check_same(spec, {**spec, **actual})
+    spec.update(actual)
+    is_known = True
+    yield row
+
+
+def _check_same(one: Features, other: Features) -> None:
+  for name, feature in one.items():
+    if feature != other[name]:
+      raise ValueError(
+        f'Feature {name!r} has rows of shape {feature["shape"]} and '
+        f'{other[name]["shape"]}: only the first dimension may vary. Make it a '
+        'tf.RaggedTensor.'
+      )
+
+
+def _read(task: seqio.Task, part: Part) -> tf.data.Dataset:
+  """A part's rows, as a cache holds them."""
+  # Where each part is every n-th of a source's examples, all of them must find
+  # these in one order, even if it is drawn.
+  for seed in (random.seed, np.random.seed, tf.random.set_seed):
+    seed(0)
+  split, shard, number = part.split, part.shard, part.num_shards
+  source = task.source
+  if number == 1:
+    examples = source.get_dataset(split=split, shuffle=False)
+  elif (
+    source.supports_arbitrary_sharding
+    or len(source.list_shards(split)) >= number
+  ):
+    info = seqio.ShardInfo(shard, number)
+    examples = source.get_dataset(split=split, shuffle=False, shard_info=info)
+  else:
+    examples = source.get_dataset(split=split, shuffle=False)
+    examples = _in_order(examples).shard(number, shard)
+  # Of each part its own, for preprocessors that draw.
+  seed = zlib.crc32(f'{task.name} {split} {shard}'.encode())
+  return _in_order(task.preprocess_precache(examples, seed=seed))
+
+
+def _in_order(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  options = tf.data.Options()
+  options.deterministic = True
+  return dataset.with_options(options)
+
+
+def finish_task(
+  folder: epath.PathLike, outcomes: Mapping[Part, tuple[Features, Stats]]
+) -> None:
+  """Completes a cache, once all its parts are written.
+
+  Args:
+    folder: of the task.
+    outcomes: what `write_part` returned for each part.
+
+  Raises:
+    ValueError: if rows differ in shape where SeqIO's reader wants one.
+  """
+  by_split = collections.defaultdict(list)
+  for part in sorted(outcomes, key=lambda part: part.shard):
+    by_split[part.split].append(outcomes[part])
+  for split, parts in by_split.items():
+    # Of a shard without rows, TensorFlow may know less than rows tell.
+    specs = [spec for spec, stats in parts if stats['examples']]
+    specs = specs or [parts[0][0]]
+    for other in specs[1:]:
+      _check_same(specs[0], other)
+    cached.finish_split(folder, split, specs[0], [stats for _, stats in parts])
+  cached.complete(folder)

@@ -1,0 +1,157 @@
+"""Where P3 lies, and in which of its two layouts.
+
+P3 is looked for in SeqIO's cache folders (`--seqio_additional_cache_dirs`), a
+folder a task: a SeqIO cache, as `tasks.fetch_p3` writes and the data set
+repository had until 2024 (there under `data/`), or the repository's parquet
+files of today. Paths may be any that TensorFlow's file system reads.
+"""
+
+import dataclasses
+import json
+
+import seqio
+from etils import epath
+
+from moe_lite.errors import UserError
+from tasks import cached, catalog, p3_table
+
+PARQUET = '.parquet'
+# bigscience/P3 takes about 100 GB for its 121 million rows.
+_BYTES_A_ROW = 825
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskFolder:
+  """A task on disk.
+
+  Attributes:
+    task: its name.
+    path: of the folder.
+    names: of the files in it.
+  """
+
+  task: str
+  path: epath.Path
+  names: frozenset[str]
+
+  def files(self, split: str) -> list[str]:
+    """Paths of a split's files, in order.
+
+    Raises:
+      UserError: if it has none, or if some are missing or empty.
+    """
+    if cached.COMPLETED in self.names:
+      names = self._tfrecords(split)
+    else:
+      names = sorted(
+        name
+        for name in self.names
+        if name.startswith(f'{split}-') and name.endswith(PARQUET)
+      )
+      if not names:
+        raise self._no_split(split)
+      of = int(names[0].removesuffix(PARQUET).rpartition('-of-')[2])
+      if len(names) != of:
+        raise self._broken(f'has {len(names)} of the {of} files of {split!r}')
+    paths = [self.path / name for name in names]
+    # One of several may be empty, where there are fewer rows than files.
+    if not any(path.stat().length for path in paths):
+      raise self._broken(f'has an empty file, {names[0]}')
+    return [str(path) for path in paths]
+
+  def _tfrecords(self, split: str) -> list[str]:
+    info = f'info.{split}.json'
+    if info not in self.names:
+      raise self._no_split(split)
+    try:
+      content = json.loads((self.path / info).read_text())
+    except ValueError as error:
+      raise self._broken(f'has a damaged {info}') from error
+    if not content:  # So SeqIO writes a split without rows.
+      raise UserError(
+        f'Task {self.task!r} has no rows in split {split!r} ({self.path}): '
+        'choose another split, or a mixture without this task.'
+      )
+    number = content['num_shards']
+    names = [cached.file_name(split, i, number) for i in range(number)]
+    if missing := [name for name in names if name not in self.names]:
+      raise self._broken(f'lacks {missing[0]}')
+    return names
+
+  def _no_split(self, split: str) -> UserError:
+    splits = {n.split('.')[1] for n in self.names if n.startswith('info.')}
+    splits |= {n.split('-')[0] for n in self.names if n.endswith(PARQUET)}
+    return UserError(
+      f'Task {self.task!r} has no split {split!r} in {self.path}, only '
+      f'{", ".join(sorted(splits)) or "none"}. {remedy(self.task)}'
+    )
+
+  def _broken(self, what: str) -> UserError:
+    return UserError(
+      f'Task {self.task!r}: {self.path} {what}. Delete the folder, and fetch '
+      f'or copy it again. {remedy(self.task)}'
+    )
+
+
+def find(task: str) -> TaskFolder:
+  """The folder of a task.
+
+  Raises:
+    UserError: if there is none; it says how to get it, and how large it is.
+  """
+  roots = seqio.get_global_cache_dirs()
+  for root in roots:
+    for path in (epath.Path(root) / task, epath.Path(root) / 'data' / task):
+      if path.is_dir():
+        return _open(task, path)
+  where = ', '.join(map(str, roots)) or 'none were given'
+  raise UserError(
+    f'Task {task!r} is not in the folders of --seqio_additional_cache_dirs '
+    f'({where}). {remedy(task)}'
+  )
+
+
+def remedy(task: str) -> str:
+  """The command that fetches a task with its mixture, and what it takes."""
+  base = task.removesuffix(catalog.SCORE_EVAL)
+  if not p3_table.configurations([task]):
+    return 'It was never published, so that it cannot be fetched.'
+  mixtures = [
+    mixture
+    for mixture in p3_table.MIXTURES
+    if {task, base} & set(p3_table.members(mixture))
+  ]
+  wanted = f'--mixture={mixtures[0]}' if mixtures else f'--tasks={task}'
+  configurations = p3_table.configurations(
+    p3_table.members(mixtures[0]) if mixtures else [task]
+  )
+  rows = sum(
+    sum(p3_table.published_rows(name).values()) for name in configurations
+  )
+  gigabytes = rows * _BYTES_A_ROW / 1e9
+  return (
+    f'Fetch it with "python -m tasks.fetch_p3 {wanted} --out=DIR" '
+    f'({len(configurations)} tasks, {rows:,} rows, in the order of '
+    f'{gigabytes:.2g} GB; --dry_run says exactly), and give '
+    '--seqio_additional_cache_dirs=DIR.'
+  )
+
+
+def _open(task: str, path: epath.Path) -> TaskFolder:
+  names = frozenset(file.name for file in path.iterdir())
+  folder = TaskFolder(task, path, names)
+  if cached.COMPLETED in names:
+    return folder
+  if any(name.startswith(('info.', 'stats.')) for name in names):
+    raise UserError(
+      f'Task {task!r}: {path} has no file {cached.COMPLETED}, so that it is a '
+      'part of a cache. If you know that it is whole (some copies lose empty '
+      f'files), create it: touch {path / cached.COMPLETED}. Otherwise delete '
+      f'the folder, and fetch or copy it again. {remedy(task)}'
+    )
+  if not any(name.endswith(PARQUET) for name in names):
+    raise UserError(
+      f'Task {task!r}: {path} holds neither a SeqIO cache nor parquet files. '
+      f'Delete it, and fetch or copy it again. {remedy(task)}'
+    )
+  return folder

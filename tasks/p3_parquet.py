@@ -1,0 +1,81 @@
+"""Rows of P3's parquet files: the layout of its data set repository today.
+
+Columns are lists of int32 or of strings, strings, booleans and float32, as in
+`p3_source`. Files are read a row group at a time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from moe_lite.errors import UserError
+
+# Rows that are in memory at once.
+_ROWS = 1024
+
+
+def check(path: epath.PathLike, columns: Iterable[str]) -> int:
+  """Number of rows.
+
+  Raises:
+    UserError: if the file is damaged, or lacks a column.
+  """
+  with epath.Path(path).open('rb') as file:
+    parquet = _open(path, file)
+    has = set(parquet.schema_arrow.names)
+    if missing := sorted(set(columns) - has):
+      raise UserError(
+        f'{path} has no column {missing[0]!r}, only {", ".join(sorted(has))}: '
+        "it is not a file of P3's."
+      )
+    return parquet.metadata.num_rows
+
+
+def columns(path: epath.PathLike) -> list[str]:
+  """Names of a file's columns."""
+  with epath.Path(path).open('rb') as file:
+    return list(_open(path, file).schema_arrow.names)
+
+
+def examples(
+  path: epath.PathLike, columns: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+  """Rows as arrays by column; strings are bytes."""
+  with epath.Path(path).open('rb') as file:
+    for batch in _open(path, file).iter_batches(_ROWS, columns=list(columns)):
+      read = {name: _values(batch.column(name)) for name in columns}
+      for i in range(batch.num_rows):
+        yield {name: values[i] for name, values in read.items()}
+
+
+def _open(path: epath.PathLike, file):
+  # Imported here: only those who read parquet wait for it.
+  import pyarrow
+  from pyarrow import parquet
+
+  try:
+    return parquet.ParquetFile(file)
+  except (OSError, pyarrow.ArrowException) as error:
+    raise UserError(
+      f'{path} is no whole parquet file ({error}). Delete it, and fetch or '
+      'copy it again.'
+    ) from error
+
+
+def _values(column) -> Sequence[Any]:
+  """A column's values, row by row."""
+  import pyarrow
+
+  kind = column.type
+  if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+    return column.cast(pyarrow.large_binary()).to_pylist()
+  if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+    flat = _values(column.flatten())
+    ends = np.cumsum(column.value_lengths().to_numpy(zero_copy_only=False))
+    parts = zip([0, *ends[:-1]], ends, strict=True)
+    if isinstance(flat, np.ndarray):
+      return [flat[a:b] for a, b in parts]
+    return [np.array(flat[a:b], object) for a, b in parts]
+  return column.to_numpy(zero_copy_only=False)

@@ -1,0 +1,131 @@
+"""The vocabulary that P3 is read with: T5's, or any other.
+
+P3 is published as text and as ids of T5's vocabulary. With another one the text
+is tokenized anew. Which it is stands in a gin file, and is not asked before it
+matters: training on the ids as they are needs no vocabulary at all.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from typing import Any, cast
+
+import gin
+import seqio
+import tensorflow as tf
+from etils import epath
+
+from moe_lite.errors import UserError
+
+# Where T5 keeps it. With the 100 sentinels it has 32,100 entries.
+T5_MODEL = 'gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model'
+T5_SHA256 = 'd60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86'
+_T5_SIZE, _EOS, _UNK = 32_100, 1, 2
+
+
+def _vocabulary(
+  path: str | None = None, extra_ids: int = 100
+) -> tuple[str | None, int]:
+  """What a gin file says of the vocabulary.
+
+  Args:
+    path: of a SentencePiece model; None for T5's.
+    extra_ids: sentinels beyond the model's own pieces.
+  """
+  return path, extra_ids
+
+
+vocabulary: Callable[[], tuple[str | None, int]] = cast(
+  Any, gin.external_configurable(_vocabulary, 'vocabulary', module='tasks.p3')
+)
+
+
+def is_t5() -> bool:
+  """Whether P3's ids are good as they are.
+
+  Raises:
+    UserError: if the model of another vocabulary cannot be read.
+  """
+  path, _ = vocabulary()
+  return path is None or _sha256(path) == T5_SHA256
+
+
+class Vocabulary(seqio.Vocabulary):
+  """The configured vocabulary, loaded when a text needs it."""
+
+  def __init__(self):
+    super().__init__(extra_ids=0)  # They are among the pieces.
+
+  @property
+  def bos_id(self) -> int | None:
+    return self._loaded.bos_id
+
+  @property
+  def eos_id(self) -> int | None:
+    return _EOS if is_t5() else self._loaded.eos_id
+
+  @property
+  def unk_id(self) -> int | None:
+    return _UNK if is_t5() else self._loaded.unk_id
+
+  @property
+  def _base_vocab_size(self) -> int:
+    return _T5_SIZE if is_t5() else self._loaded.vocab_size
+
+  @property
+  def _loaded(self) -> seqio.SentencePieceVocabulary:
+    path, extra_ids = vocabulary()
+    return _load(path or T5_MODEL, extra_ids)
+
+  def _encode(self, s: str) -> list[int]:
+    return list(self._loaded.encode(s))
+
+  def _decode(self, ids) -> str:
+    return self._loaded.decode(ids)
+
+  def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
+    return self._loaded.encode_tf(s)
+
+  def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
+    return self._loaded.decode_tf(ids)
+
+  def __eq__(self, other: object) -> bool:
+    return isinstance(other, Vocabulary)
+
+  def __str__(self) -> str:
+    return f'p3_vocabulary.Vocabulary({vocabulary()[0] or T5_MODEL})'
+
+
+def target_ids(text: tf.Tensor) -> tf.Tensor:
+  """Ids of a target with EOS; of P3's, many begin with white space."""
+  vocabulary = Vocabulary()
+  parts: Any = (
+    vocabulary.encode_tf(tf.strings.strip(text)),
+    [vocabulary.eos_id],
+  )
+  return tf.concat(parts, 0)
+
+
+@functools.cache
+def _load(path: str, extra_ids: int) -> seqio.SentencePieceVocabulary:
+  loaded = seqio.SentencePieceVocabulary(path, extra_ids)
+  try:
+    loaded.load_model()
+  except (OSError, RuntimeError, tf.errors.OpError) as error:
+    raise _unreadable(path, error) from error
+  return loaded
+
+
+@functools.cache
+def _sha256(path: str) -> str:
+  try:
+    return hashlib.sha256(epath.Path(path).read_bytes()).hexdigest()
+  except (OSError, tf.errors.OpError) as error:
+    raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: Exception) -> UserError:
+  return UserError(
+    f'The vocabulary {path} cannot be read ({error}). Give the path of a '
+    'SentencePiece model: --gin.P3_VOCABULARY="\'/data/sentencepiece.model\'".'
+  )

@@ -1,0 +1,89 @@
+"""Parallel processes for the commands that make data."""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent import futures
+from typing import Any
+
+from absl import logging
+
+from moe_lite import cli
+from moe_lite.errors import UserError
+
+
+def each(
+  function: Callable[[Any], Any],
+  items: Sequence[Any],
+  workers: int,
+  modules: Sequence[str] = (),
+) -> Generator[tuple[Any, futures.Future], None, None]:
+  """Calls a function for every item, and yields each when it is done.
+
+  Args:
+    function: of a module, so that a process can import it.
+    items: that can be pickled.
+    workers: processes; 0 or 1 calls the function in this one.
+    modules: that a process imports first.
+
+  Yields:
+    The item, and a future that has the result, or raises what was raised.
+
+  Raises:
+    UserError: if a process was killed.
+  """
+  if min(workers, len(items)) <= 1:
+    for item in items:
+      future: futures.Future = futures.Future()
+      try:
+        future.set_result(function(item))
+      except Exception as error:
+        future.set_exception(error)
+      yield item, future
+    return
+  # A source that is read once a shard may follow the order of a set.
+  os.environ['PYTHONHASHSEED'] = '0'
+  spawn = multiprocessing.get_context('spawn')
+  pool = futures.ProcessPoolExecutor(workers, spawn, _start, (modules,))
+  # Workers inherit this: Ctrl-C is for this process to answer.
+  handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  running = {}
+  try:
+    for item in items:
+      running[pool.submit(function, item)] = item
+    signal.signal(signal.SIGINT, handler)
+    for future in futures.as_completed(list(running)):
+      item = running.pop(future)
+      if isinstance(future.exception(), futures.BrokenExecutor):
+        raise UserError(
+          f'A worker was killed, at {item} or soon after. Fewer --workers take '
+          'less memory. The same command goes on.'
+        )
+      yield item, future
+  finally:
+    for worker in multiprocessing.active_children():
+      worker.kill()
+    pool.shutdown(cancel_futures=True)
+
+
+def _start(modules: Sequence[str]) -> None:
+  """Makes this process a worker: one of many, hence of few threads."""
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+  logging.set_verbosity(logging.ERROR)
+  cli.import_tensorflow()
+  import tensorflow as tf
+
+  tf.config.threading.set_inter_op_parallelism_threads(2)
+  tf.config.threading.set_intra_op_parallelism_threads(2)
+  for module in modules:
+    importlib.import_module(module)
+
+
+def _end_with_parent() -> None:
+  """A worker whose parent was killed would wait for work forever."""
+  if parent := multiprocessing.parent_process():
+    parent.join()
+    os._exit(1)

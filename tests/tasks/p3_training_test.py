@@ -1,0 +1,124 @@
+"""Training on P3 and its table, end to end, on a synthetic copy in each layout.
+
+The tasks are 47 of P3's own: T0's one original prompt for each of 35 training
+data sets, and twins of all ten held-out ones.
+"""
+
+import json
+
+import gin
+import pytest
+import seqio
+
+from moe_lite import cli, results
+from tasks import mini_vocabulary, p3, p3_table  # noqa: F401  registers P3
+from tests.tasks import p3_rows, synthetic_p3
+
+TRAINING = p3_table.members('t0_train_one_og_prompt')
+HELD_OUT = p3_table.members('t0_eval_score_eval')
+# One prompt of each data set, and a second one of two.
+EVALUATED = (
+  *{p3_table.lookup(name).dataset: name for name in HELD_OUT}.values(),
+  *[n for n in HELD_OUT if n.startswith(('super_glue_cb_GPT', 'anli_GPT_3_s'))],
+)
+SIZES = {'train': 24, 'validation': 6}
+
+
+@pytest.fixture(scope='module', params=['tfrecord', 'parquet'])
+def layout(request):
+  return request.param
+
+
+@pytest.fixture(scope='module')
+def copy(layout, tmp_path_factory):
+  """A synthetic P3 on disk."""
+  folder = tmp_path_factory.mktemp(layout)
+  for name in (*TRAINING, *EVALUATED):
+    sizes = {
+      s: n for s, n in SIZES.items() if s in p3_table.published_rows(name)
+    }
+    if layout == 'tfrecord':
+      p3_rows.write_cache(folder, name, sizes)
+    else:
+      for split, number in sizes.items():
+        rows = p3_rows.rows(name, split, number)
+        synthetic_p3.write_parquet(folder, name, split, rows)
+  return folder
+
+
+@pytest.fixture(scope='module', autouse=True)
+def mixture():
+  name = 'p3_test_score_eval'
+  if name not in seqio.MixtureRegistry.names():
+    seqio.MixtureRegistry.add(name, EVALUATED, default_rate=1.0)
+  yield
+  gin.clear_config()
+  seqio.set_global_cache_dirs([])
+
+
+def run(entry, copy, *files, **macros):
+  seqio.set_global_cache_dirs([])
+  macros = {
+    'P3_VOCABULARY': mini_vocabulary.PATH,
+    'P3_EXTRA_IDS': mini_vocabulary.EXTRA_IDS,
+    'TASK_FEATURE_LENGTHS': {'inputs': 48, 'targets': 16},
+    **macros,
+  }
+  argv = [
+    'command',
+    *(
+      f'--gin_file={file}.gin'
+      for file in ('models/t5_1_1_mini', 'methods/mov', *files)
+    ),
+    f'--seqio_additional_cache_dirs={copy}',
+    *(f'--gin.{name}={value!r}' for name, value in macros.items()),
+  ]
+  assert cli.main(entry, f'{files[-1]}.gin', argv) == 0
+
+
+@pytest.fixture(scope='module')
+def outcome(copy):
+  """The training loss of each step, and what evaluation found."""
+  run(
+    'training.train',
+    copy,
+    'data/t0_train',
+    'runs/finetune',
+    MIXTURE_OR_TASK_NAME='t0_train_one_og_prompt',
+    MODEL_DIR=str(copy / 'run'),
+    TRAIN_STEPS=3,
+    LOG_PERIOD=1,
+    BATCH_SIZE=4,
+    NUM_EXPERTS=2,
+  )
+  lines = (copy / 'run' / 'metrics.jsonl').read_text().splitlines()
+  run(
+    'evaluation.evaluate',
+    copy,
+    'data/t0_eval',
+    'runs/eval',
+    MIXTURE_OR_TASK_NAME='p3_test_score_eval',
+    CHECKPOINT_PATH=str(copy / 'run'),
+    EVAL_OUTPUT_DIR=str(copy / 'eval'),
+    BATCH_SIZE=8,
+    NUM_EXPERTS=2,
+  )
+  found = json.loads((copy / 'eval' / results.JSON).read_text())
+  return [json.loads(line)['loss'] for line in lines], found
+
+
+FOUND = {}
+
+
+def test_trains_and_ranks_alike_from_both_layouts(layout, outcome):
+  losses, found = outcome
+  assert len(losses) == 3
+  assert len(TRAINING) + len(EVALUATED) >= 40
+  assert len(found['tasks']) == len(EVALUATED)
+  assert all(task['examples'] == SIZES['validation'] for task in found['tasks'])
+  assert len(found['columns']) == 8
+  (anli,) = [c for c in found['columns'] if c['column'] == 'anli']
+  assert anli['datasets'] == ['anli_r1', 'anli_r2', 'anli_r3']
+  FOUND[layout] = losses, [task['value'] for task in found['tasks']]
+  if len(FOUND) == 2:
+    assert FOUND['tfrecord'] == FOUND['parquet']
