@@ -8,9 +8,10 @@ files of today. Paths may be any that TensorFlow's file system reads.
 
 import dataclasses
 import json
+import os
 
 import seqio
-from etils import epath
+import tensorflow as tf
 
 from moe_lite.errors import UserError
 from tasks import cached, catalog, p3_table
@@ -31,7 +32,7 @@ class TaskFolder:
   """
 
   task: str
-  path: epath.Path
+  path: str
   names: frozenset[str]
 
   def files(self, split: str) -> list[str]:
@@ -53,18 +54,19 @@ class TaskFolder:
       of = int(names[0].removesuffix(PARQUET).rpartition('-of-')[2])
       if len(names) != of:
         raise self._broken(f'has {len(names)} of the {of} files of {split!r}')
-    paths = [self.path / name for name in names]
+    paths = [os.path.join(self.path, name) for name in names]
     # One of several may be empty, where there are fewer rows than files.
-    if not any(path.stat().length for path in paths):
+    if not any(tf.io.gfile.stat(path).length for path in paths):
       raise self._broken(f'has an empty file, {names[0]}')
-    return [str(path) for path in paths]
+    return paths
 
   def _tfrecords(self, split: str) -> list[str]:
     info = f'info.{split}.json'
     if info not in self.names:
       raise self._no_split(split)
     try:
-      content = json.loads((self.path / info).read_text())
+      with tf.io.gfile.GFile(os.path.join(self.path, info)) as file:
+        content = json.loads(file.read())
     except ValueError as error:
       raise self._broken(f'has a damaged {info}') from error
     if not content:  # So SeqIO writes a split without rows.
@@ -101,8 +103,8 @@ def find(task: str) -> TaskFolder:
   """
   roots = seqio.get_global_cache_dirs()
   for root in roots:
-    for path in (epath.Path(root) / task, epath.Path(root) / 'data' / task):
-      if path.is_dir():
+    for path in (os.path.join(root, task), os.path.join(root, 'data', task)):
+      if tf.io.gfile.isdir(path):
         return _open(task, path)
   where = ', '.join(map(str, roots)) or 'none were given'
   raise UserError(
@@ -137,8 +139,9 @@ def remedy(task: str) -> str:
   )
 
 
-def _open(task: str, path: epath.Path) -> TaskFolder:
-  names = frozenset(file.name for file in path.iterdir())
+def _open(task: str, path: str) -> TaskFolder:
+  # Of folders in a bucket, the names end in a slash.
+  names = frozenset(name.rstrip('/') for name in tf.io.gfile.listdir(path))
   folder = TaskFolder(task, path, names)
   if cached.COMPLETED in names:
     return folder
@@ -146,8 +149,8 @@ def _open(task: str, path: epath.Path) -> TaskFolder:
     raise UserError(
       f'Task {task!r}: {path} has no file {cached.COMPLETED}, so that it is a '
       'part of a cache. If you know that it is whole (some copies lose empty '
-      f'files), create it: touch {path / cached.COMPLETED}. Otherwise delete '
-      f'the folder, and fetch or copy it again. {remedy(task)}'
+      f'files), create it: touch {os.path.join(path, cached.COMPLETED)}. '
+      f'Otherwise delete the folder, and fetch or copy it again. {remedy(task)}'
     )
   if not any(name.endswith(PARQUET) for name in names):
     raise UserError(

@@ -4,11 +4,13 @@ Columns are lists of int32 or of strings, strings, booleans and float32, as in
 `p3_source`. Files are read a row group at a time.
 """
 
+import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from etils import epath
+import tensorflow as tf
 
 from moe_lite.errors import UserError
 
@@ -16,13 +18,13 @@ from moe_lite.errors import UserError
 _ROWS = 1024
 
 
-def check(path: epath.PathLike, columns: Iterable[str]) -> int:
+def check(path: str | os.PathLike[str], columns: Iterable[str]) -> int:
   """Number of rows.
 
   Raises:
     UserError: if the file is damaged, or lacks a column.
   """
-  with epath.Path(path).open('rb') as file:
+  with _File(path) as file:
     parquet = _open(path, file)
     has = set(parquet.schema_arrow.names)
     if missing := sorted(set(columns) - has):
@@ -33,24 +35,49 @@ def check(path: epath.PathLike, columns: Iterable[str]) -> int:
     return parquet.metadata.num_rows
 
 
-def columns(path: epath.PathLike) -> list[str]:
+def columns(path: str | os.PathLike[str]) -> list[str]:
   """Names of a file's columns."""
-  with epath.Path(path).open('rb') as file:
+  with _File(path) as file:
     return list(_open(path, file).schema_arrow.names)
 
 
 def examples(
-  path: epath.PathLike, columns: Sequence[str]
+  path: str | os.PathLike[str], columns: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
   """Rows as arrays by column; strings are bytes."""
-  with epath.Path(path).open('rb') as file:
+  with _File(path) as file:
     for batch in _open(path, file).iter_batches(_ROWS, columns=list(columns)):
       read = {name: _values(batch.column(name)) for name in columns}
       for i in range(batch.num_rows):
         yield {name: values[i] for name, values in read.items()}
 
 
-def _open(path: epath.PathLike, file):
+class _File(io.RawIOBase):
+  """A file of any file system of TensorFlow's, as Python's files are."""
+
+  def __init__(self, path: str | os.PathLike[str]):
+    self._file = tf.io.gfile.GFile(os.fspath(path), 'rb')
+
+  def readable(self) -> bool:
+    return True
+
+  def seekable(self) -> bool:
+    return True
+
+  def tell(self) -> int:
+    return self._file.tell()
+
+  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    self._file.seek(offset, whence)
+    return self.tell()
+
+  def readinto(self, buffer: Any) -> int:
+    data = self._file.read(len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
+
+
+def _open(path: str | os.PathLike[str], file):
   # Imported here: only those who read parquet wait for it.
   import pyarrow
   from pyarrow import parquet
