@@ -7,6 +7,7 @@ from typing import Any
 
 import seqio
 import tensorflow as tf
+from absl import logging
 from etils import epath
 
 from moe_lite.errors import UserError, nearest
@@ -178,6 +179,16 @@ def reading(name: str, split: str, use_cached: bool = False) -> Iterator[None]:
     ) from error
 
 
+@contextlib.contextmanager
+def _verbosity(level: int) -> Iterator[None]:
+  before = logging.get_verbosity()
+  logging.set_verbosity(level)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
+
+
 def _damaged(
   provider: seqio.Task | seqio.Mixture, split: str, use_cached: bool
 ) -> tuple[str, str]:
@@ -219,7 +230,11 @@ def load(
   """
   provider = find(dataset.mixture_or_task_name)
   shards = seqio.ShardInfo(shard, num_shards) if num_shards > 1 else None
-  with reading(provider.name, dataset.split, dataset.use_cached):
+  # SeqIO logs which task failed, and raises what says so.
+  with (
+    reading(provider.name, dataset.split, dataset.use_cached),
+    _verbosity(logging.FATAL),
+  ):
     examples = provider.get_dataset(
       dict(dataset.task_feature_lengths),
       split=dataset.split,

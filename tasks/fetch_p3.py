@@ -272,7 +272,7 @@ def _fetch_all(jobs: Sequence[Job], processes: int) -> Mapping[str, str]:
   """Fetches all, and returns why some could not be fetched."""
   failed = {}
   progress = Progress(
-    sum(job.size for job in jobs) // _MEGABYTE or 1, unit='MB'
+    sum(map(_megabytes, jobs)) or 1, unit='MB'
   )
   done = workers.each(fetch_task, jobs, processes)
   with contextlib.closing(progress), contextlib.closing(done):
@@ -281,7 +281,7 @@ def _fetch_all(jobs: Sequence[Job], processes: int) -> Mapping[str, str]:
         failed[job.task] = str(error)
       else:
         future.result()
-      progress.advance(job.size // _MEGABYTE)
+      progress.advance(_megabytes(job))
       progress.report(tasks=number, failed=len(failed))
   return failed
 
@@ -294,6 +294,10 @@ def _downloads(out: str) -> Iterator[str]:
       yield folder
   else:
     yield os.path.join(out, '.fetch')
+
+
+def _megabytes(job: Job) -> int:
+  return -(-job.size // _MEGABYTE)
 
 
 def _bytes(number: float) -> str:
