@@ -92,3 +92,28 @@ def test_tables_line_up():
   lines = results.table(('a', 'b'), [('long name', '1'), ('x', '1000')])
   assert len({len(line) for line in lines.split('\n')}) == 1
   assert lines.split('\n')[1] == '| --------- | ---: |'
+
+
+def test_columns_and_published_averages_stand_beside_the_average():
+  tasks = [
+    record('r1', 30.0, column='anli'),
+    record('r2', 40.0, column='anli'),
+    record('wic', 55.0),
+  ]
+  published = {
+    'source': 'a paper',
+    'averages': [{'name': 'MoV-10', 'average': 59.93, 'mark': 'N'}],
+    'marks': {'N': 'from notes'},
+  }
+  text = results.markdown({**page(tasks), 'published': published})
+  rows = [
+    [cell.strip() for cell in line.strip('|').split('|')]
+    for line in text.split('\n')
+    if line.startswith('|')
+  ]
+  assert ['anli', '2', '35.00', '35.00', '50.00'] in rows
+  assert ['average', '', '45.00', '45.00', '50.00'] in rows
+  assert ['MoV-10', '59.93', 'N'] in rows
+  assert 'a paper (N: from notes)' in text
+  # Where every data set is its own column, the columns are not repeated.
+  assert '| column' not in results.markdown(page(tasks[2:]))

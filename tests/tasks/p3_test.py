@@ -126,3 +126,11 @@ def test_the_vocabulary_of_t5_is_known_without_its_file():
   vocabulary = p3.FEATURES['inputs'].vocabulary
   assert vocabulary.vocab_size == 32_100
   assert (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id) == (0, 1, 2)
+
+
+def test_what_was_published_is_known_with_its_marks():
+  table = catalog.published('t0_eval_score_eval')
+  averages = {one.name: (one.average, one.mark) for one in table.averages}
+  assert averages['MoV-10'] == (59.93, 'N')
+  assert averages['(IA)3'] == (52.90, 'D')
+  assert {one.mark for one in table.averages} == table.marks.keys()
