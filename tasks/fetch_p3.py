@@ -271,9 +271,7 @@ def _check_space(out: str, needed: float) -> None:
 def _fetch_all(jobs: Sequence[Job], processes: int) -> Mapping[str, str]:
   """Fetches all, and returns why some could not be fetched."""
   failed = {}
-  progress = Progress(
-    sum(map(_megabytes, jobs)) or 1, unit='MB'
-  )
+  progress = Progress(sum(map(_megabytes, jobs)) or 1, unit='MB')
   done = workers.each(fetch_task, jobs, processes)
   with contextlib.closing(progress), contextlib.closing(done):
     for number, (job, future) in enumerate(done, 1):

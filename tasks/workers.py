@@ -1,11 +1,12 @@
 """Parallel processes for the commands that make data."""
 
+import contextlib
 import importlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -44,16 +45,16 @@ def each(
         future.set_exception(error)
       yield item, future
     return
-  # A source that is read once a shard may follow the order of a set.
-  os.environ['PYTHONHASHSEED'] = '0'
   spawn = multiprocessing.get_context('spawn')
   pool = futures.ProcessPoolExecutor(workers, spawn, _start, (modules,))
   # Workers inherit this: Ctrl-C is for this process to answer.
   handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
   running = {}
   try:
-    for item in items:
-      running[pool.submit(function, item)] = item
+    # A source that is read once a shard may follow the order of a set.
+    with _environment(PYTHONHASHSEED='0'):
+      for item in items:
+        running[pool.submit(function, item)] = item
     signal.signal(signal.SIGINT, handler)
     for future in futures.as_completed(list(running)):
       item = running.pop(future)
@@ -67,6 +68,17 @@ def each(
     for worker in multiprocessing.active_children():
       worker.kill()
     pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+  before = dict(os.environ)
+  os.environ.update(variables)
+  try:
+    yield
+  finally:
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def _start(modules: Sequence[str]) -> None:
