@@ -6,6 +6,16 @@
 makes a base of a run that trained every parameter, such as one of
 gin/runs/pretrain.gin; `--gin.INITIAL_CHECKPOINT_PATH="'DIR'"` then names it.
 
+  python -m moe_lite.convert export RUN --to=DIR [--step=N]
+
+writes what a run trained as a small folder to hand on: safetensors, a
+description with the base's fingerprint, and a model card. CHECKPOINT_PATH takes
+it as it is;
+
+  python -m moe_lite.convert import DIR --to=RUN
+
+makes a run folder of it again, bit for bit.
+
   python -m moe_lite.convert export_t5x RUN --to=DIR/checkpoint_STEP [--step=N]
       [--scan_layers]
 
@@ -13,14 +23,16 @@ writes what a run trained as a T5X checkpoint, which t5x/eval.gin and
 t5x/infer.gin read onto the base; --scan_layers for a network that scans.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
-from moe_lite import cli, parameters
-from moe_lite.checkpoints import base, own, t5x
+from moe_lite import cli, parameters, run_folder
+from moe_lite.checkpoints import base, folders, own, portable, t5x
 from moe_lite.errors import UserError, nearest
 from moe_lite.progress import say
 
@@ -51,6 +63,48 @@ def export_base(arguments: Sequence[str]) -> None:
   say(f'Wrote {values.to}: {parameters.count(params):,} parameters.')
 
 
+def export(arguments: Sequence[str]) -> None:
+  """See the module's docstring; raises UserError for a mistake."""
+  values = flags.FlagValues()
+  flags.DEFINE_string('to', None, 'Folder to write.', flag_values=values)
+  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
+  run = _one_run('export', arguments, values)
+  trained, description = own.restore_trainable(run, values.step)
+  bound = run_folder.read_config(run)
+  network = bound['model'].module.config
+  sizes = {
+    field.name: getattr(network, field.name)
+    for field in dataclasses.fields(network)
+    if isinstance(getattr(network, field.name), int | float | tuple)
+  }
+  dataset = bound['dataset']
+  training = {
+    'steps': description['step'],
+    'data': dataset.mixture_or_task_name,
+    'batch size': dataset.batch_size,
+    'run': run,
+  }
+  portable.save(values.to, trained, description, sizes, training)
+  say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
+
+
+def import_(arguments: Sequence[str]) -> None:
+  """See the module's docstring; raises UserError for a mistake."""
+  values = flags.FlagValues()
+  flags.DEFINE_string('to', None, 'Folder to write.', flag_values=values)
+  folder = _one_run('import', arguments, values)
+  if not portable.is_portable(folder):
+    raise UserError(f'{folder} holds no adapters that `export` wrote.')
+  trained, description = portable.load(folder)
+  with folders.new(values.to) as partial:
+    checkpoints = own.Checkpoints(str(partial))
+    # Nothing of the loop's: a run that trains on begins its optimizer anew.
+    nothing = {'imported': np.zeros((), np.int32)}
+    checkpoints.save(description['step'], trained, nothing, {}, description)
+    checkpoints.close()
+  say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
+
+
 def export_t5x(arguments: Sequence[str]) -> None:
   """See the module's docstring; raises UserError for a mistake."""
   values = flags.FlagValues()
@@ -73,11 +127,16 @@ def _one_run(
   except flags.Error as error:
     raise UserError(f'{error} See --help.') from error
   if len(runs) != 1 or not values.to:
-    raise UserError('Give one run folder and --to=DIR. See --help.')
+    raise UserError('Give one folder and --to=DIR. See --help.')
   return runs[0]
 
 
-VERBS = {'export_base': export_base, 'export_t5x': export_t5x}
+VERBS = {
+  'export': export,
+  'import': import_,
+  'export_base': export_base,
+  'export_t5x': export_t5x,
+}
 
 
 def convert(argv: Sequence[str]) -> None:
