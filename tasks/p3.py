@@ -25,7 +25,6 @@ from tasks import (
   p3_vocabulary,
   rank_classification,
 )
-from tasks.p3_vocabulary import vocabulary as vocabulary
 
 _VOCABULARY = p3_vocabulary.Vocabulary()
 FEATURES = {
