@@ -39,6 +39,7 @@ def retokenize(dataset: tf.data.Dataset) -> tf.data.Dataset:
   """Gives rows the ids of another vocabulary than T5's, from their text."""
   if p3_vocabulary.is_t5():
     return dataset
+  p3_vocabulary.load()
 
   def encode(row):
     return {

@@ -91,6 +91,16 @@ class Vocabulary(seqio.Vocabulary):
     return f'p3_vocabulary.Vocabulary({path or T5_MODEL}, {extra_ids})'
 
 
+def load() -> None:
+  """Reads the vocabulary's file; within a traced function errors lose type.
+
+  Raises:
+    UserError: if it cannot be read, or is not like T5's.
+  """
+  path, extra_ids = p3_folder.bound(vocabulary)
+  _load(path or T5_MODEL, extra_ids)
+
+
 def target_ids(text: tf.Tensor) -> tf.Tensor:
   """Ids of a target with EOS; of P3's, many begin with white space."""
   vocabulary = Vocabulary()
