@@ -1,5 +1,9 @@
 """Converts between forms of parameters on disk.
 
+  python -m moe_lite.convert inspect PATH
+
+prints what a base, a run, exported adapters or a T5X checkpoint holds.
+
   python -m moe_lite.convert export_base RUN --to=DIR [--dtype=bfloat16]
       [--step=N]
 
@@ -32,7 +36,7 @@ import numpy as np
 from absl import flags
 
 from moe_lite import cli, parameters, run_folder
-from moe_lite.checkpoints import base, folders, own, portable, t5x
+from moe_lite.checkpoints import base, folders, inspection, own, portable, t5x
 from moe_lite.errors import UserError, nearest
 from moe_lite.progress import say
 
@@ -61,6 +65,13 @@ def export_base(arguments: Sequence[str]) -> None:
     },
   )
   say(f'Wrote {values.to}: {parameters.count(params):,} parameters.')
+
+
+def inspect(arguments: Sequence[str]) -> None:
+  """See the module's docstring; raises UserError for a mistake."""
+  if len(arguments) != 1:
+    raise UserError('Give one path. See --help.')
+  print(inspection.text(arguments[0], inspection.inspect(arguments[0])))
 
 
 def export(arguments: Sequence[str]) -> None:
@@ -132,6 +143,7 @@ def _one_run(
 
 
 VERBS = {
+  'inspect': inspect,
   'export': export,
   'import': import_,
   'export_base': export_base,
