@@ -241,7 +241,8 @@ def _generate(
   return {
     **_describe(task.name, None),
     'kind': 'generation',
-    'metric': metric,
+    # Accuracy alone is that of ranking, which the averages are made of.
+    'metric': f'generated {metric}' if metric == results.ACCURACY else metric,
     'value': metrics[metric],
     'metrics': metrics,
     'examples': len(rows),
