@@ -21,6 +21,7 @@ def each(
   items: Sequence[Any],
   workers: int,
   modules: Sequence[str] = (),
+  cache_dirs: Sequence[str] = (),
 ) -> Generator[tuple[Any, futures.Future], None, None]:
   """Calls a function for every item, and yields each when it is done.
 
@@ -29,6 +30,7 @@ def each(
     items: that can be pickled.
     workers: processes; 0 or 1 calls the function in this one.
     modules: that a process imports first.
+    cache_dirs: folders in which it looks for data.
 
   Yields:
     The item, and a future that has the result, or raises what was raised.
@@ -46,7 +48,9 @@ def each(
       yield item, future
     return
   spawn = multiprocessing.get_context('spawn')
-  pool = futures.ProcessPoolExecutor(workers, spawn, _start, (modules,))
+  pool = futures.ProcessPoolExecutor(
+    workers, spawn, _start, (modules, cache_dirs)
+  )
   # Workers inherit this: Ctrl-C is for this process to answer.
   handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
   running = {}
@@ -81,7 +85,7 @@ def _environment(**variables: str) -> Iterator[None]:
     os.environ.update(before)
 
 
-def _start(modules: Sequence[str]) -> None:
+def _start(modules: Sequence[str], cache_dirs: Sequence[str]) -> None:
   """Makes this process a worker: one of many, hence of few threads."""
   threading.Thread(target=_end_with_parent, daemon=True).start()
   logging.set_verbosity(logging.ERROR)
@@ -90,6 +94,7 @@ def _start(modules: Sequence[str]) -> None:
 
   tf.config.threading.set_inter_op_parallelism_threads(2)
   tf.config.threading.set_intra_op_parallelism_threads(2)
+  cli.add_cache_dirs(cache_dirs)
   for module in modules:
     importlib.import_module(module)
 

@@ -8,9 +8,9 @@ import sentencepiece
 import seqio
 import tensorflow as tf
 
-from moe_lite import batches, data, partitioning
+from moe_lite import batches, cli, data, partitioning
 from moe_lite.errors import UserError
-from tasks import cached, mini_vocabulary, p3, p3_table  # noqa: F401  registers P3
+from tasks import cache, cached, mini_vocabulary, p3, p3_table  # noqa: F401  registers P3
 from tests.tasks import p3_rows, synthetic_p3
 
 TRAIN = 'cos_e_v1.11_question_option_description_text'
@@ -128,6 +128,25 @@ def test_a_twin_that_was_not_published_is_made_from_its_task(copy):
     )
     assert row['inputs_pretokenized'].decode() == of['inputs_pretokenized']
   assert sum(bool(row['is_correct']) for row in rows) == 7
+
+
+def test_a_made_twin_can_be_cached(copy, tmp_path_factory):
+  use_mini_vocabulary()
+  name = f'{TRAIN}_score_eval'
+  out = tmp_path_factory.mktemp('made')
+  argv = [
+    'cache',
+    *(f'--tasks={name}', '--module_import=tasks.p3', '--splits=validation'),
+    *(f'--out={out}', f'--seqio_additional_cache_dirs={copy}', '--workers=0'),
+  ]
+  assert cli.guard(cache.cache, argv, None) == 0
+  here = read(name, 'validation')
+  seqio.add_global_cache_dirs([str(out)])
+  cached_rows = read(name, 'validation', use_cached=True)
+  seqio.TaskRegistry.get(name)._cache_dir = None
+  key = lambda row: tuple(row['idx'])  # Files are interleaved.
+  for one, other in zip(here, sorted(cached_rows, key=key), strict=True):
+    np.testing.assert_equal(one, other)
 
 
 def use_mini_vocabulary():
