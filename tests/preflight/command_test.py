@@ -113,7 +113,7 @@ MISTAKES = {
 
 
 # Each takes a process, and seconds.
-QUICK = ('no topology', 'unknown', 'heads', 'batch')
+QUICK = ('no topology', 'unknown', 'batch')
 
 
 @pytest.mark.parametrize(

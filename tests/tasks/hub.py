@@ -60,7 +60,7 @@ class Hub(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def serve(root: pathlib.Path, repository: str) -> Iterator[Hub]:
   hub = Hub(root, repository)
-  thread = threading.Thread(target=hub.serve_forever, daemon=True)
+  thread = threading.Thread(target=hub.serve_forever, args=(0.01,), daemon=True)
   thread.start()
   try:
     yield hub
