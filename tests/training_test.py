@@ -161,6 +161,7 @@ training_test.train(*{arguments})
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_one_never_interrupted(whole, base, tmp_path):
   """`kill -9` after five steps; the checkpoint is that of step three."""
   folder = tmp_path / 'run'
@@ -230,6 +231,7 @@ def test_a_run_moves_to_the_scan_form(whole, base, tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_pretraining_begins_from_nothing_and_becomes_a_base(tmp_path):
   folder = tmp_path / 'run'
   model = tiny.model({})

@@ -68,6 +68,7 @@ def test_a_sweep_prints_the_cheapest():
   assert 'nothing ran' in done.stdout
 
 
+@pytest.mark.slow
 def test_an_evaluation_has_two_programs():
   files = ('models/t5_1_1_mini', 'methods/mov', 'data/mini', 'runs/eval')
   done = preflight('--topology=v5e:1x1', '--json', files=files)
