@@ -83,7 +83,11 @@ def find(name: str) -> seqio.Task | seqio.Mixture:
 def check_split(
   provider: seqio.Task | seqio.Mixture, split: str, use_cached: bool = False
 ) -> None:
-  """Raises UserError unless some task has the split, and a cache if asked."""
+  """Raises UserError unless the data of a split are there.
+
+  Some task must have the split; all that do must have their files, or, with
+  `use_cached`, a cache.
+  """
   tasks = _tasks(provider)
   cacheable = [task for task in tasks if task.supports_caching]
   if not use_cached and any(task.requires_caching for task in cacheable):
@@ -100,12 +104,25 @@ def check_split(
         'the folder with --seqio_additional_cache_dirs, or give '
         '--gin.USE_CACHED_TASKS=False.'
       )
-  splits = sorted({split for task in tasks for split in task.splits})
+  splits = sorted({split for task in tasks for split in splits_of(task)})
   if split not in splits:
     raise UserError(
       f'{provider.name!r} has no split {split!r}.{nearest(split, splits)} Its '
       f'splits: {", ".join(splits) or "none"}.'
     )
+  if not use_cached:
+    for task in tasks:
+      if split in splits_of(task):
+        # Sources that find a file missing say so now, not hours later.
+        task.source.list_shards(split)
+
+
+def splits_of(task: seqio.Task) -> Sequence[str]:
+  """A task's splits; SeqIO raises where there are none."""
+  try:
+    return task.splits
+  except ValueError:
+    return ()
 
 
 def check_vocabulary(
@@ -161,7 +178,7 @@ def read(
 
 @contextlib.contextmanager
 def reading(name: str, split: str, use_cached: bool = False) -> Iterator[None]:
-  """Names what could not be read: raises UserError for TensorFlow's errors."""
+  """Raises UserError for data that are missing or damaged; it names them."""
   try:
     yield
   except (KeyError, tf.errors.NotFoundError) as error:
@@ -196,7 +213,7 @@ def _damaged(
 ) -> tuple[str, str]:
   """The first task and file of records that does not read to its end."""
   for task in _tasks(provider):
-    if split not in task.splits:
+    if split not in splits_of(task):
       continue
     if use_cached and task.cache_dir:
       found = epath.Path(task.cache_dir).glob(f'{split}.tfrecord-*')

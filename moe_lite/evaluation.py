@@ -76,7 +76,7 @@ def evaluate(
     seed: of its draws.
 
   Returns:
-    What `results.json` holds.
+    What `results.json` holds; on process 0, which alone reads and writes it.
 
   Raises:
     UserError: if the configuration asks for what cannot be.
@@ -274,14 +274,14 @@ def _describe(name: str, chance: float | None) -> dict[str, Any]:
 
 def _with_split(tasks: Sequence[seqio.Task], split: str) -> list[seqio.Task]:
   """The tasks that have the split; one of a mixture may not."""
-  found = [task for task in tasks if split in task.splits]
+  found = [task for task in tasks if split in data.splits_of(task)]
   if not found:
-    splits = sorted(set().union(*(task.splits for task in tasks)))
+    splits = sorted(set().union(*map(data.splits_of, tasks)))
     raise UserError(
       f'No task has a split {split!r}; there is {", ".join(splits) or "none"}. '
       'Give --gin.EVAL_SPLIT.'
     )
-  if others := [task.name for task in tasks if split not in task.splits]:
+  if others := [task.name for task in tasks if task not in found]:
     say(
       f'{len(others)} of {len(tasks)} tasks have no split {split!r} and are '
       f'left out: {", ".join(others)}.'

@@ -10,14 +10,12 @@ import itertools
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from etils import epath
 
 from moe_lite.errors import UserError
 from tasks import p3_hub, p3_table
-from tasks.catalog import SCORE_EVAL
 
 # In the folder of a task until it is whole.
 BEGUN = '.fetching'
@@ -126,9 +124,9 @@ def _check_rows(split: str, paths: Sequence[str], wanted: int) -> None:
 def _write_split(
   job: Job, folder: epath.Path, split: str, paths: Sequence[str], number: int
 ) -> None:
-  from tasks import cached, p3_parquet
+  from tasks import cached, p3_parquet, p3_source
 
-  columns = _columns(job.task)
+  columns = p3_source.signature(job.task)
   for path in paths:
     p3_parquet.check(path, columns)
     if more := sorted(set(p3_parquet.columns(path)) - columns.keys()):
@@ -144,14 +142,3 @@ def _write_split(
     for i, (a, b) in enumerate(itertools.pairwise(ends))
   ]
   cached.finish_split(folder, split, cached.features(columns), stats)
-
-
-def _columns(task: str) -> Mapping[str, Any]:
-  """A published task's signature."""
-  from tasks import p3_source
-
-  if task.endswith(SCORE_EVAL):
-    return {**p3_source.BASE, **p3_source.TWIN}
-  prompt = p3_table.lookup(task)
-  lists_choices = prompt is not None and prompt.published_choices
-  return {**p3_source.BASE, **(p3_source.CHOICES if lists_choices else {})}

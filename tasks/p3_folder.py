@@ -2,7 +2,7 @@
 
 P3 is looked for in SeqIO's cache folders (`--seqio_additional_cache_dirs`) and
 in that of the macro P3_DIR, for programs without such a flag. There is a folder
-a task: a SeqIO cache, as `tasks.fetch_p3` writes and the data set
+for each task: a SeqIO cache, as `tasks.fetch_p3` writes and the data set's
 repository had until 2024 (there under `data/`), or the repository's parquet
 files of today. Paths may be any that TensorFlow's file system reads.
 """
@@ -10,19 +10,15 @@ files of today. Paths may be any that TensorFlow's file system reads.
 import dataclasses
 import json
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import gin
 import seqio
 import tensorflow as tf
 
 from moe_lite.errors import UserError
-from tasks import cached, catalog, p3_table
+from tasks import cached, catalog, p3_settings, p3_table
 
 PARQUET = '.parquet'
-
-_Bound = TypeVar('_Bound')
 # bigscience/P3 takes about 100 GB for its 121 million rows.
 _BYTES_A_ROW = 825
 
@@ -112,27 +108,13 @@ class TaskFolder:
     )
 
 
-def folder(path: str | None = None) -> str | None:
-  """A folder with P3, before those that SeqIO knows; gin binds which."""
-  return path
-
-
-def bound(function: Callable[[], _Bound]) -> _Bound:
-  """Calls a function with what a gin file binds to it, if one does."""
-  try:
-    function = gin.get_configurable(function)
-  except ValueError:  # No gin file names it.
-    pass
-  return function()
-
-
 def find(task: str) -> TaskFolder:
   """The folder of a task.
 
   Raises:
     UserError: if there is none; it says how to get it, and how large it is.
   """
-  own = bound(folder)
+  own = p3_settings.get(p3_settings.folder)
   roots = [*([own] if own else []), *seqio.get_global_cache_dirs()]
   found = [
     _list(task, path)

@@ -11,8 +11,7 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from moe_lite.errors import UserError
-from tasks import p3_folder, p3_parquet, p3_table
+from tasks import catalog, p3_folder, p3_parquet, p3_table
 from tasks.p3_vocabulary import is_t5, load, target_ids
 
 _IDS = tf.TensorSpec([None], tf.int32)
@@ -32,8 +31,13 @@ TWIN = {
 }
 
 
-# Of every column there is.
-SPECS = {**BASE, **CHOICES, **TWIN}
+def signature(task: str) -> dict[str, tf.TensorSpec]:
+  """Columns of a task's, or of a twin's, rows as they were published."""
+  if task.endswith(catalog.SCORE_EVAL):
+    return {**BASE, **TWIN}
+  prompt = p3_table.lookup(task)
+  lists_choices = prompt is not None and prompt.published_choices
+  return {**BASE, **(CHOICES if lists_choices else {})}
 
 
 def source(
@@ -47,7 +51,8 @@ def source(
 class Source(seqio.DataSource):
   """Rows as published, of a task or of a twin.
 
-  A twin that was not published is made from the rows of its task.
+  A twin that was not published is made from the rows of its task. It has no
+  splits where these do not list the answers.
   """
 
   def __init__(self, prompt: p3_table.Prompt, twin: bool = False):
@@ -55,10 +60,10 @@ class Source(seqio.DataSource):
     self._name = prompt.twin if twin else prompt.task
     self._is_made = twin and not prompt.score_eval_rows
     rows = prompt.score_eval_rows if twin else prompt.rows
-    super().__init__(
-      splits=tuple(rows or prompt.rows),
-      num_input_examples=dict(rows) or None,
-    )
+    splits = tuple(rows or prompt.rows)
+    if self._is_made and not (prompt.choices or prompt.published_choices):
+      splits = ()  # No answers are known, for it to be made of.
+    super().__init__(splits=splits, num_input_examples=dict(rows) or None)
 
   @property
   def supports_arbitrary_sharding(self) -> bool:
@@ -87,21 +92,15 @@ class Source(seqio.DataSource):
     """
     files = self.list_shards(split)
     if self._is_made:  # Examples are numbered, hence in order, and all of them.
-      rows = _read(files, {**BASE, **self._columns()}, split)
+      rows = _read(files, signature(self._prompt.task), split)
       rows = _one_row_per_choice(rows, self._prompt)
       if shard_info:
         rows = rows.shard(shard_info.num_shards, shard_info.index)
       return rows
-    if self._name == self._prompt.twin:
-      columns = {**BASE, **TWIN}
-    elif split == 'train' and is_t5():
+    columns = signature(self._name)
+    if split == 'train' and self._name == self._prompt.task and is_t5():
       columns = IDS
-    else:
-      columns = {**BASE, **self._columns()}
     return _read(files, columns, split, shuffle, seed, shard_info)
-
-  def _columns(self) -> Mapping[str, tf.TensorSpec]:
-    return CHOICES if self._prompt.published_choices else {}
 
 
 def _read(
@@ -147,11 +146,6 @@ def _one_row_per_choice(
   rows: tf.data.Dataset, prompt: p3_table.Prompt
 ) -> tf.data.Dataset:
   """Makes a twin's rows, as P3's published ones were made."""
-  if not (prompt.choices or prompt.published_choices):
-    raise UserError(
-      f'Task {prompt.twin!r} cannot be made: the published rows of '
-      f'{prompt.task!r} do not list their answer choices.'
-    )
   load()
 
   def choices_of(index, row):

@@ -14,24 +14,12 @@ import tensorflow as tf
 from etils import epath
 
 from moe_lite.errors import UserError
-from tasks import p3_folder
+from tasks import p3_settings
 
 # Where T5 keeps it. With the 100 sentinels it has 32,100 entries.
 T5_MODEL = 'gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model'
 T5_SHA256 = 'd60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86'
 _T5_SIZE, _EOS, _UNK = 32_100, 1, 2
-
-
-def vocabulary(
-  path: str | None = None, extra_ids: int = 100
-) -> tuple[str | None, int]:
-  """The vocabulary; gin binds which.
-
-  Args:
-    path: of a SentencePiece model; None for T5's.
-    extra_ids: sentinels beyond the model's own pieces.
-  """
-  return path, extra_ids
 
 
 def is_t5() -> bool:
@@ -40,7 +28,7 @@ def is_t5() -> bool:
   Raises:
     UserError: if the model of another vocabulary cannot be read.
   """
-  path, _ = p3_folder.bound(vocabulary)
+  path, _ = p3_settings.get(p3_settings.vocabulary)
   return path is None or _sha256(path) == T5_SHA256
 
 
@@ -68,8 +56,7 @@ class Vocabulary(seqio.Vocabulary):
 
   @property
   def _loaded(self) -> seqio.SentencePieceVocabulary:
-    path, extra_ids = p3_folder.bound(vocabulary)
-    return _load(path or T5_MODEL, extra_ids)
+    return load()
 
   def _encode(self, s: str) -> list[int]:
     return list(self._loaded.encode(s))
@@ -87,18 +74,20 @@ class Vocabulary(seqio.Vocabulary):
     return isinstance(other, Vocabulary)
 
   def __str__(self) -> str:
-    path, extra_ids = p3_folder.bound(vocabulary)
+    path, extra_ids = p3_settings.get(p3_settings.vocabulary)
     return f'p3_vocabulary.Vocabulary({path or T5_MODEL}, {extra_ids})'
 
 
-def load() -> None:
-  """Reads the vocabulary's file; within a traced function errors lose type.
+def load() -> seqio.SentencePieceVocabulary:
+  """The vocabulary, from its file.
+
+  To be called before a traced function needs it, where errors lose their type.
 
   Raises:
     UserError: if it cannot be read, or is not like T5's.
   """
-  path, extra_ids = p3_folder.bound(vocabulary)
-  _load(path or T5_MODEL, extra_ids)
+  path, extra_ids = p3_settings.get(p3_settings.vocabulary)
+  return _load(path or T5_MODEL, extra_ids)
 
 
 def target_ids(text: tf.Tensor) -> tf.Tensor:

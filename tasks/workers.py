@@ -51,15 +51,11 @@ def each(
   pool = futures.ProcessPoolExecutor(
     workers, spawn, _start, (modules, cache_dirs)
   )
-  # Workers inherit this: Ctrl-C is for this process to answer.
-  handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
   running = {}
   try:
-    # A source that is read once a shard may follow the order of a set.
-    with _environment(PYTHONHASHSEED='0'):
+    with _inherited():
       for item in items:
         running[pool.submit(function, item)] = item
-    signal.signal(signal.SIGINT, handler)
     for future in futures.as_completed(list(running)):
       item = running.pop(future)
       if isinstance(future.exception(), futures.BrokenExecutor):
@@ -75,14 +71,20 @@ def each(
 
 
 @contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-  before = dict(os.environ)
-  os.environ.update(variables)
+def _inherited() -> Iterator[None]:
+  """What this process is like while it starts others, which inherit it."""
+  # Ctrl-C is for this process alone to answer.
+  handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  # A source that is read once a shard may follow the order of a set.
+  before = os.environ.get('PYTHONHASHSEED')
+  os.environ['PYTHONHASHSEED'] = '0'
   try:
     yield
   finally:
-    os.environ.clear()
-    os.environ.update(before)
+    signal.signal(signal.SIGINT, handler)
+    del os.environ['PYTHONHASHSEED']
+    if before is not None:
+      os.environ['PYTHONHASHSEED'] = before
 
 
 def _start(modules: Sequence[str], cache_dirs: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ def main(_) -> None:
   assert p3
 
   from moe_lite import batches, data
-  from tasks import cached
+  from tasks import cached, p3_source
   from tests.tasks import p3_rows
 
   with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +54,7 @@ def main(_) -> None:
         ' '.join('abcdefgh'[i % 8] for i in range(_TOKENS.value))
       )
       stats = cached.write_shard(path, 'train', [row] * _ROWS.value)
-      spec = cached.features(p3_rows.columns(name))
+      spec = cached.features(p3_source.signature(name))
       cached.finish_split(path, 'train', spec, [stats])
       cached.complete(path)
     seqio.add_global_cache_dirs([folder])

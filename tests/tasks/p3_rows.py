@@ -9,7 +9,6 @@ import zlib
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tasks import cached, catalog, p3_source, p3_table
 
@@ -23,15 +22,6 @@ def ids(text: str) -> np.ndarray:
   return np.array(
     [3 + zlib.crc32(w.encode()) % 32_000 for w in words], np.int32
   )
-
-
-def columns(name: str) -> dict[str, tf.TensorSpec]:
-  """A published task's signature."""
-  prompt = p3_table.lookup(name)
-  if name.endswith(catalog.SCORE_EVAL):
-    return {**p3_source.BASE, **p3_source.TWIN}
-  choices = p3_source.CHOICES if prompt.published_choices else {}
-  return {**p3_source.BASE, **choices}
 
 
 def rows(name: str, split: str, number: int) -> list[dict[str, Any]]:
@@ -65,7 +55,7 @@ def write_cache(folder, name: str, sizes: dict[str, int]) -> None:
   """Writes a task as a SeqIO cache, in the layout of P3's older revisions."""
   path = folder / name
   path.mkdir(parents=True)
-  spec = cached.features(columns(name))
+  spec = cached.features(p3_source.signature(name))
   for split, number in sizes.items():
     stats = cached.write_shard(path, split, rows(name, split, number))
     cached.finish_split(path, split, spec, [stats])

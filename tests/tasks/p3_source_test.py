@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from moe_lite import batches, cli, data, partitioning
 from moe_lite.errors import UserError
-from tasks import cache, cached, mini_vocabulary, p3, p3_table  # noqa: F401  registers P3
+from tasks import cache, cached, mini_vocabulary, p3, p3_source, p3_table  # noqa: F401  registers P3
 from tests.tasks import p3_rows, synthetic_p3
 
 TRAIN = 'cos_e_v1.11_question_option_description_text'
@@ -157,10 +157,10 @@ def use_mini_vocabulary():
 
 
 def bind(*lines):
-  """What a gin file would bind in `p3_vocabulary`."""
+  """What a gin file would bind in `p3_settings`."""
   head = 'from __gin__ import dynamic_registration\nfrom tasks import '
-  body = '\n'.join(f'p3_vocabulary.{line}' for line in lines)
-  gin.parse_config(f'{head}p3_vocabulary\n{body}')
+  body = '\n'.join(f'p3_settings.{line}' for line in lines)
+  gin.parse_config(f'{head}p3_settings\n{body}')
 
 
 def test_absent_p3_says_which_command_fetches_it_and_how_large_it_is():
@@ -337,7 +337,7 @@ def test_an_empty_file_of_several_is_damage(tmp_path):
   stats = [
     cached.write_shard(folder, 'train', rows[i::2], i, 2) for i in range(2)
   ]
-  spec = cached.features(p3_rows.columns(TRAIN))
+  spec = cached.features(p3_source.signature(TRAIN))
   cached.finish_split(folder, 'train', spec, stats)
   cached.complete(folder)
   seqio.add_global_cache_dirs([str(tmp_path)])
@@ -350,6 +350,6 @@ def test_an_empty_file_of_several_is_damage(tmp_path):
 
 
 def test_all_published_signatures_are_covered():
-  kinds = {frozenset(p3_rows.columns(name)) for name in PUBLISHED}
+  kinds = {frozenset(p3_source.signature(name)) for name in PUBLISHED}
   assert len(kinds) == 3
   assert all(p3_table.published_rows(name) for name in PUBLISHED)

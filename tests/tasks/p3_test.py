@@ -9,6 +9,7 @@ import sys
 import pytest
 import seqio
 
+from moe_lite import data
 from tasks import catalog, metrics, p3, p3_table
 from tests.tasks import p3_facts
 
@@ -134,3 +135,9 @@ def test_what_was_published_is_known_with_its_marks():
   assert averages['MoV-10'] == (59.93, 'N')
   assert averages['(IA)3'] == (52.90, 'D')
   assert {one.mark for one in table.averages} == table.marks.keys()
+
+
+def test_a_twin_of_unknown_answers_has_no_split_and_is_left_out():
+  tasks = seqio.MixtureRegistry.get('t0_train_score_eval').tasks
+  without = [task.name for task in tasks if not data.splits_of(task)]
+  assert without == ['wiqa_effect_with_string_answer_score_eval']

@@ -24,15 +24,8 @@ EVALUATED = (
 SIZES = {'train': 24, 'validation': 6}
 
 
-@pytest.fixture(scope='module', params=['tfrecord', 'parquet'])
-def layout(request):
-  return request.param
-
-
-@pytest.fixture(scope='module')
-def copy(layout, tmp_path_factory):
+def write(folder, layout):
   """A synthetic P3 on disk."""
-  folder = tmp_path_factory.mktemp(layout)
   for name in (*TRAINING, *EVALUATED):
     sizes = {
       s: n for s, n in SIZES.items() if s in p3_table.published_rows(name)
@@ -43,7 +36,6 @@ def copy(layout, tmp_path_factory):
       for split, number in sizes.items():
         rows = p3_rows.rows(name, split, number)
         synthetic_p3.write_parquet(folder, name, split, rows)
-  return folder
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -76,8 +68,7 @@ def run(entry, copy, *files, **macros):
   assert cli.main(entry, f'{files[-1]}.gin', argv) == 0
 
 
-@pytest.fixture(scope='module')
-def outcome(copy):
+def train_and_evaluate(copy):
   """The training loss of each step, and what evaluation found."""
   run(
     'training.train',
@@ -107,18 +98,19 @@ def outcome(copy):
   return [json.loads(line)['loss'] for line in lines], found
 
 
-FOUND = {}
-
-
-def test_trains_and_ranks_alike_from_both_layouts(layout, outcome):
-  losses, found = outcome
-  assert len(losses) == 3
+def test_trains_and_ranks_alike_from_both_layouts(tmp_path):
   assert len(TRAINING) + len(EVALUATED) >= 40
+  outcomes = []
+  for layout in ('tfrecord', 'parquet'):
+    (tmp_path / layout).mkdir()
+    write(tmp_path / layout, layout)
+    losses, found = train_and_evaluate(tmp_path / layout)
+    outcomes.append((losses, [task['value'] for task in found['tasks']]))
+  assert outcomes[0] == outcomes[1]
+  assert len(losses) == 3
   assert len(found['tasks']) == len(EVALUATED)
-  assert all(task['examples'] == SIZES['validation'] for task in found['tasks'])
+  number = SIZES['validation']
+  assert all(task['examples'] == number for task in found['tasks'])
   assert len(found['columns']) == 8
   (anli,) = [c for c in found['columns'] if c['column'] == 'anli']
   assert anli['datasets'] == ['anli_r1', 'anli_r2', 'anli_r3']
-  FOUND[layout] = losses, [task['value'] for task in found['tasks']]
-  if len(FOUND) == 2:
-    assert FOUND['tfrecord'] == FOUND['parquet']
