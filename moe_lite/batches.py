@@ -7,6 +7,7 @@ whose rows its devices hold. Positions are saved with a checkpoint, by shard, so
 that a resumed run sees exactly the batches that it would have seen.
 """
 
+import contextlib
 import dataclasses
 import io
 import itertools
@@ -150,13 +151,11 @@ class _Shard(Iterator[Rows]):
     self._restart()
 
   def __next__(self) -> Rows:
-    dataset = self._dataset
     try:
-      with data.reading(
-        dataset.mixture_or_task_name, dataset.split, dataset.use_cached
-      ):
+      with self._reading():
         batch = next(self._iterator)
     except StopIteration:
+      dataset = self._dataset
       number = dataset.data_shards
       parts = f' / DATA_SHARDS = {number}' if number != 1 else ''
       raise UserError(
@@ -194,9 +193,16 @@ class _Shard(Iterator[Rows]):
         except (tf.errors.OpError, AssertionError) as error:
           say(f'The saved data position is of no use: {error}')
           self._restart()
-    for _ in itertools.islice(self._iterator, batches):
-      pass
+    with self._reading():
+      for _ in itertools.islice(self._iterator, batches):
+        pass
     return False
+
+  def _reading(self) -> contextlib.AbstractContextManager[None]:
+    dataset = self._dataset
+    return data.reading(
+      dataset.mixture_or_task_name, dataset.split, dataset.use_cached
+    )
 
   def _restart(self) -> None:
     self._iterator = iter(self._load())

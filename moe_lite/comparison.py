@@ -44,16 +44,17 @@ def read(folders: Sequence[str]) -> list[dict[str, Any]]:
           f'{first!r}: they cannot be compared.'
         )
     # The same mixture may have been another one, in an older version.
-    first, now = (
-      {dataset['dataset'] for dataset in evaluation['datasets']}
-      for evaluation in (found[0], outcome)
-    )
-    if first != now:
-      raise UserError(
-        f'One of {folders[0]} and {folder} lacks data set '
-        f'{sorted(first ^ now)[0]}: evaluate both with one version of the '
-        'mixture.'
+    for what, key in (('datasets', 'dataset'), ('tasks', 'task')):
+      first, now = (
+        {record[key] for record in evaluation[what]}
+        for evaluation in (found[0], outcome)
       )
+      if first != now:
+        raise UserError(
+          f'One of {folders[0]} and {folder} lacks {key} '
+          f'{sorted(first ^ now)[0]}: evaluate both with one version of the '
+          'mixture.'
+        )
   return found
 
 

@@ -1,10 +1,25 @@
 """Converts between forms of parameters on disk.
 
+  python -m moe_lite.convert inspect PATH
+
+prints what a base, a run, exported adapters, a T5X checkpoint or a model of
+Hugging Face's holds.
+
   python -m moe_lite.convert export_base RUN --to=DIR [--dtype=bfloat16]
       [--step=N]
 
 makes a base of a run that trained every parameter, such as one of
 gin/runs/pretrain.gin; `--gin.INITIAL_CHECKPOINT_PATH="'DIR'"` then names it.
+
+  python -m moe_lite.convert export RUN --to=DIR [--step=N]
+
+writes what a run trained as a small folder to hand on: safetensors, a
+description with the base's fingerprint, and a model card. CHECKPOINT_PATH takes
+it as it is;
+
+  python -m moe_lite.convert import DIR --to=RUN
+
+makes a run folder of it again, bit for bit.
 
   python -m moe_lite.convert export_t5x RUN --to=DIR/checkpoint_STEP [--step=N]
       [--scan_layers]
@@ -21,6 +36,7 @@ is held in or in one. There is no tokenizer in it. A base without a config.json
 is taken for T5's: GELU where its hidden layer is gated, ReLU where it is not.
 """
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -30,7 +46,15 @@ from absl import flags
 from etils import epath
 
 from moe_lite import cli, parameters, run_folder
-from moe_lite.checkpoints import base, hugging_face, own, t5x
+from moe_lite.checkpoints import (
+  base,
+  folders,
+  hugging_face,
+  inspection,
+  own,
+  portable,
+  t5x,
+)
 from moe_lite.errors import UserError, nearest
 from moe_lite.progress import say
 from moe_lite.t5 import T5Config
@@ -60,6 +84,55 @@ def export_base(arguments: Sequence[str]) -> None:
     },
   )
   say(f'Wrote {values.to}: {parameters.count(params):,} parameters.')
+
+
+def inspect(arguments: Sequence[str]) -> None:
+  """See the module's docstring; raises UserError for a mistake."""
+  if len(arguments) != 1:
+    raise UserError('Give one path. See --help.')
+  print(inspection.text(arguments[0], inspection.inspect(arguments[0])))
+
+
+def export(arguments: Sequence[str]) -> None:
+  """See the module's docstring; raises UserError for a mistake."""
+  values = flags.FlagValues()
+  flags.DEFINE_string('to', None, 'Folder to write.', flag_values=values)
+  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
+  run = _one_run('export', arguments, values)
+  trained, description = own.restore_trainable(run, values.step)
+  bound = run_folder.read_config(run)
+  network = bound['model'].module.config
+  sizes = {
+    field.name: getattr(network, field.name)
+    for field in dataclasses.fields(network)
+    if isinstance(getattr(network, field.name), int | float | tuple)
+  }
+  dataset = bound['dataset']
+  training = {
+    'steps': description['step'],
+    'data': dataset.mixture_or_task_name,
+    'batch size': dataset.batch_size,
+    'run': run,
+  }
+  portable.save(values.to, trained, description, sizes, training)
+  say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
+
+
+def import_(arguments: Sequence[str]) -> None:
+  """See the module's docstring; raises UserError for a mistake."""
+  values = flags.FlagValues()
+  flags.DEFINE_string('to', None, 'Folder to write.', flag_values=values)
+  folder = _one_run('import', arguments, values)
+  if not portable.is_portable(folder):
+    raise UserError(f'{folder} holds no adapters that `export` wrote.')
+  trained, description = portable.load(folder)
+  with folders.new(values.to) as partial:
+    checkpoints = own.Checkpoints(str(partial))
+    # Nothing of the loop's: a run that trains on begins its optimizer anew.
+    nothing = {'imported': np.zeros((), np.int32)}
+    checkpoints.save(description['step'], trained, nothing, {}, description)
+    checkpoints.close()
+  say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
 
 def export_t5x(arguments: Sequence[str]) -> None:
@@ -116,11 +189,14 @@ def _one_run(
   except flags.Error as error:
     raise UserError(f'{error} See --help.') from error
   if len(runs) != 1 or not values.to:
-    raise UserError('Give one run folder and --to=DIR. See --help.')
+    raise UserError('Give one folder and --to=DIR. See --help.')
   return runs[0]
 
 
 VERBS = {
+  'inspect': inspect,
+  'export': export,
+  'import': import_,
   'export_base': export_base,
   'export_t5x': export_t5x,
   'export_hf': export_hf,

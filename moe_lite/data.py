@@ -11,6 +11,7 @@ from absl import logging
 from etils import epath
 
 from moe_lite.errors import UserError, nearest
+from moe_lite.progress import say
 
 # T5X rounds the vocabulary of a network up to a multiple of this.
 VOCABULARY_ROUNDING = 128
@@ -171,6 +172,7 @@ def reading(name: str, split: str, use_cached: bool = False) -> Iterator[None]:
     ) from error
   except tf.errors.DataLossError as error:
     # TensorFlow does not say in which of perhaps hundreds of files.
+    say(f'A file of {name!r} is damaged; looking for it: {error.message}')
     task, file = _damaged(find(name), split, use_cached)
     raise UserError(
       f'Task {task!r}: {file} is damaged or cut short ({error.message}). '
@@ -205,7 +207,7 @@ def _damaged(
       try:
         for _ in tf.data.TFRecordDataset(file):
           pass
-      except tf.errors.DataLossError:
+      except tf.errors.OpError:
         return task.name, file
   return provider.name, 'a file'
 

@@ -86,7 +86,7 @@ def evaluate(
   data.check_vocabulary(provider, model.module.config.vocab_size)
   tasks = [provider] if isinstance(provider, seqio.Task) else provider.tasks
   tasks = sorted(tasks, key=lambda task: task.name)
-  _check_splits(tasks, split)
+  tasks = _with_split(tasks, split)
   shapes = Shapes(
     batch_size, task_feature_lengths['inputs'], task_feature_lengths['targets']
   )
@@ -101,20 +101,24 @@ def evaluate(
     fully_sharded,
   )
   trained.check_batch(batch_size)
+  vocabulary = provider.output_features['targets'].vocabulary
   settings = {
     'mixture_or_task_name': mixture_or_task_name,
     'split': split,
     'task_feature_lengths': dict(task_feature_lengths),
     'use_cached': use_cached,
-    'batch_size': batch_size,
     'length_normalized': length_normalized,
     'decoder': describe_decoder(decode_fn),
     'num_decodes': num_decodes,
     'seed': seed,
     'base_dtype': base_dtype,
+    'vocabulary': f'{type(vocabulary).__name__}, {vocabulary.vocab_size} ids',
     'activation_dtype': str(np.dtype(model.module.config.dtype)),
   }
-  published = catalog.published(mixture_or_task_name)
+  # Those are of the validation split, and of sums of log-probabilities.
+  published = None
+  if split == 'validation' and not length_normalized:
+    published = catalog.published(mixture_or_task_name)
   outcome = PartialResults(
     output_dir,
     trained.facts,
@@ -237,7 +241,8 @@ def _generate(
   return {
     **_describe(task.name, None),
     'kind': 'generation',
-    'metric': metric,
+    # Accuracy alone is that of ranking, which the averages are made of.
+    'metric': f'generated {metric}' if metric == results.ACCURACY else metric,
     'value': metrics[metric],
     'metrics': metrics,
     'examples': len(rows),
@@ -267,11 +272,18 @@ def _describe(name: str, chance: float | None) -> dict[str, Any]:
   }
 
 
-def _check_splits(tasks: Sequence[seqio.Task], split: str) -> None:
-  for task in tasks:
-    if split not in task.splits:
-      raise UserError(
-        f'Task {task.name!r} has no split {split!r}; it has '
-        f'{", ".join(sorted(task.splits)) or "none"}. Give --gin.EVAL_SPLIT, '
-        'or a mixture without this task.'
-      )
+def _with_split(tasks: Sequence[seqio.Task], split: str) -> list[seqio.Task]:
+  """The tasks that have the split; one of a mixture may not."""
+  found = [task for task in tasks if split in task.splits]
+  if not found:
+    splits = sorted(set().union(*(task.splits for task in tasks)))
+    raise UserError(
+      f'No task has a split {split!r}; there is {", ".join(splits) or "none"}. '
+      'Give --gin.EVAL_SPLIT.'
+    )
+  if others := [task.name for task in tasks if split not in task.splits]:
+    say(
+      f'{len(others)} of {len(tasks)} tasks have no split {split!r} and are '
+      f'left out: {", ".join(others)}.'
+    )
+  return found

@@ -22,7 +22,7 @@ from moe_lite import (
   run_folder,
 )
 from moe_lite.checkpoints import base as base_checkpoints
-from moe_lite.checkpoints import own, t5x
+from moe_lite.checkpoints import own, portable, t5x
 from moe_lite.errors import UserError
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.types import Tree
@@ -104,9 +104,9 @@ def load(
 
   Args:
     model: with the method that the run trained.
-    checkpoint_path: the folder of a run, a T5X checkpoint of one (which names
-      neither its method nor its base, so that only shapes are checked), or
-      'base'.
+    checkpoint_path: the folder of a run, or of adapters that were exported; a
+      T5X checkpoint of a run (which names neither its method nor its base, so
+      that only shapes are checked); or 'base'.
     initial_checkpoint_path: the base; see `checkpoints.base.load_base`.
     trainable: see `parameters.split`.
     base_dtype: that the base is held in.
@@ -139,7 +139,10 @@ def load(
       },
     }
   else:
-    trained, description = own.restore_trainable(checkpoint_path, step)
+    if portable.is_portable(checkpoint_path):
+      trained, description = portable.load(checkpoint_path)
+    else:
+      trained, description = own.restore_trainable(checkpoint_path, step)
     run_folder.check_method(
       checkpoint_path,
       description,

@@ -3,6 +3,7 @@
   python -m tasks.cache --tasks=NAME,NAME --out=DIR
       [--module_import=my_tasks,...] [--splits=train,validation]
       [--num_shards=N] [--workers=N] [--overwrite] [--dry_run]
+      [--seqio_additional_cache_dirs=DIR,DIR]
 
 writes rows as they are at CacheDatasetPlaceholder to DIR/NAME, where SeqIO's
 `use_cached=True` reads them. A mixture's name stands for all its tasks. What is
@@ -15,6 +16,7 @@ there and whole is left alone, so that the same command goes on.
                    its rows in the same order each time
   --workers        processes, each of about 1 GB; 0 or 1 starts none
   --overwrite      delete what is whole, too; leave this out to go on
+  --seqio_additional_cache_dirs  where P3's tasks are read from
   --dry_run        say how many files of a split would be written
 """
 
@@ -47,6 +49,7 @@ def cache(argv: Sequence[str]) -> None:
   """See the module's docstring; raises UserError for a mistake."""
   values = _parse(argv)
   cli.import_tensorflow()
+  cli.add_cache_dirs(values.seqio_additional_cache_dirs)
   for module in values.module_import:
     with _told(f'--module_import: {module!r} cannot be imported'):
       importlib.import_module(module)
@@ -65,6 +68,7 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
   flags.DEFINE_list('tasks', [], 'See above.', values)
   flags.DEFINE_list('splits', [], 'See above.', values)
   flags.DEFINE_list('module_import', 'tasks.mini', 'See above.', values)
+  flags.DEFINE_list('seqio_additional_cache_dirs', [], 'See above.', values)
   flags.DEFINE_string('out', None, 'Folder to write to.', flag_values=values)
   most = min(os.cpu_count() or 1, 16)
   flags.DEFINE_integer('num_shards', None, 'See above.', 1, flag_values=values)
@@ -161,7 +165,11 @@ def _write_all(
       cached.clear(folder, {part.split for part in plan[folder]})
   everything = list(itertools.chain(*plan.values()))
   written = workers.each(
-    _write, everything, values.workers, values.module_import
+    _write,
+    everything,
+    values.workers,
+    values.module_import,
+    values.seqio_additional_cache_dirs,
   )
   outcomes = collections.defaultdict(dict)
   rows = 0

@@ -5,6 +5,7 @@ cache once all are there.
 """
 
 import collections
+import contextlib
 import random
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,24 +71,41 @@ def write_part(part: Part) -> tuple[Features, Stats]:
     name: (feature.vocabulary.pad_id, feature.vocabulary.eos_id)
     for name, feature in task.output_features.items()
   }
-  rows = _read(task, part)
-  elements: Any = rows.element_spec
-  spec = cached.features(elements)
-  vague = [
-    name
-    for name, element in elements.items()
-    if isinstance(element, tf.TensorSpec)
-    and (element.shape.rank is None or None in element.shape.as_list()[1:])
-  ]
-  stats = cached.write_shard(
-    part.folder,
-    part.split,
-    _with_shapes(rows, spec, vague) if vague else rows,
-    part.shard,
-    part.num_shards,
-    special,
-  )
+  with _seeds():
+    rows = _read(task, part)
+    elements: Any = rows.element_spec
+    spec = cached.features(elements)
+    vague = [
+      name
+      for name, element in elements.items()
+      if isinstance(element, tf.TensorSpec)
+      and (element.shape.rank is None or None in element.shape.as_list()[1:])
+    ]
+    stats = cached.write_shard(
+      part.folder,
+      part.split,
+      _with_shapes(rows, spec, vague) if vague else rows,
+      part.shard,
+      part.num_shards,
+      special,
+    )
   return spec, stats
+
+
+@contextlib.contextmanager
+def _seeds() -> Iterator[None]:
+  """Has all parts of a split find its examples in one order, even if drawn.
+
+  Each part may be every n-th of them.
+  """
+  seeds: tuple[Any, ...] = (random.seed, np.random.seed, tf.random.set_seed)
+  for seed in seeds:
+    seed(0)
+  try:
+    yield
+  finally:
+    for seed in seeds:
+      seed(None)
 
 
 def _with_shapes(
@@ -119,10 +137,6 @@ def _check_same(one: Features, other: Features) -> None:
 
 def _read(task: seqio.Task, part: Part) -> tf.data.Dataset:
   """A part's rows, as a cache holds them."""
-  # Where each part is every n-th of a source's examples, all of them must find
-  # these in one order, even if it is drawn.
-  for seed in (random.seed, np.random.seed, tf.random.set_seed):
-    seed(0)
   split, shard, number = part.split, part.shard, part.num_shards
   source = task.source
   if number == 1:

@@ -166,7 +166,9 @@ def clear(folder: epath.PathLike, splits: Collection[str]) -> None:
     splits = list(by_split)
     # First, so that what is left is known to be a part.
     (folder / COMPLETED).unlink(missing_ok=True)
-  for path in itertools.chain(*(by_split[split] for split in splits)):
+  gone = itertools.chain(*(by_split[split] for split in splits))
+  # What says that a split is there goes first.
+  for path in sorted(gone, key=lambda path: path.suffix != '.json'):
     path.unlink()
 
 

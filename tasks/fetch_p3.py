@@ -18,15 +18,13 @@ HF_ENDPOINT names another hub, HF_TOKEN an account.
 """
 
 import contextlib
-import dataclasses
-import itertools
+import errno
 import json
 import os
 import shlex
 import shutil
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
@@ -37,61 +35,57 @@ from moe_lite import cli
 from moe_lite.errors import UserError, nearest
 from moe_lite.progress import Progress, say
 from tasks import p3_hub, p3_table, workers
+from tasks.p3_fetching import Job, fetch_task
 
 PINNED = 'fetch.json'
 _PARQUET = '.parquet'
+# No room, no right to write: the other tasks would fail alike.
+_NO_USE_IN_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+# What both TensorFlow and epath know.
+_REMOTE = ('gs://', 's3://')
 # A cache is not compressed; published sizes give 3.2 for its first tasks.
 _GROWS = 3.5
 _MEGABYTE = 10**6
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-  """A task that is to be fetched.
-
-  Attributes:
-    task: its name, that of the folder in the repository.
-    files: paths in the repository.
-    size: of all of them, in bytes.
-    commit: of the repository.
-    out: folder of all tasks.
-    num_shards: files that a split is written to.
-  """
-
-  task: str
-  files: tuple[str, ...]
-  size: int
-  commit: str
-  out: str
-  num_shards: int
-
-  def __str__(self) -> str:
-    return f'task {self.task!r}'
 
 
 def fetch(argv: Sequence[str]) -> None:
   """See the module's docstring; raises UserError for a mistake."""
   values = _parse(argv)
   names = _configurations(values)
-  commit = _pin(values.out, values.revision, values.dry_run)
+  commit = _commit(values.out, values.revision)
   missing = [name for name in names if not _is_whole(values.out, name)]
   if len(missing) < len(names):
     say(f'{len(names) - len(missing)} of {len(names)} tasks are there already.')
-  jobs = _jobs(missing, commit, values)
-  size = sum(job.size for job in jobs)
-  rows = sum(sum(p3_table.published_rows(job.task).values()) for job in jobs)
+  files = _files(missing, commit)
+  sizes = {name: sum(of.values()) for name, of in files.items()}
+  size = sum(sizes.values())
+  rows = sum(sum(p3_table.published_rows(name).values()) for name in files)
   say(
-    f'{len(jobs)} tasks, {sum(len(job.files) for job in jobs)} files, '
+    f'{len(files)} tasks, {sum(map(len, files.values()))} files, '
     f'{rows:,} rows: {_bytes(size)} to download, about '
     f'{_bytes(_GROWS * size)} on disk. Commit {commit}.'
   )
   if values.dry_run:
-    for job in jobs:
-      print(f'{job.size / _MEGABYTE:10.1f} MB  {job.task}')
+    for name in files:
+      print(f'{sizes[name] / _MEGABYTE:10.1f} MB  {name}')
     return
+  _pin(values.out, values.revision, commit)
   _check_space(values.out, _GROWS * size)
   cli.import_tensorflow()
-  failed = _fetch_all(jobs, values.workers)
+  with _downloads(values.out) as downloads:
+    jobs = [
+      Job(
+        task=name,
+        files=tuple(of),
+        size=sizes[name],
+        commit=commit,
+        out=values.out,
+        downloads=downloads,
+        num_shards=values.num_shards,
+      )
+      for name, of in files.items()
+    ]
+    failed = _fetch_all(jobs, values.workers)
   if failed:
     reasons = [f'  {task}: {reason}' for task, reason in failed.items()]
     raise UserError(
@@ -107,53 +101,6 @@ def fetch(argv: Sequence[str]) -> None:
     f'All {len(names)} tasks are in {values.out}. They are read with',
     f'  --seqio_additional_cache_dirs={shlex.quote(values.out)}',
   )
-
-
-def fetch_task(job: Job) -> None:
-  """Fetches one task, and completes its cache.
-
-  Raises:
-    UserError: if it cannot be downloaded, or is not what the table says.
-  """
-  from tasks import cached, p3_parquet, p3_source
-
-  folder = epath.Path(job.out) / job.task
-  splits = defaultdict(list)
-  for file in sorted(job.files):
-    splits[file.rpartition('/')[2].rpartition('-of-')[0][:-6]].append(file)
-  wanted = p3_table.published_rows(job.task)
-  if splits.keys() != wanted.keys():
-    raise UserError(
-      f'the repository has splits {", ".join(sorted(splits)) or "none"}, the '
-      f'table {", ".join(sorted(wanted))}.'
-    )
-  cached.clear(folder, splits)
-  with _downloads(job.out) as downloads:
-    for split, files in splits.items():
-      paths = [p3_hub.download(file, job.commit, downloads) for file in files]
-      columns = p3_parquet.columns(paths[0])
-      if unknown := set(columns) - p3_source.SPECS.keys():
-        raise UserError(f'column {sorted(unknown)[0]!r} is none of P3.')
-      number = sum(p3_parquet.check(path, columns) for path in paths)
-      if number != wanted[split]:
-        raise UserError(
-          f'split {split!r} has {number:,} rows, but {wanted[split]:,} in the '
-          'table.'
-        )
-      rows = itertools.chain.from_iterable(
-        p3_parquet.examples(path, columns) for path in paths
-      )
-      ends = [number * i // job.num_shards for i in range(job.num_shards + 1)]
-      stats = [
-        cached.write_shard(
-          folder, split, itertools.islice(rows, b - a), i, job.num_shards
-        )
-        for i, (a, b) in enumerate(itertools.pairwise(ends))
-      ]
-      spec = cached.features({name: p3_source.SPECS[name] for name in columns})
-      cached.finish_split(folder, split, spec, stats)
-    cached.complete(folder)
-    shutil.rmtree(os.path.join(downloads, job.task), ignore_errors=True)
 
 
 def _parse(argv: Sequence[str]) -> flags.FlagValues:
@@ -175,6 +122,11 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
       'Give --mixture=NAME or --tasks=NAME,NAME, and --out=DIR. See --help.'
     )
   values.out = os.path.expanduser(values.out)
+  if '://' in values.out and not values.out.startswith(_REMOTE):
+    raise UserError(
+      f'--out={values.out} must be a folder here, or begin with '
+      f'{" or ".join(_REMOTE)}.'
+    )
   if epath.Path(values.out).is_file():
     raise UserError(f'--out={values.out} is a file; name a folder.')
   return values
@@ -192,69 +144,85 @@ def _configurations(values: flags.FlagValues) -> tuple[str, ...]:
     tasks = p3_table.members(values.mixture)
   else:
     tasks = tuple(values.tasks)
+  known = _known()
   for task in tasks:
-    if p3_table.lookup(task) is None:
+    if task not in known:
       raise UserError(
-        f'--tasks: P3 has no task {task!r}.{nearest(task, p3_table.prompts())}'
+        f'--tasks: P3 has no task {task!r}.{nearest(task, known)}'
       )
     if not p3_table.configurations([task]):
       raise UserError(f'Task {task!r} was never published.')
   return p3_table.configurations(tasks)
 
 
+def _known() -> set[str]:
+  """Names of all tasks, and of the twins of those with answer choices."""
+  prompts = p3_table.prompts()
+  return {*prompts, *(p.twin for p in prompts.values() if p.has_choices)}
+
+
 def _is_whole(out: str, task: str) -> bool:
-  return (epath.Path(out) / task / 'COMPLETED').exists()
+  folder = epath.Path(out) / task
+  if not folder.exists():
+    return False
+  splits = p3_table.published_rows(task)
+  wanted = {'COMPLETED', *(f'info.{split}.json' for split in splits)}
+  return wanted <= {file.name for file in folder.iterdir()}
 
 
-def _pin(out: str, revision: str, dry_run: bool) -> str:
-  """The commit that this folder's tasks come from."""
+def _commit(out: str, revision: str) -> str:
+  """The commit that this folder's tasks come from, or are to come from."""
   path = epath.Path(out) / PINNED
-  if path.exists():
+  if not path.exists():
+    return p3_hub.commit(revision)
+  try:
     pinned = json.loads(path.read_text())
-    if revision not in (pinned['revision'], pinned['commit']):
-      raise UserError(
-        f'{out} holds revision {pinned["revision"]} (commit '
-        f'{pinned["commit"]}), not --revision={revision}: name another --out.'
-      )
-    return pinned['commit']
-  commit = p3_hub.commit(revision)
-  if not dry_run:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pinned = {
-      'repository': p3_hub.REPOSITORY,
-      'revision': revision,
-      'commit': commit,
-    }
-    path.write_text(json.dumps(pinned, indent=2) + '\n')
+    first, commit = pinned['revision'], pinned['commit']
+  except (ValueError, TypeError, KeyError) as error:
+    raise UserError(
+      f'{path} is damaged: it does not say which commit {out} holds. Delete '
+      'it if what is there came from this --revision, or name another --out.'
+    ) from error
+  if revision not in (first, commit):
+    raise UserError(
+      f'{out} holds revision {first} (commit {commit}), not '
+      f'--revision={revision}: name another --out.'
+    )
   return commit
 
 
-def _jobs(
-  names: Sequence[str], commit: str, values: flags.FlagValues
-) -> list[Job]:
-  """Every task with its files, the largest first."""
-  files: dict[str, dict[str, int]] = defaultdict(dict)
+def _pin(out: str, revision: str, commit: str) -> None:
+  """Writes down which commit a folder's tasks come from."""
+  path = epath.Path(out) / PINNED
+  pinned = {
+    'repository': p3_hub.REPOSITORY,
+    'revision': revision,
+    'commit': commit,
+  }
+  partial = path.with_suffix('.partial')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(json.dumps(pinned, indent=2) + '\n')
+    partial.replace(path)
+  except OSError as error:
+    raise UserError(f'--out={out} cannot be written: {error}') from error
+
+
+def _files(names: Sequence[str], commit: str) -> dict[str, dict[str, int]]:
+  """Files of each task with their bytes; the largest task first."""
+  files: dict[str, dict[str, int]] = {name: {} for name in names}
   for path, size in p3_hub.files(commit) if names else ():
     folder, _, name = path.rpartition('/')
-    if name.endswith(_PARQUET):
+    if folder in files and name.endswith(_PARQUET):
       files[folder][path] = size
-  if absent := [name for name in names if name not in files]:
+  if absent := [name for name in names if not files[name]]:
+    others = f' and of {len(absent) - 1} more' if len(absent) > 1 else ''
     raise UserError(
       f'Commit {commit} of {p3_hub.REPOSITORY} has no parquet files of '
-      f'{absent[0]!r} (and of {len(absent) - 1} more). Give --revision=main.'
+      f'{absent[0]!r}{others}. Give --revision=main and a new --out.'
     )
-  jobs = [
-    Job(
-      name,
-      tuple(files[name]),
-      sum(files[name].values()),
-      commit,
-      values.out,
-      values.num_shards,
-    )
-    for name in names
-  ]
-  return sorted(jobs, key=lambda job: -job.size)
+  by_size = lambda item: -sum(item[1].values())
+  return dict(sorted(files.items(), key=by_size))
 
 
 def _check_space(out: str, needed: float) -> None:
@@ -271,29 +239,42 @@ def _check_space(out: str, needed: float) -> None:
 def _fetch_all(jobs: Sequence[Job], processes: int) -> Mapping[str, str]:
   """Fetches all, and returns why some could not be fetched."""
   failed = {}
-  progress = Progress(
-    sum(map(_megabytes, jobs)) or 1, unit='MB'
-  )
+  progress = Progress(sum(map(_megabytes, jobs)) or 1, unit='MB')
   done = workers.each(fetch_task, jobs, processes)
   with contextlib.closing(progress), contextlib.closing(done):
     for number, (job, future) in enumerate(done, 1):
-      if isinstance(error := future.exception(), UserError | OSError):
-        failed[job.task] = str(error)
-      else:
-        future.result()
+      error = future.exception()
+      if isinstance(error, OSError) and error.errno in _NO_USE_IN_MORE:
+        raise UserError(f'{job.task}: {error}. The same command goes on.')
+      if error:
+        failed[job.task] = _reason(error)
       progress.advance(_megabytes(job))
       progress.report(tasks=number, failed=len(failed))
   return failed
 
 
+def _reason(error: BaseException) -> str:
+  """In one line; by its kind where it is none of our own."""
+  text = ' '.join(str(error).split())
+  if isinstance(error, UserError):
+    return text
+  return f'{type(error).__name__}: {text}'
+
+
 @contextlib.contextmanager
 def _downloads(out: str) -> Iterator[str]:
-  """Where files are downloaded to: what was cut short is there again."""
+  """Where files are downloaded to; a failed task's wait for the next call.
+
+  Those for a bucket do not: the next call may come from another machine.
+  """
   if '://' in out:
     with tempfile.TemporaryDirectory() as folder:
       yield folder
-  else:
-    yield os.path.join(out, '.fetch')
+    return
+  folder = os.path.join(out, '.fetch')
+  yield folder
+  with contextlib.suppress(OSError):  # Unless something waits there.
+    os.rmdir(folder)
 
 
 def _megabytes(job: Job) -> int:

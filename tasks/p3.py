@@ -25,7 +25,6 @@ from tasks import (
   p3_vocabulary,
   rank_classification,
 )
-from tasks.p3_vocabulary import vocabulary as vocabulary
 
 _VOCABULARY = p3_vocabulary.Vocabulary()
 FEATURES = {
@@ -40,6 +39,7 @@ def retokenize(dataset: tf.data.Dataset) -> tf.data.Dataset:
   """Gives rows the ids of another vocabulary than T5's, from their text."""
   if p3_vocabulary.is_t5():
     return dataset
+  p3_vocabulary.load()
 
   def encode(row):
     return {

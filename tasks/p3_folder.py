@@ -1,7 +1,8 @@
 """Where P3 lies, and in which of its two layouts.
 
-P3 is looked for in SeqIO's cache folders (`--seqio_additional_cache_dirs`), a
-folder a task: a SeqIO cache, as `tasks.fetch_p3` writes and the data set
+P3 is looked for in SeqIO's cache folders (`--seqio_additional_cache_dirs`) and
+in that of the macro P3_DIR, for programs without such a flag. There is a folder
+a task: a SeqIO cache, as `tasks.fetch_p3` writes and the data set
 repository had until 2024 (there under `data/`), or the repository's parquet
 files of today. Paths may be any that TensorFlow's file system reads.
 """
@@ -9,7 +10,10 @@ files of today. Paths may be any that TensorFlow's file system reads.
 import dataclasses
 import json
 import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import gin
 import seqio
 import tensorflow as tf
 
@@ -17,6 +21,8 @@ from moe_lite.errors import UserError
 from tasks import cached, catalog, p3_table
 
 PARQUET = '.parquet'
+
+_Bound = TypeVar('_Bound')
 # bigscience/P3 takes about 100 GB for its 121 million rows.
 _BYTES_A_ROW = 825
 
@@ -55,20 +61,31 @@ class TaskFolder:
       if len(names) != of:
         raise self._broken(f'has {len(names)} of the {of} files of {split!r}')
     paths = [os.path.join(self.path, name) for name in names]
-    # One of several may be empty, where there are fewer rows than files.
-    if not any(tf.io.gfile.stat(path).length for path in paths):
-      raise self._broken(f'has an empty file, {names[0]}')
+    empty = [p for p in paths if not tf.io.gfile.stat(p).length]
+    # One of several may be, where there are fewer rows than files.
+    if empty and self._rows(split) >= len(paths):
+      raise self._broken(f'has an empty file, {os.path.basename(empty[0])}')
     return paths
+
+  def _rows(self, split: str) -> int:
+    try:
+      return self._json(f'stats.{split}.json')['examples']
+    except (OSError, KeyError, tf.errors.OpError):
+      return p3_table.published_rows(self.task).get(split, 0)
+
+  def _json(self, name: str) -> dict[str, Any]:
+    with tf.io.gfile.GFile(os.path.join(self.path, name)) as file:
+      text = file.read()
+    try:
+      return json.loads(text)
+    except ValueError as error:
+      raise self._broken(f'has a damaged {name}') from error
 
   def _tfrecords(self, split: str) -> list[str]:
     info = f'info.{split}.json'
     if info not in self.names:
       raise self._no_split(split)
-    try:
-      with tf.io.gfile.GFile(os.path.join(self.path, info)) as file:
-        content = json.loads(file.read())
-    except ValueError as error:
-      raise self._broken(f'has a damaged {info}') from error
+    content = self._json(info)
     if not content:  # So SeqIO writes a split without rows.
       raise UserError(
         f'Task {self.task!r} has no rows in split {split!r} ({self.path}): '
@@ -95,21 +112,41 @@ class TaskFolder:
     )
 
 
+def folder(path: str | None = None) -> str | None:
+  """A folder with P3, before those that SeqIO knows; gin binds which."""
+  return path
+
+
+def bound(function: Callable[[], _Bound]) -> _Bound:
+  """Calls a function with what a gin file binds to it, if one does."""
+  try:
+    function = gin.get_configurable(function)
+  except ValueError:  # No gin file names it.
+    pass
+  return function()
+
+
 def find(task: str) -> TaskFolder:
   """The folder of a task.
 
   Raises:
     UserError: if there is none; it says how to get it, and how large it is.
   """
-  roots = seqio.get_global_cache_dirs()
-  for root in roots:
-    for path in (os.path.join(root, task), os.path.join(root, 'data', task)):
-      if tf.io.gfile.isdir(path):
-        return _open(task, path)
+  own = bound(folder)
+  roots = [*([own] if own else []), *seqio.get_global_cache_dirs()]
+  found = [
+    _list(task, path)
+    for root in roots
+    for path in (os.path.join(root, task), os.path.join(root, 'data', task))
+    if tf.io.gfile.isdir(path)
+  ]
+  if found:
+    # One that is whole, wherever it stands.
+    return _check(min(found, key=lambda f: cached.COMPLETED not in f.names))
   where = ', '.join(map(str, roots)) or 'none were given'
   raise UserError(
     f'Task {task!r} is not in the folders of --seqio_additional_cache_dirs '
-    f'({where}). {remedy(task)}'
+    f'or P3_DIR ({where}). {remedy(task)}'
   )
 
 
@@ -139,10 +176,15 @@ def remedy(task: str) -> str:
   )
 
 
-def _open(task: str, path: str) -> TaskFolder:
+def _list(task: str, path: str) -> TaskFolder:
   # Of folders in a bucket, the names end in a slash.
   names = frozenset(name.rstrip('/') for name in tf.io.gfile.listdir(path))
-  folder = TaskFolder(task, path, names)
+  return TaskFolder(task, path, names)
+
+
+def _check(folder: TaskFolder) -> TaskFolder:
+  """The folder, if it is whole."""
+  task, path, names = folder.task, folder.path, folder.names
   if cached.COMPLETED in names:
     return folder
   if any(name.startswith(('info.', 'stats.')) for name in names):

@@ -1,7 +1,8 @@
 """P3's data set repository on the Hugging Face Hub.
 
 The client library resumes what was cut short, and waits and tries again where
-the hub is busy. What it raises in the end becomes a UserError here.
+the hub is busy. This tries again after failures of the hub and of connections;
+what is raised in the end becomes a UserError.
 """
 
 import contextlib
@@ -27,20 +28,20 @@ def commit(revision: str) -> str:
 
 def files(commit: str) -> Iterator[tuple[str, int]]:
   """Path and size in bytes of every file."""
-  import huggingface_hub
+  from huggingface_hub import hf_api
 
   with _told(f'The files of {REPOSITORY} cannot be listed'):
     for entry in _client().list_repo_tree(
       REPOSITORY, recursive=True, revision=commit, repo_type='dataset'
     ):
-      if isinstance(entry, huggingface_hub.RepoFile):
+      if isinstance(entry, hf_api.RepoFile):
         yield entry.path, entry.size
 
 
 def download(file: str, commit: str, folder: str) -> str:
   """Downloads a file to its place under `folder`; returns its path."""
   import huggingface_hub
-  from huggingface_hub import errors, utils
+  from huggingface_hub import utils
 
   utils.disable_progress_bars()
   utils.logging.set_verbosity_error()
@@ -55,9 +56,8 @@ def download(file: str, commit: str, folder: str) -> str:
           local_dir=folder,
           endpoint=_endpoint(),
         )
-      except errors.HfHubHTTPError as error:
-        # The client tries again at 429, but not at the hub's own failures.
-        if wait is None or error.response.status_code < 500:
+      except Exception as error:
+        if wait is None or not _may_pass(error):
           raise
       time.sleep(wait)
   raise AssertionError('The loop returns or raises.')
@@ -74,16 +74,34 @@ def _endpoint() -> str | None:
   return os.environ.get('HF_ENDPOINT')
 
 
+def _may_pass(error: Exception) -> bool:
+  """Whether to try again what the client did not."""
+  from huggingface_hub import errors
+
+  if isinstance(error, errors.HfHubHTTPError):
+    return error.response.status_code >= 500
+  # The second is all that the client of the hub's storage for large files
+  # raises, whatever has happened.
+  return _is_of_network(error) or isinstance(error, RuntimeError)
+
+
+def _is_of_network(error: BaseException) -> bool:
+  """Whether there was no answer, rather than one that says no."""
+  cause = error.__cause__ or error
+  # Of the client's HTTP library, which is not ours to name.
+  is_http = type(cause).__module__.startswith(('httpx', 'httpcore'))
+  return is_http and not hasattr(cause, 'response')
+
+
 @contextlib.contextmanager
 def _told(what: str) -> Iterator[None]:
   try:
     yield
-  except OSError as error:  # As the client's own errors are.
+  except Exception as error:
+    if _is_of_network(error):
+      what += ', as the hub cannot be reached'
+    elif not isinstance(error, OSError | RuntimeError):
+      raise  # None of the client's own.
     cause = error.__cause__ or error
     text = str(cause).strip().partition('\n')[0]
     raise UserError(f'{what}: {text or type(cause).__name__}') from error
-  except Exception as error:
-    # Of its HTTP library, which is not ours to name.
-    if not type(error).__module__.startswith(('httpx', 'httpcore')):
-      raise
-    raise UserError(f'{what}: {error or type(error).__name__}') from error

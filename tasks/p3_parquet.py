@@ -4,6 +4,7 @@ Columns are lists of int32 or of strings, strings, booleans and float32, as in
 `p3_source`. Files are read a row group at a time.
 """
 
+import contextlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,9 +45,13 @@ def columns(path: str | os.PathLike[str]) -> list[str]:
 def examples(
   path: str | os.PathLike[str], columns: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-  """Rows as arrays by column; strings are bytes."""
+  """Rows as arrays by column; strings are bytes.
+
+  Raises:
+    UserError: if the file is damaged.
+  """
   with _File(path) as file:
-    for batch in _open(path, file).iter_batches(_ROWS, columns=list(columns)):
+    for batch in _batches(path, file, columns):
       read = {name: _values(batch.column(name)) for name in columns}
       for i in range(batch.num_rows):
         yield {name: values[i] for name, values in read.items()}
@@ -79,15 +84,28 @@ class _File(io.RawIOBase):
 
 def _open(path: str | os.PathLike[str], file):
   # Imported here: only those who read parquet wait for it.
-  import pyarrow
   from pyarrow import parquet
 
-  try:
+  with _told(path):
     return parquet.ParquetFile(file)
+
+
+def _batches(path: str | os.PathLike[str], file, columns: Sequence[str]):
+  parquet = _open(path, file)
+  with _told(path):
+    yield from parquet.iter_batches(_ROWS, columns=list(columns))
+
+
+@contextlib.contextmanager
+def _told(path: str | os.PathLike[str]) -> Iterator[None]:
+  import pyarrow
+
+  try:
+    yield
   except (OSError, pyarrow.ArrowException) as error:
     raise UserError(
-      f'{path} is no whole parquet file ({error}). Delete it, and fetch or '
-      'copy it again.'
+      f'{path} is no whole parquet file ({str(error).strip()}). Delete it, and '
+      'fetch or copy it again.'
     ) from error
 
 

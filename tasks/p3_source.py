@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from moe_lite.errors import UserError
 from tasks import p3_folder, p3_parquet, p3_table
-from tasks.p3_vocabulary import is_t5, target_ids
+from tasks.p3_vocabulary import is_t5, load, target_ids
 
 _IDS = tf.TensorSpec([None], tf.int32)
 _TEXT = tf.TensorSpec([], tf.string)
@@ -152,6 +152,7 @@ def _one_row_per_choice(
       f'Task {prompt.twin!r} cannot be made: the published rows of '
       f'{prompt.task!r} do not list their answer choices.'
     )
+  load()
 
   def choices_of(index, row):
     choices = row.get('answer_choices', tf.constant(prompt.choices))

@@ -7,15 +7,14 @@ matters: training on the ids as they are needs no vocabulary at all.
 
 import functools
 import hashlib
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-import gin
 import seqio
 import tensorflow as tf
 from etils import epath
 
 from moe_lite.errors import UserError
+from tasks import p3_folder
 
 # Where T5 keeps it. With the 100 sentinels it has 32,100 entries.
 T5_MODEL = 'gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model'
@@ -23,10 +22,10 @@ T5_SHA256 = 'd60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86'
 _T5_SIZE, _EOS, _UNK = 32_100, 1, 2
 
 
-def _vocabulary(
+def vocabulary(
   path: str | None = None, extra_ids: int = 100
 ) -> tuple[str | None, int]:
-  """What a gin file says of the vocabulary.
+  """The vocabulary; gin binds which.
 
   Args:
     path: of a SentencePiece model; None for T5's.
@@ -35,18 +34,13 @@ def _vocabulary(
   return path, extra_ids
 
 
-vocabulary: Callable[[], tuple[str | None, int]] = cast(
-  Any, gin.external_configurable(_vocabulary, 'vocabulary', module='tasks.p3')
-)
-
-
 def is_t5() -> bool:
   """Whether P3's ids are good as they are.
 
   Raises:
     UserError: if the model of another vocabulary cannot be read.
   """
-  path, _ = vocabulary()
+  path, _ = p3_folder.bound(vocabulary)
   return path is None or _sha256(path) == T5_SHA256
 
 
@@ -74,7 +68,7 @@ class Vocabulary(seqio.Vocabulary):
 
   @property
   def _loaded(self) -> seqio.SentencePieceVocabulary:
-    path, extra_ids = vocabulary()
+    path, extra_ids = p3_folder.bound(vocabulary)
     return _load(path or T5_MODEL, extra_ids)
 
   def _encode(self, s: str) -> list[int]:
@@ -93,7 +87,18 @@ class Vocabulary(seqio.Vocabulary):
     return isinstance(other, Vocabulary)
 
   def __str__(self) -> str:
-    return f'p3_vocabulary.Vocabulary({vocabulary()[0] or T5_MODEL})'
+    path, extra_ids = p3_folder.bound(vocabulary)
+    return f'p3_vocabulary.Vocabulary({path or T5_MODEL}, {extra_ids})'
+
+
+def load() -> None:
+  """Reads the vocabulary's file; within a traced function errors lose type.
+
+  Raises:
+    UserError: if it cannot be read, or is not like T5's.
+  """
+  path, extra_ids = p3_folder.bound(vocabulary)
+  _load(path or T5_MODEL, extra_ids)
 
 
 def target_ids(text: tf.Tensor) -> tf.Tensor:
@@ -113,6 +118,12 @@ def _load(path: str, extra_ids: int) -> seqio.SentencePieceVocabulary:
     loaded.load_model()
   except (OSError, RuntimeError, tf.errors.OpError) as error:
     raise _unreadable(path, error) from error
+  if (loaded.eos_id, loaded.tokenizer.pad_id()) != (_EOS, 0):
+    raise UserError(
+      f'The vocabulary {path} has EOS {loaded.eos_id} and padding '
+      f'{loaded.tokenizer.pad_id()}; T5 networks end at {_EOS} and pad with 0. '
+      'Train it with --pad_id=0 --eos_id=1 --unk_id=2 --bos_id=-1.'
+    )
   return loaded
 
 

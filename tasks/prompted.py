@@ -94,6 +94,8 @@ def column_source(
     split: str, shuffle_files: bool = False, seed: int | None = None
   ) -> tf.data.Dataset:
     del shuffle_files, seed  # There are no files.
+    if not columns(split) or not len(next(iter(columns(split).values()))):
+      raise UserError(f'Split {split!r} has no examples.')
     return tf.data.Dataset.from_tensor_slices(cast(Any, columns(split)))
 
   # SeqIO's sources may not know their size; its protocol for them does.

@@ -1,11 +1,12 @@
 """Parallel processes for the commands that make data."""
 
+import contextlib
 import importlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -20,6 +21,7 @@ def each(
   items: Sequence[Any],
   workers: int,
   modules: Sequence[str] = (),
+  cache_dirs: Sequence[str] = (),
 ) -> Generator[tuple[Any, futures.Future], None, None]:
   """Calls a function for every item, and yields each when it is done.
 
@@ -28,6 +30,7 @@ def each(
     items: that can be pickled.
     workers: processes; 0 or 1 calls the function in this one.
     modules: that a process imports first.
+    cache_dirs: folders in which it looks for data.
 
   Yields:
     The item, and a future that has the result, or raises what was raised.
@@ -44,16 +47,18 @@ def each(
         future.set_exception(error)
       yield item, future
     return
-  # A source that is read once a shard may follow the order of a set.
-  os.environ['PYTHONHASHSEED'] = '0'
   spawn = multiprocessing.get_context('spawn')
-  pool = futures.ProcessPoolExecutor(workers, spawn, _start, (modules,))
+  pool = futures.ProcessPoolExecutor(
+    workers, spawn, _start, (modules, cache_dirs)
+  )
   # Workers inherit this: Ctrl-C is for this process to answer.
   handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
   running = {}
   try:
-    for item in items:
-      running[pool.submit(function, item)] = item
+    # A source that is read once a shard may follow the order of a set.
+    with _environment(PYTHONHASHSEED='0'):
+      for item in items:
+        running[pool.submit(function, item)] = item
     signal.signal(signal.SIGINT, handler)
     for future in futures.as_completed(list(running)):
       item = running.pop(future)
@@ -69,7 +74,18 @@ def each(
     pool.shutdown(cancel_futures=True)
 
 
-def _start(modules: Sequence[str]) -> None:
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+  before = dict(os.environ)
+  os.environ.update(variables)
+  try:
+    yield
+  finally:
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def _start(modules: Sequence[str], cache_dirs: Sequence[str]) -> None:
   """Makes this process a worker: one of many, hence of few threads."""
   threading.Thread(target=_end_with_parent, daemon=True).start()
   logging.set_verbosity(logging.ERROR)
@@ -78,6 +94,7 @@ def _start(modules: Sequence[str]) -> None:
 
   tf.config.threading.set_inter_op_parallelism_threads(2)
   tf.config.threading.set_intra_op_parallelism_threads(2)
+  cli.add_cache_dirs(cache_dirs)
   for module in modules:
     importlib.import_module(module)
 

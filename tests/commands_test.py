@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from moe_lite import cli, convert, inference, results
+from moe_lite.checkpoints import portable
 from tests import tiny_task
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -64,6 +65,13 @@ def test_training_ends_with_a_command_that_evaluates_the_run(
   assert outcome['complete'] and outcome['checkpoint']['step'] == 1
   assert "router_reads='inputs'" in outcome['checkpoint']['method']['key']
   assert outcome['settings']['mixture_or_task_name'].startswith('mini_who')
+
+  argv = ['convert', 'export', 'runs/x', '--to=mine']
+  assert cli.guard(convert.convert, argv, None) == 0
+  _, config = portable.load('mine')
+  assert config['network']['emb_dim'] == 128
+  assert config['training']['data'] == 'mini_train'
+  assert config['method'] == outcome['checkpoint']['method']
 
 
 TINY = [f'--gin_file={ROOT}/tests/tiny.gin']
@@ -165,7 +173,7 @@ def test_a_base_is_exported_once(made, capsys):
   'arguments, message',
   [
     (['exprot_base'], "Did you mean 'export_base'"),
-    (['export_base'], 'Give one run folder'),
+    (['export_base'], 'Give one folder'),
     (['export_base', 'nowhere', '--to=x'], 'is no run folder'),
   ],
 )

@@ -117,7 +117,7 @@ def test_runs_are_named_by_what_they_trained():
       {'settings': {**outcome()['settings'], 'split': 'test'}},
       "split = 'test', but .* 'validation'",
     ),
-    ({'datasets': outcome()['datasets'][:1]}, 'lacks data set who'),
+    ({'datasets': outcome()['datasets'][:1]}, 'lacks dataset who'),
   ],
 )
 def test_what_cannot_be_compared_is_refused(folders, changes, message):

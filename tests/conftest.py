@@ -6,10 +6,16 @@ import os
 # Set before anything imports JAX: tests must not depend on an accelerator.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 # Tiny networks are compiled far longer than they run.
-os.environ.setdefault(
-  'XLA_FLAGS',
-  '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true',
+QUICKLY_COMPILED = (
+  '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
 )
+os.environ.setdefault('XLA_FLAGS', QUICKLY_COMPILED)
+
+
+def device_flags(number):
+  """XLA_FLAGS of a process that sees so many devices."""
+  count = f'--xla_force_host_platform_device_count={number}'
+  return f'{QUICKLY_COMPILED} {count}'
 
 
 def pytest_addoption(parser):

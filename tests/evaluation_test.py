@@ -157,6 +157,42 @@ def test_other_tasks_are_generated_for(paths, tmp_path):
   assert outcome['average'] is None
 
 
+def test_accuracy_of_text_is_not_that_of_ranking(paths, tmp_path):
+  tiny_run.add_task(
+    'tiny_accuracy',
+    {'inputs': ['a'], 'targets': ['b']},
+    metric_fns=[lambda targets, predictions: {'accuracy': 50.0}],
+  )
+  outcome = evaluate(paths, tmp_path, mixture_or_task_name='tiny_accuracy')
+  assert outcome['tasks'][0]['metric'] == 'generated accuracy'
+  assert outcome['average'] is None
+
+
+def test_tasks_of_a_mixture_without_the_split_are_left_out(
+  paths, tmp_path, capsys
+):
+  seqio.TaskRegistry.add(
+    'tiny_train_only',
+    source=seqio.FunctionDataSource(
+      lambda split, shuffle_files, seed=None: None, splits=('train',)
+    ),
+    preprocessors=[],
+    output_features=tiny_run.FEATURES,
+  )
+  seqio.MixtureRegistry.add(
+    'tiny_mixed',
+    ['tiny_pair_0_score_eval', 'tiny_train_only'],
+    default_rate=1.0,
+  )
+  outcome = evaluate(paths, tmp_path, mixture_or_task_name='tiny_mixed')
+  assert [task['task'] for task in outcome['tasks']] == [
+    'tiny_pair_0_score_eval'
+  ]
+  assert "no split 'validation' and are left out: tiny_train_only" in (
+    capsys.readouterr().err
+  )
+
+
 def test_tasks_that_cannot_be_evaluated_are_named(paths, tmp_path):
   tiny_run.add_task('tiny_plain', {'inputs': ['a'], 'targets': ['b']})
   columns = tiny_run.score_columns(0)

@@ -12,6 +12,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.conftest import device_flags
+
 DEVICES = 8
 # Name to (mesh, fully sharded, microbatches, gradients apart, scan).
 CASES = {
@@ -110,11 +112,10 @@ def measure():
 
 @pytest.fixture(scope='module')
 def measured():
-  flags = f'--xla_force_host_platform_device_count={DEVICES}'
   done = subprocess.run(
     [sys.executable, '-m', 'tests.mesh_test'],
     cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-    env={**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
+    env={**os.environ, 'XLA_FLAGS': device_flags(DEVICES)},
     capture_output=True,
     text=True,
   )

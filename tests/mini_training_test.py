@@ -56,7 +56,17 @@ def host(tree):
   return {p: np.array(x) for p, x in parameters.flatten(tree).items()}
 
 
-@pytest.mark.parametrize('method', gin_test.METHODS)
+# A minute for all of them.
+QUICK = ('full', 'mov')
+
+
+@pytest.mark.parametrize(
+  'method',
+  [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in gin_test.METHODS
+  ],
+)
 def test_the_loss_falls_and_only_what_trains_moves(method, first_batches):
   config = configured(method)
   model, trainable = config['model'], config['trainable']

@@ -9,6 +9,7 @@ import pytest
 
 from moe_lite import memory, plan
 from moe_lite.errors import UserError
+from tests.conftest import device_flags
 
 
 def measure():
@@ -61,11 +62,7 @@ def measured():
   done = subprocess.run(
     [sys.executable, '-m', 'tests.plan_test'],
     cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-    env={
-      **os.environ,
-      'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-      'JAX_PLATFORMS': 'cpu',
-    },
+    env={**os.environ, 'XLA_FLAGS': device_flags(8)},
     capture_output=True,
     text=True,
   )

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+from tests.conftest import device_flags
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -47,13 +49,7 @@ class Processes:
       'JAX_PLATFORMS': 'cpu',
       # Loopback alone.
       'JAX_COORDINATOR_BIND_ADDRESS': f'127.0.0.1:{port}',
-      'XLA_FLAGS': ' '.join(
-        [
-          '--xla_backend_optimization_level=0',
-          '--xla_llvm_disable_expensive_passes=true',
-          f'--xla_force_host_platform_device_count={devices}',
-        ]
-      ),
+      'XLA_FLAGS': device_flags(devices),
     }
     folder.mkdir(parents=True, exist_ok=True)
     self.start = time.monotonic()

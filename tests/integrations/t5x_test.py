@@ -18,6 +18,8 @@ import pytest
 from moe_lite import cli, gin_paths, parameters
 from moe_lite.checkpoints import base as base_checkpoints
 from moe_lite.errors import UserError
+from tasks import mini_vocabulary
+from tests.tasks import p3_rows
 
 has_t5x = importlib.util.find_spec('t5x') is not None
 needs_t5x = pytest.mark.skipif(
@@ -301,3 +303,58 @@ def test_without_t5x_one_message_says_what_to_install(capsys):
   assert 'T5X cannot be imported' in error and 'not on PyPI' in error
   assert 'Traceback' not in error
   assert pathlib.Path('x').exists() is False
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_p3_trains_and_is_ranked_alike_in_both_loops(base, tmp_path):
+  task = 'cos_e_v1.11_question_option_description_text'
+  twin = 'super_glue_cb_can_we_infer_score_eval'
+  for name in (task, twin):
+    p3_rows.write_cache(tmp_path / 'p3', name, {'train': 40, 'validation': 20})
+  common = (
+    f'--gin.P3_DIR={str(tmp_path / "p3")!r}',
+    f'--gin.P3_VOCABULARY={mini_vocabulary.PATH!r}',
+    f'--gin.P3_EXTRA_IDS={mini_vocabulary.EXTRA_IDS}',
+    "--gin.TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}",
+    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
+    *('--gin.NUM_EXPERTS=2', '--gin.BATCH_SIZE=8'),
+  )
+  run = tmp_path / 'run'
+  printed = command(
+    't5x.train',
+    f'--gin.MODEL_DIR={str(run)!r}',
+    f'--gin.MIXTURE_OR_TASK_NAME={task!r}',
+    *('--gin.TRAIN_STEPS=2', '--gin.SAVE_PERIOD=2'),
+    *common,
+    files=(
+      'models/t5_1_1_mini',
+      'methods/mov',
+      'data/t0_train',
+      't5x/finetune',
+    ),
+  )
+  checkpoint = run / 'checkpoint_2'
+  assert 'Starting main loop' in printed
+  found = []
+  for module, file in (
+    ('t5x.eval', 't5x/eval'),
+    ('moe_lite.eval', 'runs/eval'),
+  ):
+    output = tmp_path / module
+    command(
+      module,
+      f'--gin.CHECKPOINT_PATH={str(checkpoint)!r}',
+      f'--gin.EVAL_OUTPUT_DIR={str(output)!r}',
+      f'--gin.MIXTURE_OR_TASK_NAME={twin!r}',
+      *(() if module.startswith('t5x') else ("--gin.BASE_DTYPE='float32'",)),
+      *common,
+      files=('models/t5_1_1_mini', 'methods/mov', 'data/t0_eval', file),
+    )
+    if module.startswith('t5x'):
+      (path,) = output.rglob(f'{twin}-metrics.jsonl')
+      found.append(json.loads(path.read_text())['accuracy'])
+    else:
+      outcome = json.loads((output / 'results.json').read_text())
+      found.append(outcome['tasks'][0]['value'])
+  assert found[0] == pytest.approx(found[1])

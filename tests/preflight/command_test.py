@@ -112,7 +112,17 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize('mistake', MISTAKES)
+# Each takes a process, and seconds.
+QUICK = ('no topology', 'unknown', 'batch')
+
+
+@pytest.mark.parametrize(
+  'mistake',
+  [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in MISTAKES
+  ],
+)
 def test_a_mistake_ends_with_one_message_and_code_2(mistake):
   flags, message = MISTAKES[mistake]
   done = preflight(*flags)

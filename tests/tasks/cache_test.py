@@ -458,6 +458,7 @@ def waiting(module, tmp_path):
   (module / 'wait').unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_ends_the_command_which_then_goes_on(
   module, start, waiting, tmp_path
 ):

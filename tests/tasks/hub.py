@@ -10,6 +10,8 @@ import http.server
 import json
 import pathlib
 import re
+import socket
+import struct
 import threading
 import urllib.parse
 from collections import Counter, defaultdict
@@ -26,7 +28,9 @@ class Hub(http.server.ThreadingHTTPServer):
     commits: by revision.
     requests: how often each (method, file) was asked for.
     faults: what is done to a file's next downloads, in order, each one of
-      'cut' (half of the body, then silence), 404, 429, 500, 'wrong size'.
+      'cut' (half of the body, then the end), 'reset' (then a reset connection),
+      'silence' (then nothing), 'wrong size', 404, 429, 500.
+    silent: set when a download fell silent.
   """
 
   daemon_threads = True
@@ -38,10 +42,16 @@ class Hub(http.server.ThreadingHTTPServer):
     self.commits = {'main': COMMIT, COMMIT: COMMIT}
     self.requests: Counter[tuple[str, str]] = Counter()
     self.faults: dict[str, list] = defaultdict(list)
+    self.silent = threading.Event()
+    self.is_closing = threading.Event()
 
   @property
   def url(self) -> str:
     return f'http://127.0.0.1:{self.server_port}'
+
+  def shutdown_request(self, request):
+    # At once: a server's usual farewell comes before the reset of a connection.
+    self.close_request(request)
 
   def downloads(self) -> list[str]:
     return sorted(file for method, file in self.requests if method == 'GET')
@@ -50,11 +60,12 @@ class Hub(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def serve(root: pathlib.Path, repository: str) -> Iterator[Hub]:
   hub = Hub(root, repository)
-  thread = threading.Thread(target=hub.serve_forever, daemon=True)
+  thread = threading.Thread(target=hub.serve_forever, args=(0.01,), daemon=True)
   thread.start()
   try:
     yield hub
   finally:
+    hub.is_closing.set()
     hub.shutdown()
     hub.server_close()
     thread.join()
@@ -140,13 +151,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       headers['Content-Range'] = f'bytes {first}-{last}/{len(content)}'
       content = content[first : last + 1]
     body = content
-    if fault == 'cut':
+    if fault in ('cut', 'reset', 'silence'):
       body = content[: len(content) // 2]
     if fault == 'wrong size':
       body = content = content[: len(content) // 2]
     status = 206 if 'Content-Range' in headers else 200
     self._send(body, headers, status, len(content))
-    if fault == 'cut':
+    if fault == 'silence':
+      self.server.silent.set()
+      self.server.is_closing.wait()
+    if fault == 'reset':
+      # What a connection that lingers for no time does at its end.
+      at_once = struct.pack('ii', 1, 0)
+      self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    if fault in ('cut', 'reset', 'silence'):
       self.close_connection = True
 
   def _fail(self, status, code, headers=()):

@@ -1,14 +1,16 @@
 """P3 is read from both layouts alike, and says what is wrong with a copy."""
 
 import gin
+import jax
 import numpy as np
 import pytest
+import sentencepiece
 import seqio
 import tensorflow as tf
 
-from moe_lite import batches, data, partitioning
+from moe_lite import batches, cli, data, partitioning
 from moe_lite.errors import UserError
-from tasks import mini_vocabulary, p3, p3_table  # noqa: F401  registers P3
+from tasks import cache, cached, mini_vocabulary, p3, p3_table  # noqa: F401  registers P3
 from tests.tasks import p3_rows, synthetic_p3
 
 TRAIN = 'cos_e_v1.11_question_option_description_text'
@@ -128,11 +130,37 @@ def test_a_twin_that_was_not_published_is_made_from_its_task(copy):
   assert sum(bool(row['is_correct']) for row in rows) == 7
 
 
+def test_a_made_twin_can_be_cached(copy, tmp_path_factory):
+  use_mini_vocabulary()
+  name = f'{TRAIN}_score_eval'
+  out = tmp_path_factory.mktemp('made')
+  argv = [
+    'cache',
+    *(f'--tasks={name}', '--module_import=tasks.p3', '--splits=validation'),
+    *(f'--out={out}', f'--seqio_additional_cache_dirs={copy}', '--workers=0'),
+  ]
+  assert cli.guard(cache.cache, argv, None) == 0
+  here = read(name, 'validation')
+  seqio.add_global_cache_dirs([str(out)])
+  cached_rows = read(name, 'validation', use_cached=True)
+  seqio.TaskRegistry.get(name)._cache_dir = None
+  key = lambda row: tuple(row['idx'])  # Files are interleaved.
+  for one, other in zip(here, sorted(cached_rows, key=key), strict=True):
+    np.testing.assert_equal(one, other)
+
+
 def use_mini_vocabulary():
-  gin.parse_config(
-    f'tasks.p3.vocabulary.path = {mini_vocabulary.PATH!r}\n'
-    f'tasks.p3.vocabulary.extra_ids = {mini_vocabulary.EXTRA_IDS}'
+  bind(
+    f'vocabulary.path = {mini_vocabulary.PATH!r}',
+    f'vocabulary.extra_ids = {mini_vocabulary.EXTRA_IDS}',
   )
+
+
+def bind(*lines):
+  """What a gin file would bind in `p3_vocabulary`."""
+  head = 'from __gin__ import dynamic_registration\nfrom tasks import '
+  body = '\n'.join(f'p3_vocabulary.{line}' for line in lines)
+  gin.parse_config(f'{head}p3_vocabulary\n{body}')
 
 
 def test_absent_p3_says_which_command_fetches_it_and_how_large_it_is():
@@ -221,6 +249,24 @@ def test_a_file_cut_short_ends_training_with_its_name(tmp_path):
       next(stream)
 
 
+def test_a_stream_goes_on_where_it_was(copy):
+  """By the saved position of a cache; parquet files are read again."""
+  dataset = data.Dataset(TRAIN, LENGTHS, batch_size=2)
+  open_stream = lambda: batches.Batches(
+    dataset, partitioning.make_mesh((1, 1)), seed=0
+  )
+  stream = open_stream()
+  next(stream), next(stream)
+  position = stream.position()
+  is_parquet = bool(list(copy.rglob('*.parquet')))
+  assert bool(position) != is_parquet
+  wanted = [next(stream) for _ in range(3)]
+  again = open_stream()
+  assert again.restore(position, 2) != is_parquet
+  for batch in wanted:
+    jax.tree.map(np.testing.assert_array_equal, next(again), batch)
+
+
 def test_any_file_system_of_tensorflow_will_do(copy):
   remote = f'ram://{copy.name}'
   for path in copy.rglob('*'):
@@ -254,8 +300,52 @@ def test_a_spoilt_parquet_copy_is_named(tmp_path, how):
 
 
 def test_a_vocabulary_that_cannot_be_read_is_named(copy):
-  gin.parse_config("tasks.p3.vocabulary.path = '/nowhere/spm.model'")
+  bind("vocabulary.path = '/nowhere/spm.model'")
   with pytest.raises(UserError, match='/nowhere/spm.model'):
+    read(TRAIN)
+
+
+def test_a_vocabulary_without_t5_s_special_ids_is_refused(tmp_path):
+  p3_rows.write_cache(tmp_path, TRAIN, {'train': 7})
+  seqio.add_global_cache_dirs([str(tmp_path)])
+  model = tmp_path / 'other.model'
+  with model.open('wb') as file:
+    sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=iter(['red green blue'] * 50),
+      model_writer=file,
+      vocab_size=13,
+      hard_vocab_limit=False,
+    )
+  bind(f"vocabulary.path = '{model}'")
+  with pytest.raises(UserError, match='has EOS 2 and padding -1'):
+    read(TRAIN)
+
+
+def test_a_whole_copy_is_taken_before_a_part(tmp_path):
+  for name in ('part', 'whole'):
+    p3_rows.write_cache(tmp_path / name, TRAIN, {'train': 7})
+  (tmp_path / 'part' / TRAIN / 'COMPLETED').unlink()
+  seqio.add_global_cache_dirs([str(tmp_path / n) for n in ('part', 'whole')])
+  (file,) = seqio.TaskRegistry.get(TRAIN).source.list_shards('train')
+  assert file.startswith(str(tmp_path / 'whole'))
+
+
+def test_an_empty_file_of_several_is_damage(tmp_path):
+  folder = tmp_path / TRAIN
+  folder.mkdir()
+  rows = p3_rows.rows(TRAIN, 'train', 4)
+  stats = [
+    cached.write_shard(folder, 'train', rows[i::2], i, 2) for i in range(2)
+  ]
+  spec = cached.features(p3_rows.columns(TRAIN))
+  cached.finish_split(folder, 'train', spec, stats)
+  cached.complete(folder)
+  seqio.add_global_cache_dirs([str(tmp_path)])
+  assert len(read(TRAIN)) == 4
+  (folder / cached.file_name('train', 1, 2)).write_bytes(b'')
+  with pytest.raises(
+    UserError, match='has an empty file, train.tfrecord-00001'
+  ):
     read(TRAIN)
 
 

@@ -27,10 +27,13 @@ def write_parquet(
   rows: Sequence[Mapping[str, Any]],
   num_files: int = 1,
 ) -> list[pathlib.Path]:
-  """Writes `<folder>/<task>/<split>-0000i-of-0000n.parquet`; rows in order."""
+  """Writes `<folder>/<task>/<split>-0000i-of-0000n.parquet`; rows in order.
+
+  Columns are those of the first row; all there are where there is none.
+  """
   path = pathlib.Path(folder) / task
   path.mkdir(parents=True, exist_ok=True)
-  names = [name for name in TYPES if name in rows[0]]
+  names = [name for name in TYPES if not rows or name in rows[0]]
   schema = pyarrow.schema([(name, TYPES[name]) for name in names])
   size = -(-len(rows) // num_files)
   files = []

@@ -1,0 +1,107 @@
+"""What a path holds: kind, leaves, types, sizes, step, and the base's name."""
+
+import dataclasses
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from moe_lite import parameters, results
+from moe_lite.checkpoints import base, hugging_face, own, portable, t5x
+from moe_lite.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """What lies at a path.
+
+  Attributes:
+    kind: in words.
+    leaves: path to shape and type, unrolled.
+    facts: what its files say beside that, in order.
+  """
+
+  kind: str
+  leaves: Mapping[str, tuple[tuple[int, ...], str]]
+  facts: Mapping[str, Any]
+
+
+def inspect(path: str) -> Found:
+  """Looks at a base, a run, exported adapters, or a checkpoint of others.
+
+  Raises:
+    UserError: if it is none of these, or is damaged.
+  """
+  if portable.is_portable(path):
+    tree, config = portable.load(path)
+    return Found('exported adapters', _leaves(tree), _of_run(config))
+  if own.is_run_folder(path):
+    tree, description = own.restore_trainable(path)
+    return Found('run', _leaves(tree), _of_run(description))
+  leaves = base.read(path)
+  facts: dict[str, Any] = {}
+  if t5x.is_checkpoint(path):
+    facts['step'] = t5x.read_step(path)
+  metadata = epath.Path(path) / base.METADATA
+  if metadata.is_file():
+    try:
+      facts |= json.loads(metadata.read_text())
+    except ValueError as error:
+      raise UserError(f'{metadata} is damaged: {error}.') from error
+  tree = parameters.unflatten(leaves)
+  facts['fingerprint'] = parameters.fingerprint(tree)
+  adapters = sum(bool(parameters.is_adapter(name)) for name in leaves)
+  kind = 'base'
+  if t5x.is_checkpoint(path):
+    kind = 'T5X checkpoint'
+  elif hugging_face.is_checkpoint(path):
+    kind = "model of Hugging Face's"
+  if adapters:
+    kind += f' with {adapters} leaves of adapters'
+  return Found(kind, _leaves(tree), facts)
+
+
+def text(path: str, found: Found) -> str:
+  """What was found, as lines to read; layers of a kind share a line."""
+  groups = defaultdict(list)
+  for name, (shape, dtype) in sorted(found.leaves.items()):
+    group = re.sub(r'layers_\d+', 'layers_*', name), shape, dtype
+    groups[group].append(math.prod(shape))
+  rows = [
+    (name, dtype, ' x '.join(map(str, shape)) or 'scalar', str(len(sizes)))
+    for (name, shape, dtype), sizes in groups.items()
+  ]
+  count = sum(math.prod(shape) for shape, _ in found.leaves.values())
+  size = sum(
+    math.prod(shape) * np.dtype(dtype).itemsize
+    for shape, dtype in found.leaves.values()
+  )
+  lines = [
+    f'{path}: {found.kind}',
+    *(f'  {key}: {value}' for key, value in found.facts.items()),
+    f'  leaves: {len(found.leaves)}, {count:,} parameters, '
+    f'{size / 2**20:.1f} MiB',
+    results.table(('leaf', 'type', 'shape', 'layers'), rows),
+  ]
+  return '\n'.join(lines)
+
+
+def _leaves(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
+  return {
+    name: (tuple(leaf.shape), np.dtype(leaf.dtype).name)
+    for name, leaf in parameters.flatten(tree).items()
+  }
+
+
+def _of_run(description: Mapping[str, Any]) -> dict[str, Any]:
+  stands_on = description['base']
+  return {
+    'step': description['step'],
+    'base': f'{stands_on["source"]} (fingerprint {stands_on["fingerprint"]})',
+    **{f'at {site}': what for site, what in description['method'].items()},
+  }

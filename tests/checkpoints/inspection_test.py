@@ -1,0 +1,44 @@
+"""`convert inspect` says what a path is."""
+
+import numpy as np
+import pytest
+
+from moe_lite import cli, convert
+from moe_lite.checkpoints import own, portable, t5x
+from tests import tiny_run
+
+
+@pytest.fixture(scope='module')
+def paths(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('inspection')
+  base, run = tiny_run.write(folder)
+  portable.save(
+    str(folder / 'mine'), *own.restore_trainable(run), {}, {'steps': 7}
+  )
+  leaf = {'encoder/encoder_norm/scale': np.ones(3, np.float32)}
+  t5x.write(str(folder / 'checkpoint_5'), leaf, 5)
+  (folder / 'nothing').mkdir()
+  return folder
+
+
+@pytest.mark.parametrize(
+  'name, says',
+  [
+    ('base', ['base: base', 'fingerprint: ', 'token_embedder/embedding']),
+    ('run', ['run: run', 'step: 7', 'at key: MoV(', 'key_adapter/scale']),
+    ('mine', ['mine: exported adapters', 'step: 7', 'float32']),
+    ('checkpoint_5', ['T5X checkpoint', 'step: 5', 'leaves: 1, 3 parameters']),
+  ],
+)
+def test_it_names_kind_leaves_and_step(paths, name, says, capsys):
+  argv = ['convert', 'inspect', str(paths / name)]
+  assert cli.guard(convert.convert, argv, None) == 0
+  printed = capsys.readouterr().out
+  for words in says:
+    assert words in printed
+
+
+def test_what_is_none_of_them_is_one_message(paths, capsys):
+  argv = ['convert', 'inspect', str(paths / 'nothing')]
+  assert cli.guard(convert.convert, argv, None) == 2
+  assert 'there is no base' in capsys.readouterr().err

@@ -1,0 +1,121 @@
+"""Adapters as a folder to hand on: bit for bit, and on their base alone."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from moe_lite import cli, convert, loaded, parameters
+from moe_lite.checkpoints import base as base_checkpoints
+from moe_lite.checkpoints import own, portable
+from moe_lite.errors import UserError
+from tests import tiny_run
+
+NETWORK = {'emb_dim': 8}
+TRAINING = {'steps': tiny_run.STEP, 'data': 'tiny'}
+
+
+@pytest.fixture(scope='module')
+def paths(tmp_path_factory):
+  return tiny_run.write(tmp_path_factory.mktemp('portable'))
+
+
+@pytest.fixture
+def exported(paths, tmp_path):
+  folder = tmp_path / 'mine'
+  restored = own.restore_trainable(paths[1])
+  portable.save(str(folder), *restored, NETWORK, TRAINING)
+  return folder
+
+
+def load(path, base):
+  return loaded.load(tiny_run.model(), str(path), base, base_dtype='float32')
+
+
+def assert_equal(one, other):
+  one, other = parameters.flatten(one), parameters.flatten(other)
+  assert one.keys() == other.keys()
+  for name, leaf in one.items():
+    assert leaf.dtype == other[name].dtype
+    np.testing.assert_array_equal(leaf, other[name])
+
+
+def test_it_is_read_back_bit_for_bit(paths, exported):
+  trained, description = own.restore_trainable(paths[1])
+  again, config = portable.load(str(exported))
+  assert_equal(again, trained)
+  for key in ('step', 'base', 'method', 'trainable', 'tree'):
+    assert config[key] == description[key]
+  assert config['network'] == NETWORK
+  card = (exported / portable.CARD).read_text()
+  assert config['base']['fingerprint'] in card and '# mine' in card
+  assert not portable.is_portable(paths[1])
+
+
+def test_it_serves_as_the_run(paths, exported):
+  base, run = paths
+  one, other = load(run, base), load(exported, base)
+  assert_equal(
+    jax.tree.map(np.asarray, one.params), jax.tree.map(np.asarray, other.params)
+  )
+  assert one.facts['base'] == other.facts['base']
+  assert (
+    one.facts['trainable_fingerprint'] == (other.facts['trainable_fingerprint'])
+  )
+
+
+def test_another_base_is_refused(exported, tmp_path):
+  _, frozen = parameters.split(
+    tiny_run.draw(seed=1), parameters.TRAINABLE_ADAPTERS
+  )
+  base = str(tmp_path / 'other')
+  base_checkpoints.save_base(base, frozen, {})
+  with pytest.raises(UserError, match='stands on another base'):
+    load(exported, base)
+
+
+def damage(folder, how):
+  config = json.loads((folder / portable.CONFIG).read_text())
+  weights = folder / portable.WEIGHTS
+  first = next(iter(config['tree']))
+  if how == 'cut short':
+    weights.write_bytes(weights.read_bytes()[:-5])
+    return 'is damaged'
+  if how == 'no weights':
+    weights.unlink()
+    return 'cannot be read'
+  if how == 'newer':
+    config['version'] = 99
+    says = 'reads up to 1'
+  elif how == 'a leaf is missing':
+    config['tree']['encoder/more'] = [[3], 'float32']
+    says = r'encoder/more is absent, but float32 \[3\]'
+  else:
+    config['tree'][first][0] = [99]
+    says = f'{first} is float32 .* but float32 .99. in'
+  (folder / portable.CONFIG).write_text(json.dumps(config))
+  return says
+
+
+@pytest.mark.parametrize(
+  'how', ['cut short', 'no weights', 'newer', 'a leaf is missing', 'shape']
+)
+def test_a_damaged_folder_is_refused(exported, how):
+  says = damage(exported, how)
+  with pytest.raises(UserError, match=says):
+    portable.load(str(exported))
+
+
+def test_a_run_folder_is_made_of_it_again(paths, exported, tmp_path, capsys):
+  argv = ['convert', 'import', str(exported), f'--to={tmp_path / "run"}']
+  assert cli.guard(convert.convert, argv, None) == 0
+  trained, description = own.restore_trainable(str(tmp_path / 'run'))
+  assert_equal(trained, own.restore_trainable(paths[1])[0])
+  assert description['step'] == tiny_run.STEP
+  # Nothing is overwritten, and a run is no portable folder.
+  assert cli.guard(convert.convert, argv, None) == 2
+  assert 'exists already' in capsys.readouterr().err
+  argv = ['convert', 'import', paths[1], f'--to={tmp_path / "other"}']
+  assert cli.guard(convert.convert, argv, None) == 2
+  assert 'no adapters that `export` wrote' in capsys.readouterr().err
