@@ -154,7 +154,7 @@ def export_hf(arguments: Sequence[str]) -> None:
   flags.DEFINE_string('to', None, 'Folder to write; must not exist.', values)
   flags.DEFINE_enum('dtype', None, base.DTYPES, 'To write in.', values)
   flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
-  source = _one_run('export_hf', arguments, values)
+  source = base.local(_one_run('export_hf', arguments, values))
   if own.is_run_folder(source):
     leaves, _ = base.read_run(source, values.step)
   elif values.step is not None:

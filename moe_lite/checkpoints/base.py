@@ -19,7 +19,14 @@ import safetensors.numpy
 from etils import epath
 
 from moe_lite import parameters, partitioning, quantization
-from moe_lite.checkpoints import folders, hugging_face, own, t5x, tensors
+from moe_lite.checkpoints import (
+  folders,
+  hugging_face,
+  hugging_face_hub,
+  own,
+  t5x,
+  tensors,
+)
 from moe_lite.errors import UserError, nearest
 from moe_lite.t5 import T5Config
 from moe_lite.types import Tree
@@ -82,8 +89,8 @@ def load_base(
 
   Args:
     path: a safetensors file; a folder with one; a T5X checkpoint; a folder of
-      Hugging Face's; the folder of a run that trained every parameter; or the
-      name of a base that ships.
+      Hugging Face's; a model of its hub, 'hf://...'; the folder of a run that
+      trained every parameter; or the name of a base that ships.
     wanted: shapes of the base, without adapters, in loop or scan form, in the
       types to hold them in; with shardings, where arrays should lie.
     network: that the base is for. Where a source says what network it is of,
@@ -113,33 +120,42 @@ def load_base(
   return jax.tree.map(_put, tree, wanted), info
 
 
+def local(path: str) -> str:
+  """Where a base lies: its path, or where a hub's model was downloaded to."""
+  if hugging_face_hub.is_address(path):
+    return hugging_face_hub.download(path)
+  return path
+
+
 def read(path: str, network: T5Config | None = None) -> dict[str, np.ndarray]:
   """Path to leaf, in unrolled form, as the source holds them.
 
   Args: as of `load_base`.
   """
+  path = local(path)
   folder = epath.Path(path)
   if hugging_face.is_checkpoint(folder):
     if network is not None:
       hugging_face.check(folder, network)
     return hugging_face.read(folder)
   if (folder / WEIGHTS).exists():
-    return tensors.read(folder / WEIGHTS)
+    return _read_weights(folder / WEIGHTS)
   if own.is_run_folder(path):
     return read_run(path)[0]
   if folder.is_file():
-    return tensors.read(folder)
+    return _read_weights(folder)
   if t5x.is_checkpoint(path):
     return parameters.flatten(
       parameters.unstack_layers(parameters.unflatten(t5x.read(path)))
     )
   if path in shipped():
-    return tensors.read(_shipped_folder() / path / WEIGHTS)
+    return _read_weights(_shipped_folder() / path / WEIGHTS)
   names = shipped()
   raise UserError(
     f'INITIAL_CHECKPOINT_PATH = {path!r}: there is no base. Give a safetensors '
     f'file, a folder with {WEIGHTS}, a T5X checkpoint, a folder of Hugging '
-    f"Face's ({hugging_face.CONFIG} and weights), the MODEL_DIR of a run "
+    f"Face's ({hugging_face.CONFIG} and weights), a model of its hub "
+    f'({hugging_face_hub.PREFIX}ORGANISATION/NAME), the MODEL_DIR of a run '
     'that trained every parameter, or the name of a base that ships with the '
     f'package ({", ".join(names) or "there are none"}).{nearest(path, names)}'
   )
@@ -187,6 +203,16 @@ def save_base(folder: str, params: Tree, metadata: Mapping[str, Any]) -> None:
   with folders.new(folder) as partial:
     (partial / WEIGHTS).write_bytes(safetensors.numpy.save(leaves))
     (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
+
+
+def _read_weights(path: epath.Path) -> dict[str, np.ndarray]:
+  leaves = tensors.read(path)
+  if hugging_face.is_theirs(leaves):
+    raise UserError(
+      f"{path} has Hugging Face's names of leaves: give its folder, with "
+      f'{hugging_face.CONFIG} in it.'
+    )
+  return leaves
 
 
 def _check_leaves(

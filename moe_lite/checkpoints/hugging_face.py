@@ -8,7 +8,7 @@ T5ForConditionalGeneration.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +74,11 @@ class Leaf(NamedTuple):
 def is_checkpoint(path: epath.PathLike) -> bool:
   """Whether a folder of such a model lies there."""
   return (epath.Path(path) / configs.FILE).is_file()
+
+
+def is_theirs(names: Collection[str]) -> bool:
+  """Whether leaves have their names, and not ours."""
+  return any(name.endswith('layer_norm.weight') for name in names)
 
 
 # The network that such a folder is of, the refusal of another, and the network

@@ -16,8 +16,7 @@ from moe_lite.errors import UserError
 from moe_lite.t5 import T5Config
 
 FILE = 'config.json'
-# T5 1.1 for many languages has a name of its own.
-MODEL_TYPES = ('t5', 'mt5')
+MODEL_TYPE = 't5'
 TIED = 'tie_word_embeddings'
 SCALED = 'scale_decoder_outputs'
 
@@ -65,10 +64,9 @@ def load(folder: epath.PathLike) -> dict[str, Any]:
   except (OSError, ValueError) as error:
     raise UserError(f'{path} cannot be read: {error}.') from error
   kind = values.get('model_type') if isinstance(values, dict) else None
-  if kind not in MODEL_TYPES:
+  if kind != MODEL_TYPE:
     raise UserError(
-      f'{path} has model_type {kind!r}; only T5 is read '
-      f'({" or ".join(map(repr, MODEL_TYPES))}).'
+      f'{path} has model_type {kind!r}; only T5 is read, {MODEL_TYPE!r}.'
     )
   layers = {'num_decoder_layers': values.get('num_layers')}
   given = {name: x for name, x in values.items() if x is not None}
@@ -146,7 +144,7 @@ def describe(config: T5Config, dtype: str) -> dict[str, Any]:
     )
   return {
     'architectures': ['T5ForConditionalGeneration'],
-    'model_type': 't5',
+    'model_type': MODEL_TYPE,
     'is_encoder_decoder': True,
     **{theirs: getattr(config, ours) for theirs, ours in _SIZES.items()},
     'feed_forward_proj': names[tuple(config.mlp_activations)],

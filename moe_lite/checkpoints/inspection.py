@@ -37,6 +37,7 @@ def inspect(path: str) -> Found:
   Raises:
     UserError: if it is none of these, or is damaged.
   """
+  path = base.local(path)
   if portable.is_portable(path):
     tree, config = portable.load(path)
     return Found('exported adapters', _leaves(tree), _of_run(config))

@@ -282,6 +282,15 @@ def test_what_is_no_network_of_ours_is_refused(tmp_path, change, message):
     base.read(str(tmp_path))
 
 
+def test_a_file_without_its_config_is_no_base(tmp_path):
+  path = made.write(tmp_path, made.state('1.1')) / 'model.safetensors'
+  with pytest.raises(UserError, match='give its folder, with config.json'):
+    base.read(str(path))
+  (tmp_path / 'config.json').unlink()
+  with pytest.raises(UserError, match='give its folder, with config.json'):
+    base.read(str(tmp_path))
+
+
 def test_a_broken_config_is_named(tmp_path):
   made.write(tmp_path, made.state('1.1'))
   for text in ('{"model', '[]'):
