@@ -2,7 +2,8 @@
 
   python -m moe_lite.convert inspect PATH
 
-prints what a base, a run, exported adapters or a T5X checkpoint holds.
+prints what a base, a run, exported adapters, a T5X checkpoint or a model of
+Hugging Face's holds.
 
   python -m moe_lite.convert export_base RUN --to=DIR [--dtype=bfloat16]
       [--step=N]
@@ -25,20 +26,38 @@ makes a run folder of it again, bit for bit.
 
 writes what a run trained as a T5X checkpoint, which t5x/eval.gin and
 t5x/infer.gin read onto the base; --scan_layers for a network that scans.
+
+  python -m moe_lite.convert export_hf RUN_OR_BASE --to=DIR [--dtype=bfloat16]
+      [--step=N]
+
+writes a base, or a run that trained every parameter, as a folder that
+transformers' T5ForConditionalGeneration.from_pretrained loads, in the types it
+is held in or in one. There is no tokenizer in it. A base without a config.json
+is taken for T5's: GELU where its hidden layer is gated, ReLU where it is not.
 """
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
+from etils import epath
 
 from moe_lite import cli, parameters, run_folder
-from moe_lite.checkpoints import base, folders, inspection, own, portable, t5x
+from moe_lite.checkpoints import (
+  base,
+  folders,
+  hugging_face,
+  inspection,
+  own,
+  portable,
+  t5x,
+)
 from moe_lite.errors import UserError, nearest
 from moe_lite.progress import say
+from moe_lite.t5 import T5Config
 
 
 def export_base(arguments: Sequence[str]) -> None:
@@ -129,6 +148,38 @@ def export_t5x(arguments: Sequence[str]) -> None:
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
 
+def export_hf(arguments: Sequence[str]) -> None:
+  """See the module's docstring; raises UserError for a mistake."""
+  values = flags.FlagValues()
+  flags.DEFINE_string('to', None, 'Folder to write; must not exist.', values)
+  flags.DEFINE_enum('dtype', None, base.DTYPES, 'To write in.', values)
+  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
+  source = base.local(_one_run('export_hf', arguments, values))
+  if own.is_run_folder(source):
+    leaves, _ = base.read_run(source, values.step)
+  elif values.step is not None:
+    raise UserError(f'--step is of a run, and {source!r} is none.')
+  else:
+    leaves = base.read(source)
+  if values.dtype:
+    leaves = {x: leaf.astype(values.dtype) for x, leaf in leaves.items()}
+  network = _network(source, leaves)
+  hugging_face.write(values.to, leaves, network)
+  say(
+    f'Wrote {values.to}: {parameters.count(list(leaves.values())):,} '
+    f'parameters, mlp_activations {network.mlp_activations}.'
+  )
+
+
+def _network(source: str, leaves: Mapping[str, np.ndarray]) -> T5Config:
+  """The network of a run or a base, by what it says or by its leaves."""
+  if hugging_face.is_checkpoint(source):
+    return hugging_face.network(source)
+  if (epath.Path(source) / run_folder.CONFIG).exists():
+    return run_folder.read_config(source)['model'].module.config
+  return hugging_face.infer(leaves)
+
+
 def _one_run(
   verb: str, arguments: Sequence[str], values: flags.FlagValues
 ) -> str:
@@ -148,6 +199,7 @@ VERBS = {
   'import': import_,
   'export_base': export_base,
   'export_t5x': export_t5x,
+  'export_hf': export_hf,
 }
 
 

@@ -169,6 +169,7 @@ def load(
       parameters.unflatten(
         {x: leaf for x, leaf in held.items() if not parameters.is_adapter(x)}
       ),
+      model.module.config,
     )
     params = {**parameters.flatten(base), **params}
     base_facts = dataclasses.asdict(info)

@@ -38,6 +38,7 @@ from moe_lite.meter import Meter
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.optimizers import OptimizerFactory, Schedule
 from moe_lite.progress import say
+from moe_lite.t5 import T5Config
 from moe_lite.types import Tree
 
 
@@ -130,7 +131,11 @@ def train(
   where = planned.where
   compile_seconds = time.monotonic() - start
   base, loaded, info = _load_base(
-    initial_checkpoint_path, where, trainable, base_dtype
+    initial_checkpoint_path,
+    where,
+    trainable,
+    base_dtype,
+    model.module.config,
   )
   state = train_step.init_state(
     model, planned.optimizer, planned.state, seed, loaded
@@ -243,7 +248,11 @@ def _check_base(
 
 
 def _load_base(
-  path: str | None, where: layout.Layout, trainable: str, dtype: str
+  path: str | None,
+  where: layout.Layout,
+  trainable: str,
+  dtype: str,
+  network: T5Config,
 ) -> tuple[Tree, Tree, base_checkpoints.BaseInfo]:
   """The frozen base, what trains of it, and which base it is."""
   if path is None:
@@ -258,6 +267,7 @@ def _load_base(
     parameters.unflatten(
       {x: leaf for x, leaf in wanted.items() if not parameters.is_adapter(x)}
     ),
+    network,
   )
   leaves = parameters.flatten(params)
   frozen = {n: x for n, x in leaves.items() if not is_trainable(n)}

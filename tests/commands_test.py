@@ -8,8 +8,8 @@ import gin
 import numpy as np
 import pytest
 
-from moe_lite import cli, convert, inference, results
-from moe_lite.checkpoints import portable
+from moe_lite import cli, convert, inference, results, run_folder
+from moe_lite.checkpoints import base, portable
 from tests import tiny_task
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -167,6 +167,29 @@ def test_a_base_is_exported_once(made, capsys):
   metadata = json.loads((made / 'metadata.json').read_text())
   assert metadata['step'] == 2 and metadata['dtype'] == 'bfloat16'
   assert np.char.isalnum(metadata['fingerprint'])
+
+
+def test_a_run_is_exported_as_the_network_of_its_configuration(made):
+  config = made.parent / 'run' / run_folder.CONFIG
+  text = config.read_text()
+  binding = 't5.T5Config.mlp_dim ='
+  assert binding in text
+  # What no leaf's shape tells.
+  config.write_text(
+    text.replace(
+      binding, f"t5.T5Config.mlp_activations = ('silu', 'linear')\n{binding}"
+    )
+  )
+  argv = ['x', 'export_hf', f'{made.parent}/run', '--to=hf']
+  assert cli.guard(convert.convert, argv, None) == 0
+  config.write_text(text)
+  described = json.loads(pathlib.Path('hf/config.json').read_text())
+  assert described['feed_forward_proj'] == 'gated-silu'
+  exported = base.read(str(made))
+  for name, leaf in base.read('hf').items():
+    np.testing.assert_array_equal(
+      leaf.astype(exported[name].dtype), exported[name]
+    )
 
 
 @pytest.mark.parametrize(

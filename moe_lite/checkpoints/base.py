@@ -2,15 +2,13 @@
 
 A base is a folder with `model.safetensors` (unrolled paths, bfloat16 or
 float32) and `metadata.json`. What else can serve as one: a safetensors file, a
-T5X checkpoint, a run that trained every parameter, and the bases that ship with
-the package, by name.
+T5X checkpoint, a folder of Hugging Face's, a run that trained every parameter,
+and the bases that ship with the package, by name.
 """
 
-import contextlib
 import dataclasses
 import importlib.resources
 import json
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,8 +19,16 @@ import safetensors.numpy
 from etils import epath
 
 from moe_lite import parameters, partitioning, quantization
-from moe_lite.checkpoints import folders, own, t5x
+from moe_lite.checkpoints import (
+  folders,
+  hugging_face,
+  hugging_face_hub,
+  own,
+  t5x,
+  tensors,
+)
 from moe_lite.errors import UserError, nearest
+from moe_lite.t5 import T5Config
 from moe_lite.types import Tree
 
 WEIGHTS = 'model.safetensors'
@@ -76,14 +82,19 @@ def shipped() -> list[str]:
   return sorted(p.name for p in folder.iterdir() if (p / WEIGHTS).exists())
 
 
-def load_base(path: str, wanted: Tree) -> tuple[Tree, BaseInfo]:
+def load_base(
+  path: str, wanted: Tree, network: T5Config | None = None
+) -> tuple[Tree, BaseInfo]:
   """Loads parameters from a base.
 
   Args:
-    path: a safetensors file; a folder with one; a T5X checkpoint; the folder
-      of a run that trained every parameter; or the name of a base that ships.
+    path: a safetensors file; a folder with one; a T5X checkpoint; a folder of
+      Hugging Face's; a model of its hub, 'hf://...'; the folder of a run that
+      trained every parameter; or the name of a base that ships.
     wanted: shapes of the base, without adapters, in loop or scan form, in the
       types to hold them in; with shardings, where arrays should lie.
+    network: that the base is for. Where a source says what network it is of,
+      it is compared beyond the shapes of leaves.
 
   Returns:
     The parameters, like `wanted`, and which base it is.
@@ -91,7 +102,7 @@ def load_base(path: str, wanted: Tree) -> tuple[Tree, BaseInfo]:
   Raises:
     UserError: if there is no base, or if its leaves are not those wanted.
   """
-  leaves = read(path)
+  leaves = read(path, network)
   unrolled = parameters.flatten(
     jax.eval_shape(parameters.unstack_layers, wanted)
   )
@@ -109,25 +120,42 @@ def load_base(path: str, wanted: Tree) -> tuple[Tree, BaseInfo]:
   return jax.tree.map(_put, tree, wanted), info
 
 
-def read(path: str) -> dict[str, np.ndarray]:
-  """Path to leaf, in unrolled form, as the source holds them."""
+def local(path: str) -> str:
+  """Where a base lies: its path, or where a hub's model was downloaded to."""
+  if hugging_face_hub.is_address(path):
+    return hugging_face_hub.download(path)
+  return path
+
+
+def read(path: str, network: T5Config | None = None) -> dict[str, np.ndarray]:
+  """Path to leaf, in unrolled form, as the source holds them.
+
+  Args: as of `load_base`.
+  """
+  path = local(path)
   folder = epath.Path(path)
+  if hugging_face.is_checkpoint(folder):
+    if network is not None:
+      hugging_face.check(folder, network)
+    return hugging_face.read(folder)
   if (folder / WEIGHTS).exists():
-    return _read_safetensors(folder / WEIGHTS)
+    return _read_weights(folder / WEIGHTS)
   if own.is_run_folder(path):
     return read_run(path)[0]
   if folder.is_file():
-    return _read_safetensors(folder)
+    return _read_weights(folder)
   if t5x.is_checkpoint(path):
     return parameters.flatten(
       parameters.unstack_layers(parameters.unflatten(t5x.read(path)))
     )
   if path in shipped():
-    return _read_safetensors(_shipped_folder() / path / WEIGHTS)
+    return _read_weights(_shipped_folder() / path / WEIGHTS)
   names = shipped()
   raise UserError(
     f'INITIAL_CHECKPOINT_PATH = {path!r}: there is no base. Give a safetensors '
-    f'file, a folder with {WEIGHTS}, a T5X checkpoint, the MODEL_DIR of a run '
+    f'file, a folder with {WEIGHTS}, a T5X checkpoint, a folder of Hugging '
+    f"Face's ({hugging_face.CONFIG} and weights), a model of its hub "
+    f'({hugging_face_hub.PREFIX}ORGANISATION/NAME), the MODEL_DIR of a run '
     'that trained every parameter, or the name of a base that ships with the '
     f'package ({", ".join(names) or "there are none"}).{nearest(path, names)}'
   )
@@ -177,16 +205,14 @@ def save_base(folder: str, params: Tree, metadata: Mapping[str, Any]) -> None:
     (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
 
 
-def _read_safetensors(path: epath.Path) -> dict[str, np.ndarray]:
-  with contextlib.ExitStack() as stack:
-    local = path
-    if '://' in str(path):
-      folder = stack.enter_context(tempfile.TemporaryDirectory())
-      local = path.copy(epath.Path(folder) / WEIGHTS)
-    try:
-      return safetensors.numpy.load_file(local)
-    except safetensors.SafetensorError as error:
-      raise UserError(f'{path} is not a safetensors file: {error}.') from error
+def _read_weights(path: epath.Path) -> dict[str, np.ndarray]:
+  leaves = tensors.read(path)
+  if hugging_face.is_theirs(leaves):
+    raise UserError(
+      f"{path} has Hugging Face's names of leaves: give its folder, with "
+      f'{hugging_face.CONFIG} in it.'
+    )
+  return leaves
 
 
 def _check_leaves(

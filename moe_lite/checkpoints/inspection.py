@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 
 from moe_lite import parameters, results
-from moe_lite.checkpoints import base, own, portable, t5x
+from moe_lite.checkpoints import base, hugging_face, own, portable, t5x
 from moe_lite.errors import UserError
 
 
@@ -32,11 +32,12 @@ class Found:
 
 
 def inspect(path: str) -> Found:
-  """Looks at a base, a run, exported adapters or a T5X checkpoint.
+  """Looks at a base, a run, exported adapters, or a checkpoint of others.
 
   Raises:
     UserError: if it is none of these, or is damaged.
   """
+  path = base.local(path)
   if portable.is_portable(path):
     tree, config = portable.load(path)
     return Found('exported adapters', _leaves(tree), _of_run(config))
@@ -56,7 +57,11 @@ def inspect(path: str) -> Found:
   tree = parameters.unflatten(leaves)
   facts['fingerprint'] = parameters.fingerprint(tree)
   adapters = sum(bool(parameters.is_adapter(name)) for name in leaves)
-  kind = 'T5X checkpoint' if t5x.is_checkpoint(path) else 'base'
+  kind = 'base'
+  if t5x.is_checkpoint(path):
+    kind = 'T5X checkpoint'
+  elif hugging_face.is_checkpoint(path):
+    kind = "model of Hugging Face's"
   if adapters:
     kind += f' with {adapters} leaves of adapters'
   return Found(kind, _leaves(tree), facts)

@@ -6,6 +6,7 @@ import pytest
 from moe_lite import cli, convert
 from moe_lite.checkpoints import own, portable, t5x
 from tests import tiny_run
+from tests.checkpoints import hugging_face_files
 
 
 @pytest.fixture(scope='module')
@@ -17,6 +18,8 @@ def paths(tmp_path_factory):
   )
   leaf = {'encoder/encoder_norm/scale': np.ones(3, np.float32)}
   t5x.write(str(folder / 'checkpoint_5'), leaf, 5)
+  state = hugging_face_files.state('1.1')
+  hugging_face_files.write(folder / 'theirs', state)
   (folder / 'nothing').mkdir()
   return folder
 
@@ -28,6 +31,7 @@ def paths(tmp_path_factory):
     ('run', ['run: run', 'step: 7', 'at key: MoV(', 'key_adapter/scale']),
     ('mine', ['mine: exported adapters', 'step: 7', 'float32']),
     ('checkpoint_5', ['T5X checkpoint', 'step: 5', 'leaves: 1, 3 parameters']),
+    ('theirs', ["theirs: model of Hugging Face's", 'decoder/logits_dense']),
   ],
 )
 def test_it_names_kind_leaves_and_step(paths, name, says, capsys):

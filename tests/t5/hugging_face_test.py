@@ -1,10 +1,17 @@
-"""The network against Hugging Face's T5 with the same random weights."""
+"""The network against Hugging Face's T5 with the same random weights.
+
+The weights go through folders that transformers wrote, and that it reads.
+"""
+
+import dataclasses
+import json
 
 import numpy as np
 import pytest
 
-from moe_lite import parameters
-from moe_lite.models import EncoderDecoderModel
+from moe_lite import cli, convert, models
+from moe_lite.checkpoints import base, hugging_face
+from moe_lite.errors import UserError
 from moe_lite.t5 import T5Config, Transformer
 
 torch = pytest.importorskip('torch', reason='needs the extra `hf`: torch')
@@ -21,30 +28,27 @@ SIZES = {
   'head_dim': 16,
   'mlp_dim': 64,
   'num_encoder_layers': 2,
-  'num_decoder_layers': 2,
+  'num_decoder_layers': 3,
 }
-# T5 1.1 and 1.0: their feed-forward layers, and whether the head is tied.
+# Feed-forward layers, theirs and ours, and whether the head is tied.
 VERSIONS = {
-  '1.1': ('gated-gelu', ('gelu', 'linear'), False),
   '1.0': ('relu', ('relu',), True),
+  '1.1': ('gated-gelu', ('gelu', 'linear'), False),
+  'relu, untied': ('relu', ('relu',), False),
+  'gated, tied': ('gated-gelu', ('gelu', 'linear'), True),
 }
-ATTENTION = {'q': 'query', 'k': 'key', 'v': 'value', 'o': 'out'}
-# Their name of a layer's module, by its position in the block.
-BLOCKS = {
-  'encoder': (
-    ('SelfAttention', 'attention', 'pre_attention_layer_norm'),
-    ('DenseReluDense', 'mlp', 'pre_mlp_layer_norm'),
-  ),
-  'decoder': (
-    ('SelfAttention', 'self_attention', 'pre_self_attention_layer_norm'),
-    (
-      'EncDecAttention',
-      'encoder_decoder_attention',
-      'pre_cross_attention_layer_norm',
-    ),
-    ('DenseReluDense', 'mlp', 'pre_mlp_layer_norm'),
-  ),
-}
+
+
+def our_config(version, **changes):
+  _, activations, tied = VERSIONS[version]
+  return T5Config(
+    **{
+      **SIZES,
+      'mlp_activations': activations,
+      'logits_via_embedding': tied,
+      **changes,
+    }
+  )
 
 
 def their_network(version):
@@ -62,8 +66,14 @@ def their_network(version):
       feed_forward_proj=feed_forward,
       tie_word_embeddings=tied,
       dropout_rate=0.0,
+      decoder_start_token_id=0,
     )
   )
+  for name, weight in network.named_parameters():
+    if name.endswith('norm.weight'):  # Ones would hide one that is not read.
+      weight.data.uniform_(0.5, 1.5)
+    if name.endswith(('.o.weight', '.wo.weight')):  # Else tokens repeat.
+      weight.data *= 8
   if not tied:
     # Transformers 5 may tie the head whatever the configuration says.
     head = torch.randn(SIZES['vocab_size'], SIZES['emb_dim'])
@@ -72,63 +82,70 @@ def their_network(version):
   return network.eval()
 
 
-def our_params(network, tied):
-  """Their weights under our paths: kernels transposed, [in, out]."""
-  theirs = {k: v.detach().numpy() for k, v in network.state_dict().items()}
-  ours = {'token_embedder/embedding': theirs['shared.weight']}
-  for stack, layers in BLOCKS.items():
-    bias = 'block.0.layer.0.SelfAttention.relative_attention_bias.weight'
-    ours[f'{stack}/relpos_bias/rel_embedding'] = theirs[f'{stack}.{bias}'].T
-    ours[f'{stack}/{stack}_norm/scale'] = theirs[
-      f'{stack}.final_layer_norm.weight'
-    ]
-    for i in range(SIZES[f'num_{stack}_layers']):
-      for j, (module, name, norm) in enumerate(layers):
-        prefix = f'{stack}.block.{i}.layer.{j}'
-        ours[f'{stack}/layers_{i}/{norm}/scale'] = theirs[
-          f'{prefix}.layer_norm.weight'
-        ]
-        for key, weight in theirs.items():
-          if not key.startswith(f'{prefix}.{module}.') or 'bias' in key:
-            continue
-          site = key.split('.')[-2]
-          site = ATTENTION.get(site, site)
-          ours[f'{stack}/layers_{i}/{name}/{site}/kernel'] = weight.T
-  if not tied:
-    ours['decoder/logits_dense/kernel'] = theirs['lm_head.weight'].T
-  return parameters.unflatten(ours)
+def save_whole(network, folder):
+  network.save_pretrained(folder)
 
 
-@pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
-@pytest.mark.parametrize('version', VERSIONS)
-def test_logits_are_those_of_hugging_face(version, scan_layers):
-  _, activations, tied = VERSIONS[version]
-  theirs = their_network(version)
-  config = T5Config(
-    **SIZES,
-    mlp_activations=activations,
-    logits_via_embedding=tied,
-    scan_layers=scan_layers,
-    adapters={},
-  )
-  model = EncoderDecoderModel(Transformer(config))
-  params = parameters.like_network(our_params(theirs, tied), scan_layers)
-  shapes = lambda tree: {
-    path: leaf.shape for path, leaf in parameters.flatten(tree).items()
-  }
-  assert shapes(params) == shapes(model.abstract_variables()['params'])
-  rng = np.random.default_rng(0)
+def save_sharded(network, folder):
+  network.save_pretrained(folder, max_shard_size='60KB')
+  assert len(list(folder.glob('model-*-of-*.safetensors'))) > 2
+
+
+def save_by_torch(network, folder):
+  """As transformers 4 saved: weights by torch, every copy under its name."""
+  network.config.save_pretrained(folder)
+  torch.save(network.state_dict(), folder / 'pytorch_model.bin')
+
+
+def save_by_torch_in_parts(network, folder):
+  network.config.save_pretrained(folder)
+  state = network.state_dict()
+  weight_map = {}
+  for part in (1, 2):
+    name = f'pytorch_model-{part:05d}-of-00002.bin'
+    held = dict(list(state.items())[part - 1 :: 2])
+    torch.save(held, folder / name)
+    weight_map |= dict.fromkeys(held, name)
+  index = {'metadata': {}, 'weight_map': weight_map}
+  (folder / 'pytorch_model.bin.index.json').write_text(json.dumps(index))
+
+
+SAVED = {
+  'whole': save_whole,
+  'sharded': save_sharded,
+  'torch': save_by_torch,
+  'torch in parts': save_by_torch_in_parts,
+}
+
+
+def load(folder, config):
+  """Model and parameters of a folder."""
+  model = models.EncoderDecoderModel(Transformer(config))
+  wanted = model.abstract_variables()['params']
+  return model, base.load_base(str(folder), wanted, config)[0]
+
+
+def tokens(seed=0):
+  rng = np.random.default_rng(seed)
   inputs = rng.integers(3, SIZES['vocab_size'], (3, 40))
   inputs[0, 30:] = 0  # Padding.
   targets = rng.integers(3, SIZES['vocab_size'], (3, 9))
-  shifted = np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
+  return inputs, targets, np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
+
+
+def their_logits(network):
+  inputs, _, shifted = tokens()
   with torch.no_grad():
-    wanted = theirs(
+    return network(
       input_ids=torch.tensor(inputs),
       attention_mask=torch.tensor(inputs > 0).long(),
       decoder_input_ids=torch.tensor(shifted),
     ).logits.numpy()
-  logits = model.logits(
+
+
+def our_logits(model, params):
+  inputs, targets, shifted = tokens()
+  return model.logits(
     params,
     {
       'encoder_input_tokens': inputs,
@@ -136,5 +153,117 @@ def test_logits_are_those_of_hugging_face(version, scan_layers):
       'decoder_target_tokens': targets,
     },
   )
-  assert np.abs(wanted).max() > 1
-  np.testing.assert_allclose(logits, wanted, atol=1e-4, rtol=0)
+
+
+def assert_close(ours, theirs):
+  assert np.abs(theirs).max() > 1
+  np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
+@pytest.mark.parametrize('version', VERSIONS)
+def test_logits_are_those_of_hugging_face(tmp_path, version, scan_layers):
+  theirs = their_network(version)
+  save_whole(theirs, tmp_path)
+  config = our_config(version, scan_layers=scan_layers)
+  model, params = load(tmp_path, config)
+  assert_close(our_logits(model, params), their_logits(theirs))
+
+
+@pytest.mark.parametrize('version', ['1.0', '1.1'])
+def test_every_format_holds_the_same(tmp_path, version):
+  theirs = their_network(version)
+  read = {}
+  for name, save in SAVED.items():
+    folder = tmp_path / name
+    folder.mkdir()
+    save(theirs, folder)
+    assert hugging_face.network(folder) == our_config(version)
+    read[name] = hugging_face.read(folder)
+  whole = read.pop('whole')
+  for leaves in read.values():
+    assert leaves.keys() == whole.keys()
+    for path, leaf in whole.items():
+      np.testing.assert_array_equal(leaves[path], leaf, err_msg=path)
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_types_of_torch_are_kept(tmp_path, dtype):
+  theirs = their_network('1.1').to(getattr(torch, dtype))
+  for name in ('whole', 'torch'):
+    (tmp_path / name).mkdir()
+    SAVED[name](theirs, tmp_path / name)
+  whole, other = (hugging_face.read(tmp_path / x) for x in ('whole', 'torch'))
+  for path, leaf in whole.items():
+    assert leaf.dtype.name == other[path].dtype.name == dtype
+    np.testing.assert_array_equal(leaf, other[path])
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_greedy_decoding_is_theirs_token_by_token(tmp_path, version):
+  theirs = their_network(version)
+  save_whole(theirs, tmp_path)
+  model, params = load(tmp_path, our_config(version))
+  inputs, _, _ = tokens()
+  length = 24
+  generated = theirs.generate(
+    input_ids=torch.tensor(inputs),
+    attention_mask=torch.tensor(inputs > 0).long(),
+    max_new_tokens=length,
+    do_sample=False,
+    num_beams=1,
+    # Theirs counts the encoder's layers, not the decoder's.
+    use_cache=False,
+  ).numpy()[:, 1:]
+  wanted = np.zeros((len(inputs), length), np.int32)
+  wanted[:, : generated.shape[1]] = generated
+  assert len(np.unique(wanted)) > 1
+  batch = {
+    'encoder_input_tokens': inputs,
+    'decoder_input_tokens': np.zeros((len(inputs), length), np.int32),
+  }
+  np.testing.assert_array_equal(model.predict_batch(params, batch), wanted)
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_transformers_loads_what_is_exported(tmp_path, version):
+  source, out = tmp_path / 'theirs', tmp_path / 'ours'
+  theirs = their_network(version)
+  save_whole(theirs, source)
+  # By way of a base of ours, of which leaves alone tell the network.
+  model, params = load(source, our_config(version))
+  base.save_base(str(tmp_path / 'base'), params, {})
+  folder = source
+  if version in ('1.0', '1.1'):
+    folder = tmp_path / 'base'
+  argv = ['x', 'export_hf', str(folder), f'--to={out}']
+  assert cli.guard(convert.convert, argv, None) == 0
+  back = transformers.T5ForConditionalGeneration.from_pretrained(out).eval()
+  state = theirs.state_dict()
+  assert back.state_dict().keys() == state.keys()
+  for name, weight in back.state_dict().items():
+    assert torch.equal(weight, state[name]), name
+  assert_close(our_logits(model, params), their_logits(back))
+  assert back.generation_config.eos_token_id == 1
+  assert back.generation_config.decoder_start_token_id == 0
+
+
+def test_another_t5_is_refused(tmp_path):
+  config = transformers.UMT5Config(
+    vocab_size=SIZES['vocab_size'], d_model=8, d_kv=4, d_ff=8, num_layers=1
+  )
+  transformers.UMT5ForConditionalGeneration(config).save_pretrained(tmp_path)
+  with pytest.raises(UserError, match="model_type 'umt5'; only T5"):
+    base.read(str(tmp_path))
+
+
+def test_what_torch_did_not_save_is_named(tmp_path):
+  save_by_torch(their_network('1.1'), tmp_path)
+  path = tmp_path / 'pytorch_model.bin'
+  for content in (path.read_bytes()[:5000], b'foreign', b''):
+    path.write_bytes(content)
+    with pytest.raises(UserError, match='pytorch_model.bin is no state'):
+      base.read(str(tmp_path))
+  torch.save({'a': dataclasses.field}, path)  # Code, which is not run.
+  with pytest.raises(UserError, match='pytorch_model.bin is no state'):
+    base.read(str(tmp_path))

@@ -1,4 +1,4 @@
-"""A hub on this machine: serves one data set repository, with faults on demand.
+"""A hub on this machine: serves one repository, with faults on demand.
 
 As much of the Hugging Face Hub's HTTP interface as its client library needs to
 find a revision, to list files by pages, and to download them.
@@ -35,10 +35,11 @@ class Hub(http.server.ThreadingHTTPServer):
 
   daemon_threads = True
 
-  def __init__(self, root: pathlib.Path, repository: str):
+  def __init__(self, root: pathlib.Path, repository: str, kind: str):
     super().__init__(('127.0.0.1', 0), _Handler)
     self.root = root
     self.repository = repository
+    self.kind = kind
     self.commits = {'main': COMMIT, COMMIT: COMMIT}
     self.requests: Counter[tuple[str, str]] = Counter()
     self.faults: dict[str, list] = defaultdict(list)
@@ -58,8 +59,11 @@ class Hub(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serve(root: pathlib.Path, repository: str) -> Iterator[Hub]:
-  hub = Hub(root, repository)
+def serve(
+  root: pathlib.Path, repository: str, kind: str = 'datasets'
+) -> Iterator[Hub]:
+  """Serves a repository of a kind, 'datasets' or 'models'."""
+  hub = Hub(root, repository, kind)
   thread = threading.Thread(target=hub.serve_forever, args=(0.01,), daemon=True)
   thread.start()
   try:
@@ -88,12 +92,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     url = urllib.parse.urlsplit(self.path)
     query = urllib.parse.parse_qs(url.query)
     path = urllib.parse.unquote(url.path)
-    name = re.escape(self.server.repository)
-    if match := re.fullmatch(f'/api/datasets/{name}/revision/(.+)', path):
+    kind, name = self.server.kind, re.escape(self.server.repository)
+    # Models lie at the top.
+    files = f'/{name}' if kind == 'models' else f'/{kind}/{name}'
+    if match := re.fullmatch(f'/api/{kind}/{name}/revision/(.+)', path):
       self._info(match[1])
-    elif match := re.fullmatch(f'/api/datasets/{name}/tree/([^/]+)', path):
+    elif match := re.fullmatch(f'/api/{kind}/{name}/tree/([^/]+)', path):
       self._tree(match[1], int(query.get('cursor', ['0'])[0]))
-    elif match := re.fullmatch(f'/datasets/{name}/resolve/([^/]+)/(.+)', path):
+    elif match := re.fullmatch(f'{files}/resolve/([^/]+)/(.+)', path):
       self._file(match[1], match[2])
     else:
       self._fail(404, 'RepoNotFound')
@@ -101,13 +107,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
   def _info(self, revision):
     if revision not in self.server.commits:
       return self._fail(404, 'RevisionNotFound')
-    sha = self.server.commits[revision]
-    self._send(json.dumps({'id': self.server.repository, 'sha': sha}).encode())
+    facts = {
+      'id': self.server.repository,
+      'sha': self.server.commits[revision],
+      'siblings': [
+        {'rfilename': str(file.relative_to(self.server.root))}
+        for file in self._files()
+      ],
+    }
+    self._send(json.dumps(facts).encode())
+
+  def _files(self):
+    return sorted(p for p in self.server.root.rglob('*') if p.is_file())
 
   def _tree(self, revision, cursor):
     if revision not in self.server.commits.values():
       return self._fail(404, 'RevisionNotFound')
-    files = sorted(p for p in self.server.root.rglob('*') if p.is_file())
+    files = self._files()
     page = [
       {
         'type': 'file',

@@ -1,0 +1,246 @@
+"""Hugging Face's T5 in and out, without torch or transformers.
+
+Such a checkpoint is a folder with `config.json` and weights (see
+`hugging_face_config`, `hugging_face_files`). Kernels are [out, in] there and
+[in, out] here; relative position biases are [buckets, heads] there and
+[heads, buckets] here. Source: the parameters of transformers'
+T5ForConditionalGeneration.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import safetensors.numpy
+from etils import epath
+
+from moe_lite.checkpoints import folders
+from moe_lite.checkpoints import hugging_face_config as configs
+from moe_lite.checkpoints import hugging_face_files as files
+from moe_lite.errors import UserError
+from moe_lite.t5 import T5Config
+
+WEIGHTS = 'model.safetensors'
+CONFIG = configs.FILE
+EMBEDDING = 'token_embedder/embedding'
+HEAD = 'decoder/logits_dense/kernel'
+
+_ATTENTION = {'query': 'q', 'key': 'k', 'value': 'v', 'out': 'o'}
+# Of a layer by its stack: our module, our norm before it, and their module.
+_LAYERS = {
+  'encoder': (
+    ('attention', 'pre_attention_layer_norm', 'SelfAttention'),
+    ('mlp', 'pre_mlp_layer_norm', 'DenseReluDense'),
+  ),
+  'decoder': (
+    ('self_attention', 'pre_self_attention_layer_norm', 'SelfAttention'),
+    (
+      'encoder_decoder_attention',
+      'pre_cross_attention_layer_norm',
+      'EncDecAttention',
+    ),
+    ('mlp', 'pre_mlp_layer_norm', 'DenseReluDense'),
+  ),
+}
+_SHARED = 'shared.weight'
+_LM_HEAD = 'lm_head.weight'
+# Names of the token embedding's copies.
+_COPIES = ('encoder.embed_tokens.weight', 'decoder.embed_tokens.weight')
+# Of T5 1.0 as it was first published, and never used.
+_IGNORED = {
+  'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight'
+}
+
+
+class Leaf(NamedTuple):
+  """One parameter.
+
+  Attributes:
+    ours: its path in our tree, unrolled.
+    theirs: its name in their state.
+    shape: in our tree.
+  """
+
+  ours: str
+  theirs: str
+  shape: tuple[int, ...]
+
+  @property
+  def is_transposed(self) -> bool:
+    return self.ours.rpartition('/')[2] in ('kernel', 'rel_embedding')
+
+
+def is_checkpoint(path: epath.PathLike) -> bool:
+  """Whether a folder of such a model lies there."""
+  return (epath.Path(path) / configs.FILE).is_file()
+
+
+def is_theirs(names: Collection[str]) -> bool:
+  """Whether leaves have their names, and not ours."""
+  return any(name.endswith('layer_norm.weight') for name in names)
+
+
+# The network that such a folder is of, the refusal of another, and the network
+# that leaves are of which say nothing of it.
+network, check, infer = configs.network, configs.check, configs.infer
+
+
+def leaves(config: T5Config) -> Iterator[Leaf]:
+  """Every parameter of a network, adapters aside."""
+  D, F = config.emb_dim, config.mlp_dim
+  joined = config.num_heads * config.head_dim
+  yield Leaf(EMBEDDING, _SHARED, (config.vocab_size, D))
+  counts = {
+    'encoder': config.num_encoder_layers,
+    'decoder': config.num_decoder_layers,
+  }
+  factors = len(config.mlp_activations)
+  names = ['wi'] if factors == 1 else [f'wi_{i}' for i in range(factors)]
+  kernels = {
+    'mlp': {**{name: (name, (D, F)) for name in names}, 'wo': ('wo', (F, D))},
+    'attention': {
+      ours: (theirs, (joined, D) if ours == 'out' else (D, joined))
+      for ours, theirs in _ATTENTION.items()
+    },
+  }
+  for stack, modules in _LAYERS.items():
+    bias = 'block.0.layer.0.SelfAttention.relative_attention_bias.weight'
+    yield Leaf(
+      f'{stack}/relpos_bias/rel_embedding',
+      f'{stack}.{bias}',
+      (config.num_heads, config.relative_attention_num_buckets),
+    )
+    for i in range(counts[stack]):
+      for j, (module, norm, their_module) in enumerate(modules):
+        ours, theirs = f'{stack}/layers_{i}', f'{stack}.block.{i}.layer.{j}'
+        yield Leaf(f'{ours}/{norm}/scale', f'{theirs}.layer_norm.weight', (D,))
+        kind = 'mlp' if module == 'mlp' else 'attention'
+        for name, (their_name, shape) in kernels[kind].items():
+          yield Leaf(
+            f'{ours}/{module}/{name}/kernel',
+            f'{theirs}.{their_module}.{their_name}.weight',
+            shape,
+          )
+    yield Leaf(
+      f'{stack}/{stack}_norm/scale', f'{stack}.final_layer_norm.weight', (D,)
+    )
+  if not config.logits_via_embedding:
+    yield Leaf(HEAD, _LM_HEAD, (D, config.vocab_size))
+
+
+def read(path: epath.PathLike) -> dict[str, np.ndarray]:
+  """Path to leaf, unrolled, in the types that they are saved in.
+
+  Raises:
+    UserError: if a file cannot be read, or its leaves are not those of the
+      network in config.json; it names leaf and file.
+  """
+  config = configs.network(path)
+  weights = files.read(path)
+  found = weights.leaves
+  _join_copies(weights, config.logits_via_embedding)
+  values = configs.load(path)
+  if not config.logits_via_embedding and values.get(configs.TIED, True):
+    # transformers 5 ties what is not scaled, too, and saves one of the two.
+    found.setdefault(_LM_HEAD, found[_SHARED])
+  wanted = list(leaves(config))
+  missing = [x.theirs for x in wanted if x.theirs not in found]
+  if missing:
+    raise UserError(
+      f'{weights.file(missing[0])} lacks {_some(missing)}, which the network '
+      f'in {configs.FILE} has. It may be cut off, or of another model.'
+    )
+  known = {x.theirs for x in wanted} | _IGNORED
+  if unknown := sorted(found.keys() - known):
+    raise UserError(
+      f'{weights.file(unknown[0])} has, beyond what the network in '
+      f'{configs.FILE} takes, {_some(unknown)}.'
+    )
+  result = {}
+  for leaf in wanted:
+    value = found[leaf.theirs]
+    shape = leaf.shape[::-1] if leaf.is_transposed else leaf.shape
+    if value.shape != shape:
+      raise UserError(
+        f'{leaf.theirs} of {weights.file(leaf.theirs)} is {value.shape}; by '
+        f'{configs.FILE} it should be {shape}.'
+      )
+    result[leaf.ours] = value.T if leaf.is_transposed else value
+  return result
+
+
+def write(
+  folder: str, params: Mapping[str, np.ndarray], config: T5Config
+) -> None:
+  """Writes a folder that transformers' `from_pretrained` loads.
+
+  Args:
+    folder: must not exist.
+    params: path to leaf, unrolled, in the types to save them in; adapters are
+      no part of such a model.
+    config: of the network.
+
+  Raises:
+    UserError: if the folder exists, or the leaves are not the network's.
+  """
+  wanted = list(leaves(config))
+  shapes = {path: tuple(leaf.shape) for path, leaf in params.items()}
+  differing = {(x.ours, x.shape) for x in wanted} ^ set(shapes.items())
+  if differing:
+    raise UserError(
+      f'Not written, as these are not the leaves of the network: '
+      f'{_some(sorted({path for path, _ in differing}))}.'
+    )
+  dtypes = {leaf.dtype.name for leaf in params.values()}
+  if not dtypes <= set(files.DTYPES):
+    raise UserError(
+      f'Not written, as leaves are of {", ".join(sorted(dtypes))}; '
+      f'{", ".join(files.DTYPES)} can be.'
+    )
+  state = {
+    x.theirs: np.ascontiguousarray(
+      params[x.ours].T if x.is_transposed else params[x.ours]
+    )
+    for x in wanted
+  }
+  described = configs.describe(config, params[EMBEDDING].dtype.name)
+  with folders.new(folder) as partial:
+    text = json.dumps(described, indent=2)
+    (partial / configs.FILE).write_text(text + '\n')
+    (partial / WEIGHTS).write_bytes(
+      safetensors.numpy.save(state, {'format': 'pt'})
+    )
+
+
+def _join_copies(weights: files.Weights, tied: bool) -> None:
+  """Leaves one of the token embedding's copies, named `shared.weight`."""
+  found = weights.leaves
+  copies = [_SHARED, *_COPIES, *([_LM_HEAD] if tied else [])]
+  present = [name for name in copies if name in found]
+  if not present:
+    raise UserError(
+      f'{weights.file(_SHARED)} lacks {_SHARED}, the token embedding. It may '
+      'be cut off, or of another model.'
+    )
+  first = found[present[0]]
+  for name in present[1:]:
+    if not _are_equal(found[name], first):
+      raise UserError(
+        f'{name} of {weights.file(name)} differs from {present[0]}, of which '
+        f'it should be a copy by {configs.FILE}.'
+      )
+    del found[name]
+  found[_SHARED] = found.pop(present[0])
+
+
+def _are_equal(one: np.ndarray, other: np.ndarray) -> bool:
+  if one.dtype != other.dtype or one.shape != other.shape:
+    return False
+  as_bytes = lambda x: np.ascontiguousarray(x).view(np.uint8)
+  return np.array_equal(as_bytes(one), as_bytes(other))
+
+
+def _some(items: list[str], most: int = 3) -> str:
+  more = f' and {len(items) - most} more' if len(items) > most else ''
+  return ', '.join(items[:most]) + more

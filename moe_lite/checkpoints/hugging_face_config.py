@@ -1,0 +1,195 @@
+"""Hugging Face's config.json and our T5Config: one network, two wordings.
+
+It follows transformers' T5Config. Up to version 4 `tie_word_embeddings` said
+both that the head is the token embedding and that what it multiplies is scaled;
+version 5 writes `scale_decoder_outputs` beside it, and `tie_word_embeddings`
+true for every T5. Our `logits_via_embedding` ties and scales.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from etils import epath
+
+from moe_lite.errors import UserError
+from moe_lite.t5 import T5Config
+
+FILE = 'config.json'
+MODEL_TYPE = 't5'
+TIED = 'tie_word_embeddings'
+SCALED = 'scale_decoder_outputs'
+
+# Their sizes and ours.
+_SIZES = {
+  'vocab_size': 'vocab_size',
+  'd_model': 'emb_dim',
+  'num_heads': 'num_heads',
+  'd_kv': 'head_dim',
+  'd_ff': 'mlp_dim',
+  'num_layers': 'num_encoder_layers',
+  'num_decoder_layers': 'num_decoder_layers',
+  'relative_attention_num_buckets': 'relative_attention_num_buckets',
+  'relative_attention_max_distance': 'relative_attention_max_distance',
+}
+# What a file may leave out, as those of 2020 do.
+_DEFAULTS = {
+  'relative_attention_num_buckets': 32,
+  'relative_attention_max_distance': 128,
+  'feed_forward_proj': 'relu',
+  'layer_norm_epsilon': 1e-6,
+}
+_EPSILON = 1e-6  # Of `t5.layers.LayerNorm`.
+# Their name of the feed-forward layer, and our `mlp_activations`. Their 'gelu'
+# alone is the exact one, ours is the approximation of T5 1.1.
+_ACTIVATIONS = {
+  'gated-gelu': ('gelu', 'linear'),
+  'gated-relu': ('relu', 'linear'),
+  'gated-silu': ('silu', 'linear'),
+  'gelu_new': ('gelu',),
+  'relu': ('relu',),
+  'silu': ('silu',),
+}
+
+
+def load(folder: epath.PathLike) -> dict[str, Any]:
+  """The file, with what it leaves out.
+
+  Raises:
+    UserError: if it cannot be read, or is of no T5.
+  """
+  path = epath.Path(folder) / FILE
+  try:
+    values = json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(f'{path} cannot be read: {error}.') from error
+  kind = values.get('model_type') if isinstance(values, dict) else None
+  if kind != MODEL_TYPE:
+    raise UserError(
+      f'{path} has model_type {kind!r}; only T5 is read, {MODEL_TYPE!r}.'
+    )
+  layers = {'num_decoder_layers': values.get('num_layers')}
+  given = {name: x for name, x in values.items() if x is not None}
+  return {**_DEFAULTS, **layers, **given}
+
+
+def network(folder: epath.PathLike) -> T5Config:
+  """The network that the file describes, without adapters.
+
+  Raises:
+    UserError: if it cannot be read, or is of a network that is none of ours.
+  """
+  path = epath.Path(folder) / FILE
+  values = load(folder)
+  for name in _SIZES:
+    if not isinstance(values.get(name), int):
+      raise UserError(
+        f'{path} has {name} {values.get(name)!r}; a whole number is needed.'
+      )
+  activations = _ACTIVATIONS.get(str(values['feed_forward_proj']))
+  if activations is None:
+    raise UserError(
+      f'{path} has feed_forward_proj {values["feed_forward_proj"]!r}; the '
+      f'network knows {", ".join(_ACTIVATIONS)}.'
+    )
+  if values['layer_norm_epsilon'] != _EPSILON:
+    raise UserError(
+      f'{path} has layer_norm_epsilon {values["layer_norm_epsilon"]!r}; the '
+      f'network has {_EPSILON}.'
+    )
+  return T5Config(
+    **{ours: values[theirs] for theirs, ours in _SIZES.items()},
+    mlp_activations=activations,
+    logits_via_embedding=values.get(SCALED, values.get(TIED, True)),
+  )
+
+
+def check(folder: epath.PathLike, wanted: T5Config) -> None:
+  """Raises UserError unless the file is of the network that gin configures.
+
+  Args:
+    folder: of the file.
+    wanted: what gin configures; its adapters, types and forms do not matter.
+  """
+  values, found = load(folder), network(folder)
+  names = {
+    **_SIZES,
+    'feed_forward_proj': 'mlp_activations',
+    SCALED if SCALED in values else TIED: 'logits_via_embedding',
+  }
+  problems = [
+    f'{theirs} {values.get(theirs, True)} in {FILE}, {ours} '
+    f'{getattr(wanted, ours)} in the models/ gin file'
+    for theirs, ours in names.items()
+    if getattr(found, ours) != getattr(wanted, ours)
+  ]
+  if problems:
+    raise UserError(
+      f'The base {folder} does not fit the network: {"; ".join(problems)}. '
+      'Give the gin file of this base, or a base of that size.'
+    )
+
+
+def describe(config: T5Config, dtype: str) -> dict[str, Any]:
+  """What the file says of a network whose weights are of a type.
+
+  Raises:
+    UserError: if Hugging Face's T5 has no such network.
+  """
+  names = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}
+  if tuple(config.mlp_activations) not in names:
+    raise UserError(
+      f"Hugging Face's T5 has no feed-forward layer of mlp_activations "
+      f'{config.mlp_activations}; it has {", ".join(map(str, names))}.'
+    )
+  return {
+    'architectures': ['T5ForConditionalGeneration'],
+    'model_type': MODEL_TYPE,
+    'is_encoder_decoder': True,
+    **{theirs: getattr(config, ours) for theirs, ours in _SIZES.items()},
+    'feed_forward_proj': names[tuple(config.mlp_activations)],
+    'layer_norm_epsilon': _EPSILON,
+    TIED: config.logits_via_embedding,
+    'dropout_rate': config.dropout_rate,
+    'decoder_start_token_id': 0,
+    'pad_token_id': 0,
+    'eos_token_id': 1,
+    'torch_dtype': dtype,  # Which version 5 reads too.
+  }
+
+
+def infer(leaves: Mapping[str, Any]) -> T5Config:
+  """The network of a base, from its leaves.
+
+  What shapes do not tell is T5's: GELU where the hidden layer is gated and ReLU
+  where it is not, and a largest distance of 128.
+
+  Args:
+    leaves: path to array, unrolled.
+
+  Raises:
+    UserError: if they are not a T5's.
+  """
+  try:
+    vocab_size, emb_dim = leaves['token_embedder/embedding'].shape
+    num_heads, buckets = leaves['encoder/relpos_bias/rel_embedding'].shape
+    joined = leaves['encoder/layers_0/attention/query/kernel'].shape[1]
+    mlp_dim = leaves['encoder/layers_0/mlp/wo/kernel'].shape[0]
+  except (KeyError, ValueError) as error:
+    raise UserError(f'These are not the leaves of a T5: {error}.') from error
+  count = lambda stack: len(
+    {x.split('/')[1] for x in leaves if x.startswith(f'{stack}/layers_')}
+  )
+  is_gated = 'encoder/layers_0/mlp/wi_1/kernel' in leaves
+  return T5Config(
+    vocab_size=vocab_size,
+    emb_dim=emb_dim,
+    num_heads=num_heads,
+    head_dim=joined // num_heads,
+    mlp_dim=mlp_dim,
+    num_encoder_layers=count('encoder'),
+    num_decoder_layers=count('decoder'),
+    mlp_activations=('gelu', 'linear') if is_gated else ('relu',),
+    logits_via_embedding='decoder/logits_dense/kernel' not in leaves,
+    relative_attention_num_buckets=buckets,
+  )

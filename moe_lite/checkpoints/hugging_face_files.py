@@ -1,0 +1,185 @@
+"""The files that Hugging Face keeps a model's weights in, of four formats.
+
+Each may be one file, or several and an index: JSON whose `weight_map` says
+which leaf lies in which. Leaves are named as torch names them, and lie as it
+lays them, whatever format they come from.
+"""
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+
+import flax.serialization
+import ml_dtypes
+import numpy as np
+from etils import epath
+from flax import traverse_util
+
+from moe_lite.checkpoints import tensors
+from moe_lite.errors import UserError
+
+# That weights may be saved in.
+DTYPES = ('bfloat16', 'float16', 'float32')
+_INDEX = '.index.json'
+# The same, of parameters in Flax.
+_FLAX_LEAVES = ('kernel', 'embedding', 'weight')
+
+
+@dataclasses.dataclass
+class Weights:
+  """Leaves of one model.
+
+  Attributes:
+    leaves: by their name.
+    files: which file each lies, or should lie, in.
+    default: the file to name of a leaf that is in none.
+  """
+
+  leaves: dict[str, np.ndarray]
+  files: dict[str, epath.Path]
+  default: epath.Path
+
+  def file(self, leaf: str) -> epath.Path:
+    return self.files.get(leaf, self.default)
+
+
+def read(folder: epath.PathLike) -> Weights:
+  """Reads the first format of `FORMATS` that is there.
+
+  Raises:
+    UserError: if there is none, or a file is missing, cut off or of another
+      kind.
+  """
+  folder = epath.Path(folder)
+  present = {path.name for path in folder.iterdir()}
+  main = choose(present)
+  if main is None:
+    raise UserError(
+      f'{folder} has no weights: none of {", ".join(FORMATS)}, nor an index '
+      f'of one (such as {next(iter(FORMATS))}{_INDEX}).'
+    )
+  load = FORMATS[main.removesuffix(_INDEX)]
+  if not main.endswith(_INDEX):
+    leaves = load(folder / main)
+    files = dict.fromkeys(leaves, folder / main)
+    return _checked(Weights(leaves, files, folder / main))
+  weight_map = _weight_map(folder / main)
+  files = {leaf: folder / name for leaf, name in weight_map.items()}
+  leaves: dict[str, np.ndarray] = {}
+  for name in sorted(set(weight_map.values())):
+    if not (folder / name).is_file():
+      raise UserError(
+        f'{folder / name} is missing, in which {main} places '
+        f'{sum(name == x for x in weight_map.values())} leaves. Fetch it.'
+      )
+    leaves |= load(folder / name)
+  return _checked(Weights(leaves, files, folder / main))
+
+
+def choose(names: Iterable[str]) -> str | None:
+  """The file to begin with: weights or an index; None where there is none."""
+  present = set(names)
+  for name in FORMATS:
+    for main in (name, name + _INDEX):
+      if main in present:
+        return main
+  return None
+
+
+def patterns(main: str) -> list[str]:
+  """Patterns of the file names that belong to what `choose` chose."""
+  if not main.endswith(_INDEX):
+    return [main]
+  stem, _, suffix = main.removesuffix(_INDEX).rpartition('.')
+  return [main, f'{stem}-*-of-*.{suffix}']
+
+
+def _checked(weights: Weights) -> Weights:
+  for name, leaf in weights.leaves.items():
+    if leaf.dtype.name not in DTYPES:
+      raise UserError(
+        f'{name} of {weights.file(name)} is of the type {leaf.dtype.name}; '
+        f'read are {", ".join(DTYPES)}.'
+      )
+  return weights
+
+
+def _weight_map(path: epath.Path) -> Mapping[str, str]:
+  try:
+    weight_map = json.loads(path.read_text())['weight_map']
+    # Names of files beside it, whoever wrote it.
+    plain = all('/' not in name for name in weight_map.values())
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise UserError(
+      f'{path} is no index of weights: {type(error).__name__}: {error}.'
+    ) from error
+  if not plain:
+    raise UserError(f'{path} names files that do not lie beside it.')
+  return {_torch_name(leaf): name for leaf, name in weight_map.items()}
+
+
+def _torch_name(leaf: str) -> str:
+  """'encoder/block/0/.../q/kernel' as torch names it; its own names as is."""
+  if '/' not in leaf:
+    return leaf
+  *path, last = leaf.split('/')
+  return '.'.join([*path, 'weight' if last in _FLAX_LEAVES else last])
+
+
+def _read_flax(path: epath.Path) -> dict[str, np.ndarray]:
+  """Parameters that transformers' Flax classes saved: kernels [in, out]."""
+  try:
+    state = flax.serialization.msgpack_restore(path.read_bytes())
+    leaves = traverse_util.flatten_dict(state, sep='/')
+    arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
+  except Exception as error:  # msgpack raises many kinds.
+    raise UserError(
+      f"{path} is not Flax's: {type(error).__name__}: {error}. It may be cut "
+      'off; fetch it again.'
+    ) from error
+  return {
+    _torch_name(name): leaf.T if name.endswith('/kernel') else leaf
+    for name, leaf in arrays.items()
+  }
+
+
+def _read_torch(path: epath.Path) -> dict[str, np.ndarray]:
+  try:
+    # In an extra, which a type checker may lack.
+    import torch  # pyright: ignore[reportMissingImports]
+  except ImportError as error:
+    raise UserError(
+      f"{path} is torch's, which is not installed: pip install "
+      "'moe_lite[hf]', or give a folder with model.safetensors."
+    ) from error
+
+  def convert(leaf: torch.Tensor) -> np.ndarray:
+    if leaf.dtype != torch.bfloat16:
+      return leaf.numpy()
+    # NumPy does not know this type by itself.
+    return leaf.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+
+  with contextlib.ExitStack() as stack:
+    local = path
+    if '://' in str(path):
+      folder = stack.enter_context(tempfile.TemporaryDirectory())
+      local = path.copy(epath.Path(folder) / path.name)
+    try:
+      # Tensors alone: nothing that the file could have executed.
+      state = torch.load(str(local), map_location='cpu', weights_only=True)
+      return {name: convert(leaf) for name, leaf in state.items()}
+    except Exception as error:  # torch raises many kinds.
+      raise UserError(
+        f'{path} is no state that torch saved: '
+        f'{str(error).strip().partition(chr(10))[0]}'
+      ) from error
+
+
+# Weights in one file, and what reads them; what comes first is preferred.
+FORMATS: dict[str, Callable[[epath.Path], dict[str, np.ndarray]]] = {
+  'model.safetensors': tensors.read,
+  'flax_model.msgpack': _read_flax,
+  'pytorch_model.bin': _read_torch,
+}

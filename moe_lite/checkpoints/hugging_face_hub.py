@@ -1,0 +1,71 @@
+"""Models on the Hugging Face Hub: 'hf://organisation/name@revision'.
+
+They are kept in the client library's cache. Weights of one format are
+downloaded, and nothing else that a repository holds.
+"""
+
+import os
+import re
+
+from moe_lite import hub
+from moe_lite.checkpoints import hugging_face_config as configs
+from moe_lite.checkpoints import hugging_face_files as files
+from moe_lite.errors import UserError
+
+PREFIX = 'hf://'
+_ADDRESS = re.compile(rf'{PREFIX}([\w.-]+/[\w.-]+)(?:@(\S+))?')
+
+
+def is_address(path: str) -> bool:
+  """Whether a path is one of the hub."""
+  return path.startswith(PREFIX)
+
+
+def download(address: str) -> str:
+  """The local folder of a model, downloaded unless it is there already.
+
+  Where the hub cannot be reached, what was downloaded before serves.
+
+  Raises:
+    UserError: if there is no such model, or it cannot be downloaded.
+  """
+  import huggingface_hub
+  from huggingface_hub import errors
+
+  match = _ADDRESS.fullmatch(address)
+  if not match:
+    raise UserError(
+      f'{address!r} is no address of a model: give {PREFIX}ORGANISATION/NAME, '
+      'and @REVISION behind it for a branch, a tag or a commit.'
+    )
+  repository, revision = match[1], match[2] or 'main'
+  with hub.told(f'{address} cannot be downloaded'):
+    try:
+      info = hub.patiently(
+        lambda: hub.client().model_info(repository, revision=revision)
+      )
+    except Exception as error:
+      is_offline = isinstance(error, errors.OfflineModeIsEnabled)
+      if not is_offline and not hub.is_of_network(error):
+        raise
+      kept = huggingface_hub.try_to_load_from_cache(
+        repository, configs.FILE, revision=revision
+      )
+      if not isinstance(kept, str):
+        raise
+      return os.path.dirname(kept)
+    names = [sibling.rfilename for sibling in info.siblings or ()]
+    main = files.choose(names)
+    if main is None or configs.FILE not in names:
+      raise UserError(
+        f'{address} is no model that can be read: it lacks {configs.FILE} or '
+        f'weights ({", ".join(files.FORMATS)}).'
+      )
+    return hub.patiently(
+      lambda: huggingface_hub.snapshot_download(
+        repository,
+        revision=revision,
+        allow_patterns=[configs.FILE, *files.patterns(main)],
+        endpoint=hub.endpoint(),
+      )
+    )

@@ -1,0 +1,130 @@
+"""Bases that are downloaded, from a hub on this machine."""
+
+import json
+import pathlib
+import socket
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from moe_lite import cli, convert
+from moe_lite.checkpoints import base, hugging_face, hugging_face_hub
+from moe_lite.errors import UserError
+from tests.checkpoints import hugging_face_files as made
+from tests.tasks import hub as hubs
+
+REPOSITORY = 'someone/a-t5.v1'
+ADDRESS = f'hf://{REPOSITORY}'
+
+
+@pytest.fixture
+def root(tmp_path):
+  """A repository that holds its weights in two formats, and other files."""
+  root = made.write(tmp_path / 'repository', made.state('1.1'))
+  for name in ('README.md', 'pytorch_model.bin', 'tf_model.h5', 'spiece.model'):
+    (root / name).write_bytes(b'never read')
+  return root
+
+
+@pytest.fixture
+def hub(root, tmp_path, monkeypatch):
+  cache = str(tmp_path / 'cache')
+  monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', cache)
+  monkeypatch.setattr('time.sleep', lambda seconds: None)
+  with hubs.serve(root, REPOSITORY, 'models') as hub:
+    monkeypatch.setenv('HF_ENDPOINT', hub.url)
+    yield hub
+
+
+def assert_same(found, expected):
+  assert found.keys() == expected.keys()
+  for name, leaf in expected.items():
+    np.testing.assert_array_equal(found[name], leaf)
+
+
+def test_one_format_is_downloaded_once(hub, root):
+  assert_same(base.read(ADDRESS), hugging_face.read(root))
+  assert hub.downloads() == ['config.json', 'model.safetensors']
+  hub.requests.clear()
+  base.read(ADDRESS)
+  assert not hub.downloads()
+
+
+def test_a_sharded_model_is_downloaded_whole(hub, root):
+  expected = hugging_face.read(root)
+  (root / 'model.safetensors').unlink()
+  made.write_shards(
+    root,
+    made.state('1.1'),
+    3,
+    lambda path, leaves: safetensors.numpy.save_file(leaves, path),
+    'model.safetensors',
+  )
+  assert_same(base.read(ADDRESS), expected)
+  assert len(hub.downloads()) == 5
+
+
+@pytest.mark.parametrize('revision', ['v2', 'e' * 40])
+def test_a_revision_is_that_one(hub, root, revision):
+  hub.commits['v2'] = hub.commits['e' * 40] = 'e' * 40
+  assert ('e' * 40) in hugging_face_hub.download(f'{ADDRESS}@{revision}')
+
+
+def test_what_was_downloaded_serves_without_the_hub(hub, root, monkeypatch):
+  expected = base.read(ADDRESS)
+  with socket.socket() as unused:
+    unused.bind(('127.0.0.1', 0))
+    port = unused.getsockname()[1]
+  monkeypatch.setenv('HF_ENDPOINT', f'http://127.0.0.1:{port}')
+  assert_same(base.read(ADDRESS), expected)
+  with pytest.raises(UserError, match=f'{ADDRESS}@v2 cannot be downloaded'):
+    base.read(f'{ADDRESS}@v2')
+
+
+def test_a_passing_fault_is_survived(hub, root):
+  hub.faults['model.safetensors'] += [500, 'cut', 429]
+  assert_same(base.read(ADDRESS), hugging_face.read(root))
+
+
+@pytest.mark.parametrize('fault', [404, 500])
+def test_a_lasting_fault_is_told(hub, fault):
+  hub.faults['model.safetensors'] += [fault] * 50
+  with pytest.raises(UserError, match=f'{ADDRESS} cannot be downloaded: '):
+    base.read(ADDRESS)
+
+
+@pytest.mark.parametrize(
+  'address, message',
+  [
+    ('hf://someone/else', 'hf://someone/else cannot be downloaded: .*404'),
+    (f'{ADDRESS}@gone', f'{ADDRESS}@gone cannot be downloaded: '),
+    ('hf://someone', 'is no address of a model: give hf://ORGANISATION/NAME'),
+    ('hf://a/b/c', 'is no address of a model'),
+    (f'{ADDRESS}@', 'is no address of a model'),
+  ],
+)
+def test_mistakes_are_named(hub, address, message):
+  with pytest.raises(UserError, match=message):
+    base.read(address)
+
+
+@pytest.mark.parametrize('kept', [['config.json'], ['model.safetensors']])
+def test_a_repository_of_something_else_is_refused(hub, root, kept):
+  for path in root.iterdir():
+    if path.name not in kept:
+      path.unlink()
+  with pytest.raises(UserError, match='is no model that can be read'):
+    base.read(ADDRESS)
+  assert not hub.downloads()
+
+
+def test_a_download_is_exported(hub, root, tmp_path):
+  argv = ['x', 'export_hf', ADDRESS, f'--to={tmp_path}/out']
+  assert cli.guard(convert.convert, argv, None) == 0
+  assert_same(
+    safetensors.numpy.load_file(tmp_path / 'out' / 'model.safetensors'),
+    made.state('1.1'),
+  )
+  config = json.loads(pathlib.Path(tmp_path, 'out/config.json').read_text())
+  assert config['feed_forward_proj'] == 'gated-gelu'
