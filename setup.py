@@ -23,6 +23,7 @@ DEPENDENCIES = [
   'huggingface_hub>=1.0',  # 2.4.0
   'jax>=0.10.2',  # 0.10.2
   'matplotlib>=3.9',  # 3.11.2
+  'ml_dtypes>=0.5',  # 0.6.0
   'numpy>=1.26',  # 2.4.6
   'optax>=0.2.8',  # 0.2.8
   'orbax-checkpoint>=0.12.8',  # 0.12.8
