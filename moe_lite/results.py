@@ -120,26 +120,17 @@ def _columns(results: Mapping[str, Any]) -> list[str]:
   columns = results['columns']
   if all(len(column['datasets']) == 1 for column in columns):
     return []
+  average = {'column': 'average', 'datasets': (), **results['average']}
   rows = [
     (
-      column['column'],
-      str(len(column['datasets'])),
-      f'{column["median"]:.2f}',
-      f'{column["mean"]:.2f}',
-      _number(column['chance']),
+      row['column'],
+      str(len(row['datasets']) or ''),
+      f'{row["median"]:.2f}',
+      f'{row["mean"]:.2f}',
+      _number(row['chance']),
     )
-    for column in columns
+    for row in (*columns, average)
   ]
-  average = results['average']
-  rows.append(
-    (
-      'average',
-      '',
-      f'{average["median"]:.2f}',
-      f'{average["mean"]:.2f}',
-      _number(average['chance']),
-    )
-  )
   header = ('column', 'data sets', 'median', 'mean', 'chance')
   return ['', table(header, rows)]
 
