@@ -5,6 +5,7 @@ store of JAX's coordination service, which process 0 holds; a thread of each
 looks there. What says nothing any more, JAX notices, and aborts the others.
 """
 
+import atexit
 import contextlib
 import ctypes
 import dataclasses
@@ -45,6 +46,7 @@ class _Run:
     index: of this process.
     count: of processes.
     ending: held by the thread that ends this process.
+    over: set when this process ends by itself, and watches no more.
     code: the exit code, once it is known.
     saved: says what of the run is on disk.
   """
@@ -53,6 +55,7 @@ class _Run:
   index: int
   count: int
   ending: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+  over: threading.Event = dataclasses.field(default_factory=threading.Event)
   code: int = 1
   saved: Callable[[], str] = str
 
@@ -72,7 +75,9 @@ def share(client: Any, index: int, count: int) -> None:
   """
   global _run
   _run = _Run(client, index, count)
-  threading.Thread(target=_watch, args=[_run], daemon=True).start()
+  watcher = threading.Thread(target=_watch, args=[_run], daemon=True)
+  watcher.start()
+  atexit.register(_stop_watching, _run, watcher)
 
 
 def tell_saved(saved: Callable[[], str]) -> None:
@@ -131,10 +136,16 @@ def speak_when_aborted() -> None:
   ctypes.CDLL(None).signal(signal.SIGABRT, _handler)
 
 
+def _stop_watching(run: _Run, watcher: threading.Thread) -> None:
+  # An interpreter that ends tears threads out of what they call. Out of JAX's
+  # client, that aborts the process, though its work was done.
+  run.over.set()
+  watcher.join(_GRACE)
+
+
 def _watch(run: _Run) -> None:
   """Ends this process when another one has ended with an error."""
-  while True:
-    time.sleep(_PERIOD)
+  while not run.over.wait(_PERIOD):
     try:
       found = run.client.key_value_dir_get(_ENDS)
     except Exception:  # If the service is gone, JAX itself ends this process.
