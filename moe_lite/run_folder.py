@@ -18,11 +18,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import gin
 import jax
 from etils import epath
 
+from moe_lite import networks
 from moe_lite.errors import UserError
 from moe_lite.t5 import T5Config
 
@@ -139,8 +139,12 @@ def replace_text(path: epath.Path, text: str) -> None:
 
 
 def describe_run(config: T5Config, trainable: str) -> dict[str, Any]:
-  """What a checkpoint says of the method, to be compared by `check_method`."""
-  return {'trainable': trainable, 'method': describe_method(config)}
+  """What a checkpoint says of its network and method; see `check_method`."""
+  return {
+    'trainable': trainable,
+    'method': networks.describe_method(config),
+    'network': networks.to_json(config),
+  }
 
 
 def check_method(
@@ -173,39 +177,6 @@ def check_method(
       + '\nGive the methods/ and routers/ files and the macros that it was '
       f'trained with (its {CONFIG} has them), or another run.'
     )
-
-
-def describe_method(config: T5Config) -> dict[str, str]:
-  """What stands at every site: 'MoV(num_experts=10, ...)'.
-
-  Two runs of one method have equal descriptions; parameter shapes alone would
-  not tell a top-1 from a top-2 router, or one ALPHA from another.
-  """
-  return {
-    name: _describe(factory(site=config.sites[name], parent=None))
-    for name, factory in sorted(config.adapters.items())
-  }
-
-
-def _describe(module: Any) -> str:
-  fields = [
-    f'{name}={_describe_value(getattr(module, name), module)}'
-    for name in module.__dataclass_fields__
-    if name not in ('parent', 'name', 'site') and not name.endswith('_init')
-  ]
-  return f'{type(module).__name__}({", ".join(fields)})'
-
-
-def _describe_value(value: Any, module: nn.Module) -> str:
-  if not callable(value):
-    return repr(value)
-  if hasattr(module, 'num_experts'):
-    # A router is built where it is used, with the adapter's experts.
-    try:
-      return _describe(value(num_experts=module.num_experts, parent=None))
-    except TypeError:
-      pass
-  return getattr(value, '__qualname__', type(value).__qualname__)
 
 
 def _versions() -> dict[str, str | None]:

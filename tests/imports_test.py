@@ -44,6 +44,7 @@ LOOP = {
   'loaded',
   'memory',
   'meter',
+  'networks',
   'next_command',
   'optimizers',
   'partial_results',
@@ -66,6 +67,7 @@ ENTRY_POINTS = {
   'eval',
   'infer',
   'convert',
+  'conversions',
   'report',
   'routing_report',
 }
@@ -88,6 +90,7 @@ NO_TENSORFLOW = {
   'hub',
   'layout',
   'memory',
+  'networks',
   'optimizers',
   'plan',
   'results',

@@ -71,8 +71,9 @@ def write(folder, scale=1.0):
     {'count': jnp.int32(STEP)},
     {},
     {
-      'trainable': parameters.TRAINABLE_ADAPTERS,
-      'method': run_folder.describe_method(model().module.config),
+      **run_folder.describe_run(
+        model().module.config, parameters.TRAINABLE_ADAPTERS
+      ),
       'base': {
         'source': str(base_path),
         'fingerprint': parameters.fingerprint(frozen),

@@ -182,13 +182,19 @@ def read_run(
   return kept, description
 
 
-def save_base(folder: str, params: Tree, metadata: Mapping[str, Any]) -> None:
+def save_base(
+  folder: str,
+  params: Tree,
+  metadata: Mapping[str, Any],
+  overwrite: bool = False,
+) -> None:
   """Writes a base, unrolled, under a temporary name first.
 
   Args:
     folder: must not exist.
     params: bfloat16 or float32, in loop or scan form.
     metadata: what to say of it, for JSON; its fingerprint is added.
+    overwrite: replace what stands there.
 
   Raises:
     UserError: if the folder exists.
@@ -200,7 +206,7 @@ def save_base(folder: str, params: Tree, metadata: Mapping[str, Any]) -> None:
     for path, leaf in sorted(parameters.flatten(tree).items())
   }
   metadata = {**metadata, 'fingerprint': parameters.fingerprint(tree)}
-  with folders.new(folder) as partial:
+  with folders.new(folder, overwrite) as partial:
     (partial / WEIGHTS).write_bytes(safetensors.numpy.save(leaves))
     (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
 

@@ -171,7 +171,10 @@ def read(path: epath.PathLike) -> dict[str, np.ndarray]:
 
 
 def write(
-  folder: str, params: Mapping[str, np.ndarray], config: T5Config
+  folder: str,
+  params: Mapping[str, np.ndarray],
+  config: T5Config,
+  overwrite: bool = False,
 ) -> None:
   """Writes a folder that transformers' `from_pretrained` loads.
 
@@ -180,6 +183,7 @@ def write(
     params: path to leaf, unrolled, in the types to save them in; adapters are
       no part of such a model.
     config: of the network.
+    overwrite: replace what stands there.
 
   Raises:
     UserError: if the folder exists, or the leaves are not the network's.
@@ -205,7 +209,7 @@ def write(
     for x in wanted
   }
   described = configs.describe(config, params[EMBEDDING].dtype.name)
-  with folders.new(folder) as partial:
+  with folders.new(folder, overwrite) as partial:
     text = json.dumps(described, indent=2)
     (partial / configs.FILE).write_text(text + '\n')
     (partial / WEIGHTS).write_bytes(

@@ -2,6 +2,7 @@
 
   adapter_model.safetensors  every leaf under its path, layers apart
   adapter_config.json        method, sizes of the network, base, training
+  spiece.model               the vocabulary, where SentencePiece has it
   README.md                  a model card
 
 Anything that names a run for evaluation or inference may name such a folder.
@@ -23,6 +24,7 @@ from moe_lite.types import Tree
 
 WEIGHTS = 'adapter_model.safetensors'
 CONFIG = 'adapter_config.json'
+VOCABULARY = 'spiece.model'
 CARD = 'README.md'
 FORMAT = 'moe_lite'
 VERSION = 1
@@ -67,8 +69,9 @@ def save(
   folder: str,
   trainable: Tree,
   description: Mapping[str, Any],
-  network: Mapping[str, Any],
   training: Mapping[str, Any],
+  vocabulary: bytes | None = None,
+  overwrite: bool = False,
 ) -> None:
   """Writes adapters, under a temporary name first.
 
@@ -76,8 +79,9 @@ def save(
     folder: must not exist.
     trainable: what `own.restore_trainable` gave, unrolled.
     description: likewise; that of the optimizer's state is left out.
-    network: sizes of the network, for JSON.
     training: what to say of the run, for JSON.
+    vocabulary: a SentencePiece model.
+    overwrite: replace what stands there.
 
   Raises:
     UserError: if the folder exists.
@@ -86,17 +90,18 @@ def save(
     path: np.ascontiguousarray(leaf)
     for path, leaf in sorted(parameters.flatten(trainable).items())
   }
-  kept = ('step', 'base', 'method', 'trainable', 'tree')
+  kept = ('step', 'base', 'method', 'network', 'trainable', 'tree')
   config = {
     'format': FORMAT,
     'version': VERSION,
-    'network': dict(network),
     'training': dict(training),
     **{key: description[key] for key in kept},
   }
-  with folders.new(folder) as partial:
+  with folders.new(folder, overwrite) as partial:
     (partial / WEIGHTS).write_bytes(safetensors.numpy.save(leaves))
     (partial / CONFIG).write_text(json.dumps(config, indent=2) + '\n')
+    if vocabulary is not None:
+      (partial / VOCABULARY).write_bytes(vocabulary)
     (partial / CARD).write_text(_card(folder, leaves, config))
 
 

@@ -71,7 +71,12 @@ def read_step(path: str) -> int:
   return int(np.asarray(state['step']))
 
 
-def write(path: str, leaves: Mapping[str, np.ndarray], step: int) -> None:
+def write(
+  path: str,
+  leaves: Mapping[str, np.ndarray],
+  step: int,
+  overwrite: bool = False,
+) -> None:
   """Writes parameters without optimizer state, all within the one file.
 
   For a few MB, such as adapters: T5X reads leaves of either kind.
@@ -80,6 +85,7 @@ def write(path: str, leaves: Mapping[str, np.ndarray], step: int) -> None:
     path: a folder, which T5X wants to be called `checkpoint_<step>`.
     leaves: path to leaf, in the form of the network that will read them.
     step: that they were trained for.
+    overwrite: replace what stands there.
 
   Raises:
     UserError: if the folder exists.
@@ -87,7 +93,7 @@ def write(path: str, leaves: Mapping[str, np.ndarray], step: int) -> None:
   state = {'step': np.int32(step), 'param_states': {}}
   target = traverse_util.unflatten_dict(dict(leaves), sep='/')
   contents = {'version': 3, 'optimizer': {'target': target, 'state': state}}
-  with folders.new(path) as folder:
+  with folders.new(path, overwrite) as folder:
     (folder / FILE).write_bytes(flax.serialization.msgpack_serialize(contents))
 
 

@@ -13,9 +13,7 @@ from tests.checkpoints import hugging_face_files
 def paths(tmp_path_factory):
   folder = tmp_path_factory.mktemp('inspection')
   base, run = tiny_run.write(folder)
-  portable.save(
-    str(folder / 'mine'), *own.restore_trainable(run), {}, {'steps': 7}
-  )
+  portable.save(str(folder / 'mine'), *own.restore_trainable(run), {'steps': 7})
   leaf = {'encoder/encoder_norm/scale': np.ones(3, np.float32)}
   t5x.write(str(folder / 'checkpoint_5'), leaf, 5)
   state = hugging_face_files.state('1.1')

@@ -6,13 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from moe_lite import cli, convert, loaded, parameters
+from moe_lite import cli, convert, loaded, networks, parameters
 from moe_lite.checkpoints import base as base_checkpoints
 from moe_lite.checkpoints import own, portable
 from moe_lite.errors import UserError
 from tests import tiny_run
 
-NETWORK = {'emb_dim': 8}
 TRAINING = {'steps': tiny_run.STEP, 'data': 'tiny'}
 
 
@@ -25,7 +24,7 @@ def paths(tmp_path_factory):
 def exported(paths, tmp_path):
   folder = tmp_path / 'mine'
   restored = own.restore_trainable(paths[1])
-  portable.save(str(folder), *restored, NETWORK, TRAINING)
+  portable.save(str(folder), *restored, TRAINING)
   return folder
 
 
@@ -45,9 +44,12 @@ def test_it_is_read_back_bit_for_bit(paths, exported):
   trained, description = own.restore_trainable(paths[1])
   again, config = portable.load(str(exported))
   assert_equal(again, trained)
-  for key in ('step', 'base', 'method', 'trainable', 'tree'):
+  for key in ('step', 'base', 'method', 'network', 'trainable', 'tree'):
     assert config[key] == description[key]
-  assert config['network'] == NETWORK
+  network = tiny_run.model().module.config
+  assert config['network'] == networks.to_json(network)
+  built = networks.from_json(config['network'])
+  assert networks.describe_method(built) == config['method']
   card = (exported / portable.CARD).read_text()
   assert config['base']['fingerprint'] in card and '# mine' in card
   assert not portable.is_portable(paths[1])

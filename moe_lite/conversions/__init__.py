@@ -1,0 +1,1 @@
+"""What `python -m moe_lite.convert` does, a file for each kind of thing."""

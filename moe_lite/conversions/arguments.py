@@ -1,0 +1,32 @@
+"""Arguments of a conversion: one path, `--to`, and what else a verb takes."""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from moe_lite.errors import UserError
+
+
+def to_flag() -> flags.FlagValues:
+  """Flags of one verb, `--to` and `--overwrite` among them."""
+  values = flags.FlagValues()
+  flags.DEFINE_string('to', None, 'Folder to write.', flag_values=values)
+  flags.DEFINE_bool('overwrite', False, 'What is there.', flag_values=values)
+  return values
+
+
+def one_path(
+  verb: str, arguments: Sequence[str], values: flags.FlagValues
+) -> str:
+  """The path that a verb's arguments name; fills in the flags.
+
+  Raises:
+    UserError: unless there is one, and `--to`.
+  """
+  try:
+    _, *paths = values([verb, *arguments])
+  except flags.Error as error:
+    raise UserError(f'{error} See --help.') from error
+  if len(paths) != 1 or not values.to:
+    raise UserError('Give one folder and --to=DIR. See --help.')
+  return paths[0]

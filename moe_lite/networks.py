@@ -1,0 +1,147 @@
+"""Networks in JSON: sizes, and what stands at which site.
+
+What a run or exported adapters say of themselves, so that a network can be
+built from it again without gin.
+"""
+
+import functools
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from moe_lite import adapters, routing
+from moe_lite.adapters import AdapterFactory
+from moe_lite.errors import UserError
+from moe_lite.t5 import T5Config
+
+# Sizes and switches that its parameters fit, and no others.
+SIZES = (
+  'vocab_size',
+  'emb_dim',
+  'num_heads',
+  'head_dim',
+  'mlp_dim',
+  'num_encoder_layers',
+  'num_decoder_layers',
+  'mlp_activations',
+  'logits_via_embedding',
+  'relative_attention_num_buckets',
+  'relative_attention_max_distance',
+)
+# Packages' own classes go by their bare names.
+_OURS = (adapters, routing)
+_TYPE = 'type'
+
+
+def to_json(config: T5Config) -> dict[str, Any]:
+  """What parameters of a network depend on.
+
+  Returns:
+    `SIZES`, and `adapters`: site to {'type': 'MoV', 'num_experts': 10,
+    'router': {'type': 'SoftRouter', ...}, ...}.
+  """
+  sizes = {name: getattr(config, name) for name in SIZES}
+  sizes['mlp_activations'] = list(config.mlp_activations)
+  return {**sizes, 'adapters': _adapters(config)}
+
+
+def from_json(described: Mapping[str, Any], **changes: Any) -> T5Config:
+  """The inverse of `to_json`.
+
+  Args:
+    described: what `to_json` gave; without `adapters`, there are none.
+    **changes: other fields of the network, such as `dtype`.
+
+  Raises:
+    UserError: if it is not such a description, or an adapter's class is not
+      installed.
+  """
+  fields = {name: described[name] for name in SIZES if name in described}
+  try:
+    standing = {
+      site: _build(what) for site, what in described.get('adapters', {}).items()
+    }
+    return T5Config(**{**fields, 'adapters': standing, **changes})
+  except (AttributeError, KeyError, TypeError) as error:
+    raise UserError(
+      f'The description of a network cannot be understood: {error}. It is of '
+      'another version of moe_lite, or damaged.'
+    ) from error
+
+
+def describe_method(config: T5Config) -> dict[str, str]:
+  """What stands at every site: 'MoV(num_experts=10, ...)'.
+
+  Two runs of one method have equal descriptions; parameter shapes alone would
+  not tell a top-1 from a top-2 router, or one ALPHA from another.
+  """
+  return {site: _text(what) for site, what in _adapters(config).items()}
+
+
+def _adapters(config: T5Config) -> dict[str, Any]:
+  return {
+    name: _describe(factory(site=config.sites[name], parent=None))
+    for name, factory in sorted(config.adapters.items())
+  }
+
+
+def _describe(module: Any) -> dict[str, Any]:
+  """A module's class and fields, initial values aside."""
+  kind = type(module)
+  is_ours = any(getattr(x, kind.__name__, None) is kind for x in _OURS)
+  name = kind.__name__ if is_ours else f'{kind.__module__}.{kind.__qualname__}'
+  fields = {
+    name: _value(getattr(module, name), module)
+    for name in module.__dataclass_fields__
+    if name not in ('parent', 'name', 'site') and not name.endswith('_init')
+  }
+  return {_TYPE: name, **fields}
+
+
+def _value(value: Any, module: Any) -> Any:
+  if not callable(value):
+    return value
+  experts = getattr(module, 'num_experts', None)
+  if experts is not None:
+    # A router is built where it is used, with the adapter's experts.
+    try:
+      return _describe(value(num_experts=experts, parent=None))
+    except TypeError:
+      pass
+  return getattr(value, '__qualname__', type(value).__qualname__)
+
+
+def _build(described: Mapping[str, Any]) -> AdapterFactory:
+  fields = {
+    name: _build(value) if isinstance(value, Mapping) else value
+    for name, value in described.items()
+    if name != _TYPE
+  }
+  return functools.partial(_class(described[_TYPE]), **fields)
+
+
+def _class(name: str) -> Any:
+  module, _, last = name.rpartition('.')
+  if not module:
+    for package in _OURS:
+      if hasattr(package, last):
+        return getattr(package, last)
+    raise UserError(
+      f'{name!r} is neither an adapter nor a router of this moe_lite: it is of '
+      'another version.'
+    )
+  try:
+    return getattr(importlib.import_module(module), last)
+  except (ImportError, AttributeError) as error:
+    raise UserError(
+      f'The adapter or router {name} cannot be imported: {error}. Install the '
+      'package that it is of.'
+    ) from error
+
+
+def _text(value: Any) -> str:
+  if not isinstance(value, Mapping):
+    return repr(value)
+  kind = value[_TYPE].rpartition('.')[2]
+  fields = [f'{k}={_text(v)}' for k, v in value.items() if k != _TYPE]
+  return f'{kind}({", ".join(fields)})'
