@@ -127,9 +127,7 @@ def load(
     description: dict[str, Any] | None = None
   elif t5x.is_checkpoint(checkpoint_path):
     # T5X writes down neither the method nor the base: shapes must do.
-    trained = parameters.unstack_layers(
-      parameters.unflatten(t5x.read(checkpoint_path))
-    )
+    trained = parameters.unflatten(t5x.read(checkpoint_path))
     description = {
       **run_folder.describe_run(model.module.config, trainable),
       'step': t5x.read_step(checkpoint_path),

@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -82,9 +82,9 @@ def stack_layers(tree: Tree) -> Tree:
   stacks: dict[str, dict[int, Any]] = defaultdict(dict)
   leaves = {}
   for path, leaf in flatten(tree).items():
-    if match := _LAYER.fullmatch(path):
-      stacked = _join(match[1], 'layers', match[3])
-      stacks[stacked][int(match[2])] = leaf
+    if _LAYER.fullmatch(path):
+      stacked, layer = stacked_path(path)
+      stacks[stacked][layer] = leaf
     else:
       leaves[path] = leaf
   for path, layers in stacks.items():
@@ -127,6 +127,13 @@ def layer_path(path: str, layer: int) -> str:
   return _join(match[1], f'layers_{layer}', match[2])
 
 
+def stacked_path(path: str) -> tuple[str, int]:
+  """The path of the stack that one layer's leaf is of, and which layer."""
+  match = _LAYER.fullmatch(path)
+  assert match is not None
+  return _join(match[1], 'layers', match[3]), int(match[2])
+
+
 def like_network(tree: Tree, scan_layers: bool) -> Tree:
   """The tree in the form that a network with `scan_layers` takes."""
   return stack_layers(tree) if scan_layers else unstack_layers(tree)
@@ -148,12 +155,22 @@ def fingerprint(base: Tree) -> str:
   Taken from the leaves as their source holds them, so that a base has one
   fingerprint, whatever type and form a run holds it in.
   """
-  digest = hashlib.sha256()
-  for path, leaf in sorted(flatten(unstack_layers(base)).items()):
-    leaf = np.ascontiguousarray(jax.device_get(leaf))
-    digest.update(f'{path} {leaf.dtype.name} {leaf.shape}\n'.encode())
-    digest.update(leaf.view(np.uint8).data)
-  return digest.hexdigest()[:16]
+  leaves = flatten(unstack_layers(base))
+  return combine({path: digest(path, leaf) for path, leaf in leaves.items()})
+
+
+def digest(path: str, leaf: Any) -> bytes:
+  """What one leaf, of one layer, adds to the fingerprint of its base."""
+  leaf = np.ascontiguousarray(jax.device_get(leaf))
+  hashed = hashlib.sha256(f'{path} {leaf.dtype.name} {leaf.shape}\n'.encode())
+  hashed.update(leaf.reshape(-1).view(np.uint8).data)
+  return hashed.digest()
+
+
+def combine(digests: Mapping[str, bytes]) -> str:
+  """The fingerprint of a base from its leaves' digests, in any order."""
+  ordered = (digests[path] for path in sorted(digests))
+  return hashlib.sha256(b''.join(ordered)).hexdigest()[:16]
 
 
 def overview(params: Tree, pattern: str) -> str:

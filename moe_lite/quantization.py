@@ -25,6 +25,8 @@ BASE_DTYPES = ('bfloat16', 'float32', 'int8')
 # rest of a base (layer norms, relative positions) is small and stays bfloat16.
 CONTRACTED = {'kernel': 0, 'embedding': -1}
 _LARGEST = 127
+# Numbers that are rounded at once on the host.
+_BLOCK = 2**17
 
 
 class Int8(struct.PyTreeNode):
@@ -80,6 +82,24 @@ def hold(path: str, leaf: Any, dtype: str) -> Any:
 
 def quantize(weight: Any, axis: int) -> Int8:
   """Rounds to int8, symmetrically; one scale for each slice along `axis`."""
+  if isinstance(weight, np.ndarray) and weight.ndim == 2:
+    return _quantize_in_blocks(weight, axis)
+  return _quantize(weight, axis)
+
+
+def _quantize_in_blocks(weight: np.ndarray, axis: int) -> Int8:
+  """The same, without float32 copies of a whole matrix on the host."""
+  along = 1 - axis % 2
+  count = max(1, round(weight.size / _BLOCK))
+  blocks = [
+    _quantize(block, axis)
+    for block in np.array_split(weight, count, axis=along)
+  ]
+  join = lambda *parts: np.concatenate(parts, along)
+  return jax.tree.map(join, *blocks)
+
+
+def _quantize(weight: Any, axis: int) -> Int8:
   xp = np if isinstance(weight, np.ndarray) else jnp
   weight = weight.astype(np.float32)
   largest = xp.abs(weight).max(axis=axis, keepdims=True)

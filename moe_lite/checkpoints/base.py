@@ -6,27 +6,31 @@ T5X checkpoint, a folder of Hugging Face's, a run that trained every parameter,
 and the bases that ship with the package, by name.
 """
 
+import collections
 import dataclasses
 import importlib.resources
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from etils import epath
 
-from moe_lite import parameters, partitioning, quantization
+from moe_lite import parameters
 from moe_lite.checkpoints import (
   folders,
   hugging_face,
   hugging_face_hub,
   own,
+  placing,
+  stored,
   t5x,
   tensors,
 )
+from moe_lite.checkpoints.stored import Stored
 from moe_lite.errors import UserError, nearest
 from moe_lite.t5 import T5Config
 from moe_lite.types import Tree
@@ -87,6 +91,9 @@ def load_base(
 ) -> tuple[Tree, BaseInfo]:
   """Loads parameters from a base.
 
+  Arrays are read one after another, each into its place on the devices, so
+  that the host never holds the whole in the type of the source.
+
   Args:
     path: a safetensors file; a folder with one; a T5X checkpoint; a folder of
       Hugging Face's; a model of its hub, 'hf://...'; the folder of a run that
@@ -102,22 +109,36 @@ def load_base(
   Raises:
     UserError: if there is no base, or if its leaves are not those wanted.
   """
-  leaves = read(path, network)
-  unrolled = parameters.flatten(
-    jax.eval_shape(parameters.unstack_layers, wanted)
+  found = arrays(path, network)
+  _check_leaves(
+    path,
+    stored.unrolled(found),
+    parameters.flatten(jax.eval_shape(parameters.unstack_layers, wanted)),
   )
-  _check_leaves(path, leaves, unrolled)
-  info = BaseInfo(
-    str(path), parameters.fingerprint(parameters.unflatten(leaves))
-  )
-  # NumPy casts and stacks on the host: the device never holds a second copy.
-  held = {
-    name: quantization.hold(name, leaves.pop(name), _dtype(unrolled[name]))
-    for name in list(leaves)
-  }
-  is_stacked = set(parameters.flatten(wanted)) != set(unrolled)
-  tree = parameters.like_network(parameters.unflatten(held), is_stacked)
-  return jax.tree.map(_put, tree, wanted), info
+  placement = placing.Placement(wanted)
+  digests = {}
+  with placing.freeing_at_once():
+    for name, leaf in stored.read_layers(found, _order(found)):
+      digests[name] = parameters.digest(name, leaf)
+      placement.fill(name, leaf)
+  info = BaseInfo(str(path), parameters.combine(digests))
+  return placement.tree(), info
+
+
+def _order(found: Mapping[str, Stored]) -> list[str]:
+  """Arrays of one stack together, and the largest first.
+
+  What is being read and converted then adds to little that is held already.
+  """
+  sizes: dict[str, int] = collections.defaultdict(int)
+  for name, array in found.items():
+    sizes[_stack_of(name)] += array.nbytes
+  key = lambda name: (-sizes[_stack_of(name)], _stack_of(name), name)
+  return sorted(found, key=key)
+
+
+def _stack_of(name: str) -> str:
+  return re.sub(r'layers_\d+', 'layers', name)
 
 
 def local(path: str) -> str:
@@ -128,28 +149,35 @@ def local(path: str) -> str:
 
 
 def read(path: str, network: T5Config | None = None) -> dict[str, np.ndarray]:
-  """Path to leaf, in unrolled form, as the source holds them.
+  """Path to leaf, layers apart, as the source holds them: all in memory.
+
+  Args: as of `load_base`.
+  """
+  return stored.read_all(arrays(path, network))
+
+
+def arrays(path: str, network: T5Config | None = None) -> dict[str, Stored]:
+  """Path to array, stacked where the source stacks layers, yet to be read.
 
   Args: as of `load_base`.
   """
   path = local(path)
+  # Before anything that would ask TensorFlow for a bucket.
+  if t5x.is_checkpoint(path):
+    return t5x.arrays(path)
   folder = epath.Path(path)
   if hugging_face.is_checkpoint(folder):
     if network is not None:
       hugging_face.check(folder, network)
-    return hugging_face.read(folder)
+    return hugging_face.arrays(folder)
   if (folder / WEIGHTS).exists():
-    return _read_weights(folder / WEIGHTS)
+    return _arrays(folder / WEIGHTS)
   if own.is_run_folder(path):
-    return read_run(path)[0]
+    return {name: stored.held(x) for name, x in read_run(path)[0].items()}
   if folder.is_file():
-    return _read_weights(folder)
-  if t5x.is_checkpoint(path):
-    return parameters.flatten(
-      parameters.unstack_layers(parameters.unflatten(t5x.read(path)))
-    )
+    return _arrays(folder)
   if path in shipped():
-    return _read_weights(_shipped_folder() / path / WEIGHTS)
+    return _arrays(_shipped_folder() / path / WEIGHTS)
   names = shipped()
   raise UserError(
     f'INITIAL_CHECKPOINT_PATH = {path!r}: there is no base. Give a safetensors '
@@ -158,6 +186,7 @@ def read(path: str, network: T5Config | None = None) -> dict[str, np.ndarray]:
     f'({hugging_face_hub.PREFIX}ORGANISATION/NAME), the MODEL_DIR of a run '
     'that trained every parameter, or the name of a base that ships with the '
     f'package ({", ".join(names) or "there are none"}).{nearest(path, names)}'
+    f'{_checkpoints_in(folder)}'
   )
 
 
@@ -211,14 +240,25 @@ def save_base(
     (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
 
 
-def _read_weights(path: epath.Path) -> dict[str, np.ndarray]:
-  leaves = tensors.read(path)
-  if hugging_face.is_theirs(leaves):
+def _arrays(path: epath.Path) -> dict[str, Stored]:
+  found = tensors.arrays(path)
+  if hugging_face.is_theirs(found):
     raise UserError(
       f"{path} has Hugging Face's names of leaves: give its folder, with "
       f'{hugging_face.CONFIG} in it.'
     )
-  return leaves
+  return found
+
+
+def _checkpoints_in(folder: epath.Path) -> str:
+  """' It holds checkpoint_5: give ...' for the folder of a run of T5X."""
+  if not folder.is_dir():
+    return ''
+  steps = [p for p in folder.iterdir() if t5x.is_checkpoint(str(p))]
+  if not steps:
+    return ''
+  last = max(steps, key=lambda p: (len(p.name), p.name))
+  return f' T5X checkpoints are in it: give one, such as {last}.'
 
 
 def _check_leaves(
@@ -249,18 +289,6 @@ def _check_leaves(
 def _some(items: list[str], most: int = 5) -> str:
   more = f' and {len(items) - most} more' if len(items) > most else ''
   return ', '.join(items[:most]) + more
-
-
-def _dtype(wanted: Any) -> str:
-  if isinstance(wanted, quantization.Int8):
-    return 'int8'
-  return np.dtype(wanted.dtype).name
-
-
-def _put(leaf: np.ndarray, wanted: Any) -> jax.Array:
-  if getattr(wanted, 'sharding', None) is None:
-    return jnp.asarray(leaf)
-  return partitioning.put(leaf, wanted.format)
 
 
 def _shipped_folder() -> epath.Path:

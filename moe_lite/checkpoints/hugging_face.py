@@ -15,9 +15,10 @@ import numpy as np
 import safetensors.numpy
 from etils import epath
 
-from moe_lite.checkpoints import folders
+from moe_lite.checkpoints import folders, stored
 from moe_lite.checkpoints import hugging_face_config as configs
 from moe_lite.checkpoints import hugging_face_files as files
+from moe_lite.checkpoints.stored import Stored
 from moe_lite.errors import UserError
 from moe_lite.t5 import T5Config
 
@@ -130,6 +131,11 @@ def leaves(config: T5Config) -> Iterator[Leaf]:
 
 
 def read(path: epath.PathLike) -> dict[str, np.ndarray]:
+  """Path to leaf, all of them read; see `arrays`."""
+  return stored.read_all(arrays(path))
+
+
+def arrays(path: epath.PathLike) -> dict[str, Stored]:
   """Path to leaf, unrolled, in the types that they are saved in.
 
   Raises:
@@ -137,8 +143,8 @@ def read(path: epath.PathLike) -> dict[str, np.ndarray]:
       network in config.json; it names leaf and file.
   """
   config = configs.network(path)
-  weights = files.read(path)
-  found = weights.leaves
+  weights = files.open_weights(path)
+  found = weights.arrays
   _join_copies(weights, config.logits_via_embedding)
   values = configs.load(path)
   if not config.logits_via_embedding and values.get(configs.TIED, True):
@@ -219,7 +225,7 @@ def write(
 
 def _join_copies(weights: files.Weights, tied: bool) -> None:
   """Leaves one of the token embedding's copies, named `shared.weight`."""
-  found = weights.leaves
+  found = weights.arrays
   copies = [_SHARED, *_COPIES, *([_LM_HEAD] if tied else [])]
   present = [name for name in copies if name in found]
   if not present:
@@ -229,7 +235,7 @@ def _join_copies(weights: files.Weights, tied: bool) -> None:
     )
   first = found[present[0]]
   for name in present[1:]:
-    if not _are_equal(found[name], first):
+    if not _are_equal(found[name].read(), first.read()):
       raise UserError(
         f'{name} of {weights.file(name)} differs from {present[0]}, of which '
         f'it should be a copy by {configs.FILE}.'

@@ -18,6 +18,7 @@ from etils import epath
 from flax import traverse_util
 
 from moe_lite.checkpoints import tensors
+from moe_lite.checkpoints.stored import Stored, held
 from moe_lite.errors import UserError
 
 # That weights may be saved in.
@@ -32,12 +33,12 @@ class Weights:
   """Leaves of one model.
 
   Attributes:
-    leaves: by their name.
+    arrays: by their name.
     files: which file each lies, or should lie, in.
     default: the file to name of a leaf that is in none.
   """
 
-  leaves: dict[str, np.ndarray]
+  arrays: dict[str, Stored]
   files: dict[str, epath.Path]
   default: epath.Path
 
@@ -45,8 +46,8 @@ class Weights:
     return self.files.get(leaf, self.default)
 
 
-def read(folder: epath.PathLike) -> Weights:
-  """Reads the first format of `FORMATS` that is there.
+def open_weights(folder: epath.PathLike) -> Weights:
+  """Opens the first format of `FORMATS` that is there.
 
   Raises:
     UserError: if there is none, or a file is missing, cut off or of another
@@ -67,7 +68,7 @@ def read(folder: epath.PathLike) -> Weights:
     return _checked(Weights(leaves, files, folder / main))
   weight_map = _weight_map(folder / main)
   files = {leaf: folder / name for leaf, name in weight_map.items()}
-  leaves: dict[str, np.ndarray] = {}
+  leaves: dict[str, Stored] = {}
   for name in sorted(set(weight_map.values())):
     if not (folder / name).is_file():
       raise UserError(
@@ -97,7 +98,7 @@ def patterns(main: str) -> list[str]:
 
 
 def _checked(weights: Weights) -> Weights:
-  for name, leaf in weights.leaves.items():
+  for name, leaf in weights.arrays.items():
     if leaf.dtype.name not in DTYPES:
       raise UserError(
         f'{name} of {weights.file(name)} is of the type {leaf.dtype.name}; '
@@ -128,7 +129,7 @@ def _torch_name(leaf: str) -> str:
   return '.'.join([*path, 'weight' if last in _FLAX_LEAVES else last])
 
 
-def _read_flax(path: epath.Path) -> dict[str, np.ndarray]:
+def _read_flax(path: epath.Path) -> dict[str, Stored]:
   """Parameters that transformers' Flax classes saved: kernels [in, out]."""
   try:
     state = flax.serialization.msgpack_restore(path.read_bytes())
@@ -140,12 +141,12 @@ def _read_flax(path: epath.Path) -> dict[str, np.ndarray]:
       'off; fetch it again.'
     ) from error
   return {
-    _torch_name(name): leaf.T if name.endswith('/kernel') else leaf
+    _torch_name(name): held(leaf.T if name.endswith('/kernel') else leaf)
     for name, leaf in arrays.items()
   }
 
 
-def _read_torch(path: epath.Path) -> dict[str, np.ndarray]:
+def _read_torch(path: epath.Path) -> dict[str, Stored]:
   try:
     # In an extra, which a type checker may lack.
     import torch  # pyright: ignore[reportMissingImports]
@@ -169,7 +170,7 @@ def _read_torch(path: epath.Path) -> dict[str, np.ndarray]:
     try:
       # Tensors alone: nothing that the file could have executed.
       state = torch.load(str(local), map_location='cpu', weights_only=True)
-      return {name: convert(leaf) for name, leaf in state.items()}
+      return {name: held(convert(leaf)) for name, leaf in state.items()}
     except Exception as error:  # torch raises many kinds.
       raise UserError(
         f'{path} is no state that torch saved: '
@@ -178,8 +179,8 @@ def _read_torch(path: epath.Path) -> dict[str, np.ndarray]:
 
 
 # Weights in one file, and what reads them; what comes first is preferred.
-FORMATS: dict[str, Callable[[epath.Path], dict[str, np.ndarray]]] = {
-  'model.safetensors': tensors.read,
+FORMATS: dict[str, Callable[[epath.Path], dict[str, Stored]]] = {
+  'model.safetensors': tensors.arrays,
   'flax_model.msgpack': _read_flax,
   'pytorch_model.bin': _read_torch,
 }

@@ -12,7 +12,7 @@ import numpy as np
 from etils import epath
 
 from moe_lite import parameters, results
-from moe_lite.checkpoints import base, hugging_face, own, portable, t5x
+from moe_lite.checkpoints import base, hugging_face, own, portable, stored, t5x
 from moe_lite.errors import UserError
 
 
@@ -44,7 +44,7 @@ def inspect(path: str) -> Found:
   if own.is_run_folder(path):
     tree, description = own.restore_trainable(path)
     return Found('run', _leaves(tree), _of_run(description))
-  leaves = base.read(path)
+  arrays = base.arrays(path)
   facts: dict[str, Any] = {}
   if t5x.is_checkpoint(path):
     facts['step'] = t5x.read_step(path)
@@ -54,8 +54,8 @@ def inspect(path: str) -> Found:
       facts |= json.loads(metadata.read_text())
     except ValueError as error:
       raise UserError(f'{metadata} is damaged: {error}.') from error
-  tree = parameters.unflatten(leaves)
-  facts['fingerprint'] = parameters.fingerprint(tree)
+  facts['fingerprint'] = stored.fingerprint(arrays)
+  leaves = stored.unrolled(arrays)
   adapters = sum(bool(parameters.is_adapter(name)) for name in leaves)
   kind = 'base'
   if t5x.is_checkpoint(path):
@@ -64,7 +64,8 @@ def inspect(path: str) -> Found:
     kind = "model of Hugging Face's"
   if adapters:
     kind += f' with {adapters} leaves of adapters'
-  return Found(kind, _leaves(tree), facts)
+  found = {name: (x.shape, x.dtype.name) for name, x in leaves.items()}
+  return Found(kind, found, facts)
 
 
 def text(path: str, found: Found) -> str:

@@ -1,8 +1,9 @@
-"""T5X's native checkpoints, without T5X.
+"""T5X's checkpoints, without T5X.
 
-Such a checkpoint is a folder (`.../checkpoint_1100000`) with a msgpack file
+A native one is a folder (`.../checkpoint_1100000`) with a msgpack file
 `checkpoint`, which holds small leaves and, for large ones, where their array
-lies beside it, in zarr format. Source: T5X's `checkpoints.py`, version 3.
+lies beside it, in zarr format. Source: T5X's `checkpoints.py`, version 3. For
+those that T5X wrote through Orbax see `t5x_orbax`.
 """
 
 import posixpath
@@ -15,60 +16,59 @@ import tensorstore
 from etils import epath
 from flax import traverse_util
 
-from moe_lite.checkpoints import folders
+from moe_lite.checkpoints import buckets, folders, t5x_orbax
+from moe_lite.checkpoints.stored import Stored, held, read_all
 from moe_lite.errors import UserError
 
 FILE = 'checkpoint'
-_TARGET = 'target/'
+_TARGET = 'target'
+# What is smaller stays within the file when a checkpoint is written.
+_SMALL = 2**16
 
 
 def is_checkpoint(path: str) -> bool:
-  """Whether such a checkpoint lies there."""
-  return (epath.Path(path) / FILE).is_file()
+  """Whether a checkpoint of either kind lies there."""
+  return _is_native(path) or t5x_orbax.is_checkpoint(path)
+
+
+def arrays(path: str) -> dict[str, Stored]:
+  """Path to array of all parameters, stacked where they are saved so.
+
+  Raises:
+    UserError: if the checkpoint is not one of T5X, or an array is missing,
+      damaged or of another shape; it is named.
+  """
+  if not _is_native(path):
+    return t5x_orbax.arrays(path)
+  places: dict[str, Any] = traverse_util.flatten_dict(
+    _optimizer(path).get(_TARGET, {}), sep='/', is_leaf=_is_place
+  )
+  if not places:
+    raise UserError(f"{path}/{FILE} holds no parameters: it is not T5X's.")
+  # All are asked for before the first is waited for.
+  opened = {
+    name: _open(path, place)
+    for name, place in places.items()
+    if isinstance(place, Mapping)
+  }
+  return {
+    name: _beside(path, name, opened[name], place)
+    if name in opened
+    else held(np.asarray(place))
+    for name, place in places.items()
+  }
 
 
 def read(path: str) -> dict[str, np.ndarray]:
-  """Path to leaf of all parameters, as they are saved.
-
-  Raises:
-    UserError: if the file is not one of T5X, or an array cannot be read.
-  """
-  contents = (epath.Path(path) / FILE).read_bytes()
-  try:
-    state = flax.serialization.msgpack_restore(contents)['optimizer']
-  except Exception as error:  # msgpack raises many kinds.
-    raise UserError(
-      f"{path}/{FILE} is not T5X's: {type(error).__name__}: {error}. It may be "
-      'cut off; fetch it again.'
-    ) from error
-  places = traverse_util.flatten_dict(state, sep='/', is_leaf=_is_leaf)
-  pending = {
-    name.removeprefix(_TARGET): _open(path, leaf)
-    if isinstance(leaf, Mapping)
-    else leaf
-    for name, leaf in places.items()
-    if name.startswith(_TARGET)
-  }
-  leaves = {}
-  for name, leaf in pending.items():
-    try:
-      leaves[name] = np.asarray(
-        leaf.result().read().result()
-        if isinstance(leaf, tensorstore.Future)
-        else leaf
-      )
-    except ValueError as error:
-      raise UserError(
-        f'{name} of {path} cannot be read: {str(error).splitlines()[0]}'
-      ) from error
-  return leaves
+  """Path to leaf of all parameters, layers apart; see `arrays`."""
+  return read_all(arrays(path))
 
 
 def read_step(path: str) -> int:
   """The step at which it was saved."""
-  contents = (epath.Path(path) / FILE).read_bytes()
-  state = flax.serialization.msgpack_restore(contents)['optimizer']['state']
-  return int(np.asarray(state['step']))
+  if not _is_native(path):
+    return t5x_orbax.read_step(path)
+  return int(np.asarray(_optimizer(path)['state']['step']))
 
 
 def write(
@@ -77,9 +77,7 @@ def write(
   step: int,
   overwrite: bool = False,
 ) -> None:
-  """Writes parameters without optimizer state, all within the one file.
-
-  For a few MB, such as adapters: T5X reads leaves of either kind.
+  """Writes parameters without optimizer state, as T5X's native checkpoint.
 
   Args:
     path: a folder, which T5X wants to be called `checkpoint_<step>`.
@@ -90,28 +88,114 @@ def write(
   Raises:
     UserError: if the folder exists.
   """
-  state = {'step': np.int32(step), 'param_states': {}}
-  target = traverse_util.unflatten_dict(dict(leaves), sep='/')
-  contents = {'version': 3, 'optimizer': {'target': target, 'state': state}}
   with folders.new(path, overwrite) as folder:
-    (folder / FILE).write_bytes(flax.serialization.msgpack_serialize(contents))
+    target = {
+      name: leaf if leaf.nbytes <= _SMALL else _write_zarr(folder, name, leaf)
+      for name, leaf in leaves.items()
+    }
+    state = {'step': np.int32(step), 'param_states': {}}
+    optimizer = {
+      'target': traverse_util.unflatten_dict(target, sep='/'),
+      'state': state,
+    }
+    (folder / FILE).write_bytes(
+      flax.serialization.msgpack_serialize(
+        {'version': 3, 'optimizer': optimizer}
+      )
+    )
 
 
-def _is_leaf(_: Any, node: Any) -> bool:
+def _is_native(path: str) -> bool:
+  return buckets.read(posixpath.join(path, FILE)) is not None
+
+
+def _optimizer(path: str) -> Mapping[str, Any]:
+  """Parameters and state, as the file holds them."""
+  contents = buckets.read(posixpath.join(path, FILE))
+  try:
+    assert contents is not None
+    state: Any = flax.serialization.msgpack_restore(contents)
+    return state['optimizer']
+  except Exception as error:  # msgpack raises many kinds.
+    raise UserError(
+      f"{path}/{FILE} is not T5X's: {type(error).__name__}: {error}. It may be "
+      'cut off; fetch it again.'
+    ) from error
+
+
+def _is_place(_: Any, node: Any) -> bool:
+  """Whether a node says where an array lies."""
   return isinstance(node, Mapping) and 'driver' in node
 
 
-def _open(folder: str, spec: Mapping[str, Any]) -> Any:
+def _open(folder: str, place: Mapping[str, Any]) -> Any:
   """Opens an array that lies beside the file, wherever it was written first."""
-  stored = spec.get('kvstore', spec).get('path', '')
-  place = posixpath.join(folder, posixpath.basename(stored.rstrip('/')))
+  said = _innermost(place)
+  # It was at the top before there were `kvstore`s.
+  stored_as = said.get('kvstore', said).get('path', '')
+  lies = posixpath.join(folder, posixpath.basename(stored_as.rstrip('/')))
   return tensorstore.open(
-    {'driver': 'zarr', 'kvstore': _kvstore(place)}, open=True, read=True
+    {
+      'driver': 'zarr',
+      'kvstore': buckets.spec(lies),
+      # Zeros would stand in for what was not copied.
+      'fill_missing_data_reads': False,
+    },
+    open=True,
+    read=True,
   )
 
 
-def _kvstore(place: str) -> dict[str, str]:
-  if place.startswith('gs://'):
-    bucket, _, path = place.removeprefix('gs://').partition('/')
-    return {'driver': 'gcs', 'bucket': bucket, 'path': path}
-  return {'driver': 'file', 'path': str(epath.Path(place).absolute())}
+def _innermost(place: Mapping[str, Any]) -> Mapping[str, Any]:
+  """What is stored, where it was converted as it was written."""
+  return _innermost(place['base']) if 'base' in place else place
+
+
+def _beside(
+  path: str, name: str, opened: Any, place: Mapping[str, Any]
+) -> Stored:
+  array = _wait(path, name, opened)
+  said = _innermost(place).get('metadata', {}).get('shape')
+  if said is not None and tuple(said) != array.shape:
+    raise UserError(
+      f'{name} of {path} is {array.shape}, but {tuple(said)} by its {FILE}: '
+      'its files are of two checkpoints. Fetch it again.'
+    )
+  return Stored(
+    tuple(array.shape),
+    array.dtype.numpy_dtype,
+    lambda: _wait(path, name, array.read()),
+  )
+
+
+def _wait(path: str, name: str, pending: Any) -> Any:
+  try:
+    return pending.result()
+  except ValueError as error:
+    raise UserError(
+      f'{name} of {path} cannot be read: {str(error).splitlines()[0]}'
+    ) from error
+
+
+def _write_zarr(
+  folder: epath.Path, name: str, leaf: np.ndarray
+) -> dict[str, Any]:
+  """Writes an array beside the file; returns what the file says of it."""
+  lies = f'{_TARGET}.{name.replace("/", ".")}'
+  metadata = {
+    'shape': list(leaf.shape),
+    'chunks': list(leaf.shape),
+    'compressor': {'id': 'gzip'},
+  }
+  array: Any = tensorstore.open(
+    {
+      'driver': 'zarr',
+      'kvstore': buckets.spec(str(folder / lies)),
+      'metadata': metadata,
+    },
+    create=True,
+    dtype=leaf.dtype,
+  ).result()
+  array.write(leaf).result()
+  kvstore = {'driver': 'file', 'path': lies}
+  return {'driver': 'zarr', 'kvstore': kvstore, 'metadata': metadata}

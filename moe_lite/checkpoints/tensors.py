@@ -1,30 +1,70 @@
 """Safetensors files, wherever they lie."""
 
-import contextlib
+import functools
 import tempfile
+from typing import Any
 
 import numpy as np
-import safetensors.numpy
+import safetensors
 from etils import epath
 
+from moe_lite.checkpoints import stored
+from moe_lite.checkpoints.stored import Stored
 from moe_lite.errors import UserError
 
+# Types by the format's names.
+_DTYPES = {
+  'BF16': 'bfloat16',
+  'BOOL': 'bool',
+  'F16': 'float16',
+  'F32': 'float32',
+  'F64': 'float64',
+  'I8': 'int8',
+  'I16': 'int16',
+  'I32': 'int32',
+  'I64': 'int64',
+  'U8': 'uint8',
+}
 
-def read(path: epath.PathLike) -> dict[str, np.ndarray]:
+
+def arrays(path: epath.PathLike) -> dict[str, Stored]:
   """Name to array.
 
   Raises:
     UserError: if it is no such file, or cut off.
   """
   path = epath.Path(path)
-  with contextlib.ExitStack() as stack:
-    local = path
-    if '://' in str(path):
-      folder = stack.enter_context(tempfile.TemporaryDirectory())
-      local = path.copy(epath.Path(folder) / path.name)
-    try:
-      return safetensors.numpy.load_file(local)
-    except safetensors.SafetensorError as error:
-      raise UserError(f'{path} is not a safetensors file: {error}.') from error
-    except (KeyError, TypeError) as error:  # A type that NumPy lacks.
-      raise UserError(f'{path} has arrays of the type {error}.') from error
+  local, folder = path, None
+  if '://' in str(path):
+    # It is removed when nothing reads it any more.
+    folder = tempfile.TemporaryDirectory()
+    local = path.copy(epath.Path(folder.name) / path.name)
+  try:
+    file = safetensors.safe_open(local, framework='numpy')
+  except safetensors.SafetensorError as error:
+    raise UserError(f'{path} is not a safetensors file: {error}.') from error
+
+  found = {}
+  names = file.keys()
+  for name in names:
+    lies = file.get_slice(name)
+    kind = lies.get_dtype()
+    if kind not in _DTYPES:  # NumPy lacks it.
+      raise UserError(f'{path} has arrays of the type {kind}.')
+    found[name] = Stored(
+      tuple(lies.get_shape()),
+      np.dtype(_DTYPES[kind]),
+      functools.partial(_read, file, name, folder),
+    )
+  return found
+
+
+def read(path: epath.PathLike) -> dict[str, np.ndarray]:
+  """Name to array, all of them read; see `arrays`."""
+  return dict(stored.read(found := arrays(path), found))
+
+
+def _read(file: Any, name: str, folder: Any) -> np.ndarray:
+  """Args: `folder`, which must exist for as long as it may be read."""
+  del folder
+  return file.get_tensor(name)

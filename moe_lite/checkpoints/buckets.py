@@ -1,0 +1,47 @@
+"""Files in a folder or a bucket of Google Cloud Storage, by tensorstore.
+
+Its own driver needs neither TensorFlow nor gcsfs, and finds a machine's
+credentials by itself.
+"""
+
+from typing import Any
+
+import tensorstore
+from etils import epath
+
+from moe_lite.errors import UserError
+
+_BUCKET = 'gs://'
+
+
+def is_bucket(path: str) -> bool:
+  """Whether a path is one of a bucket."""
+  return str(path).startswith(_BUCKET)
+
+
+def spec(path: str) -> dict[str, str]:
+  """A path as tensorstore names it, for an array or for `read`."""
+  if is_bucket(path):
+    bucket, _, rest = str(path).removeprefix(_BUCKET).partition('/')
+    return {'driver': 'gcs', 'bucket': bucket, 'path': rest}
+  return {'driver': 'file', 'path': str(epath.Path(path).absolute())}
+
+
+def read(path: str) -> bytes | None:
+  """A file's contents; None where there is none.
+
+  Raises:
+    UserError: if there is no telling, as when a bucket cannot be reached.
+  """
+  if not is_bucket(path):
+    local = epath.Path(path)
+    return local.read_bytes() if local.is_file() else None
+  folder, _, name = str(path).rpartition('/')
+  try:
+    store: Any = tensorstore.KvStore.open(spec(folder + '/')).result()
+    found = store.read(name).result()
+  except ValueError as error:
+    raise UserError(
+      f'{path} cannot be read: {str(error).splitlines()[0]}'
+    ) from error
+  return found.value if found.state == 'value' else None

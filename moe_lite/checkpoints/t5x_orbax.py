@@ -1,0 +1,95 @@
+"""T5X's checkpoints that it wrote through Orbax, without T5X.
+
+Such a checkpoint is a folder (`.../checkpoint_1100000`) with a folder `state`,
+which Orbax reads. Source: T5X's `OrbaxCheckpointManagerInterface`.
+"""
+
+import functools
+import posixpath
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from flax import traverse_util
+
+from moe_lite.checkpoints import buckets
+from moe_lite.checkpoints.stored import Stored
+from moe_lite.errors import UserError
+
+_STATE = 'state'
+# In every folder of Orbax's; the second in those from before 2024 alone.
+_FILES = ('_METADATA', 'checkpoint')
+_TARGET = 'target/'
+_STEP = 'state/step'
+
+
+def is_checkpoint(path: str) -> bool:
+  """Whether such a checkpoint lies there."""
+  return any(
+    buckets.read(posixpath.join(path, _STATE, name)) is not None
+    for name in _FILES
+  )
+
+
+def arrays(path: str) -> dict[str, Stored]:
+  """Path to array of all parameters, stacked where they are saved so.
+
+  Raises:
+    UserError: if Orbax cannot read it, or it holds no parameters.
+  """
+  found = {
+    name.removeprefix(_TARGET): Stored(
+      tuple(leaf.shape),
+      np.dtype(leaf.dtype),
+      functools.partial(_read, path, name),
+    )
+    for name, leaf in _metadata(path).items()
+    if name.startswith(_TARGET)
+  }
+  if not found:
+    raise UserError(f"{path} holds no parameters: it is not T5X's.")
+  return found
+
+
+def read_step(path: str) -> int:
+  """The step at which it was saved."""
+  return int(_read(path, _STEP))
+
+
+def _metadata(path: str) -> dict[str, Any]:
+  """Path to shape and type, the optimizer's state included."""
+  folder = epath.Path(path) / _STATE
+  try:
+    metadata = ocp.PyTreeCheckpointHandler().metadata(folder)
+  except Exception as error:  # Orbax raises many kinds.
+    raise UserError(
+      f'{path} is no checkpoint that Orbax reads: {_first_line(error)}. It may '
+      'have been cut off; fetch it again.'
+    ) from error
+  return traverse_util.flatten_dict(metadata.tree, sep='/')
+
+
+def _read(path: str, name: str) -> np.ndarray:
+  tree, wanted = (
+    traverse_util.unflatten_dict({name: value}, sep='/')
+    for value in (0, ocp.RestoreArgs(restore_type=np.ndarray))
+  )
+  try:
+    restored = ocp.PyTreeCheckpointHandler().restore(
+      epath.Path(path) / _STATE,
+      args=ocp.args.PyTreeRestore(
+        item=tree, restore_args=wanted, partial_restore=True
+      ),
+    )
+  except Exception as error:  # Orbax raises many kinds.
+    raise UserError(
+      f'{name} of {path} cannot be read: {_first_line(error)}'
+    ) from error
+  (leaf,) = jax.tree.leaves(restored)
+  return np.asarray(leaf)
+
+
+def _first_line(error: Exception) -> str:
+  return (str(error).strip() or type(error).__name__).splitlines()[0]
