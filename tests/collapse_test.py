@@ -182,6 +182,18 @@ def test_another_mixture_is_refused():
     collapse.check(tiny.model({'key': Mine}).module.config)
 
 
+def test_means_are_over_the_tokens_of_all_data_sets():
+  few, many = (
+    {'key': routing_usage.Usage(p, np.array(w), p, tokens)}
+    for p, w, tokens in (
+      (np.zeros(2), [2.0, 0.0], 2.0),
+      (np.ones(2), [0.0, 6.0], 6.0),
+    )
+  )
+  means = command.mean_weights({'few': few, 'many': many})
+  np.testing.assert_allclose(means['key'], [0.25, 0.75])
+
+
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
   """A run started by command; its base."""
@@ -257,7 +269,7 @@ def test_the_command_on_a_run(trained, tmp_path, capsys):
   loaded.load(model, str(to), base)
   theirs = tmp_path / 'theirs'
   code, printed = call(capsys, 'export_peft', str(to), f'--to={theirs}')
-  assert code == 0 and "no model of Hugging Face's" in printed
+  assert code == 0 and 'give --base to name one' in printed
   again, _ = peft.read(str(theirs), network)
   for path, leaf in parameters.flatten(tree).items():
     np.testing.assert_array_equal(again[path], leaf)

@@ -42,6 +42,12 @@ def export_peft(argv: Sequence[str]) -> None:
     f'Wrote {values.to}: {parameters.count(trained):,} parameters for '
     f'{name or "a base that it does not name"}.'
   )
+  if name is None:
+    say(
+      f"The run's base, {description['base']['source']}, is no model of "
+      "Hugging Face's: give --base to name one, such as what `export_hf` makes "
+      'of it.'
+    )
 
 
 def import_peft(argv: Sequence[str]) -> None:
@@ -94,16 +100,12 @@ def import_peft(argv: Sequence[str]) -> None:
 def _base(
   given: str | None, description: dict[str, Any], network: T5Config
 ) -> tuple[str | None, str | None]:
-  """Name or path of Hugging Face's model for PEFT to name; its revision."""
+  """Name or path of Hugging Face's model, None if there is none; revision."""
   named = given or description['base']['source']
   if hugging_face_hub.is_address(named):
     return hugging_face_hub.parse(named)
   if hugging_face.is_checkpoint(named):
     hugging_face.check(named, network)
   elif given is None:
-    say(
-      f"The base {named} is no model of Hugging Face's, so PEFT's folder names "
-      'none: give --base, such as what `export_hf` made of it.'
-    )
     return None, None
   return named, None
