@@ -5,6 +5,7 @@ import functools
 import json
 import pathlib
 
+import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from moe_lite import (
   cli,
   collapse,
   convert,
+  gin_paths,
   loaded,
   networks,
   parameters,
@@ -196,21 +198,47 @@ def test_means_are_over_the_tokens_of_all_data_sets():
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-  """A run started by command; its base."""
+  """A run with the configuration of a command; its base."""
   tiny_run.add_suite()
   folder = tmp_path_factory.mktemp('collapse')
-  base, run = tiny.save_base(folder / 'base'), str(folder / 'run')
-  files = (f'{TINY}', 'methods/molora.gin', 'routers/top_k.gin')
-  argv = [
-    'train',
-    *(f'--gin_file={file}' for file in (*files, 'runs/finetune.gin')),
-    f'--gin.MODEL_DIR={run!r}',
-    f'--gin.INITIAL_CHECKPOINT_PATH={base!r}',
-    *('--gin.BATCH_SIZE=4', '--gin.TRAIN_STEPS=1', '--gin.NUM_EXPERTS=3'),
-    *('--gin.RANK=2', '--gin.LEARNING_RATE=0.5', '--gin.SCAN_LAYERS=True'),
-  ]
-  assert cli.main('training.train', 'runs/finetune.gin', argv) == 0
-  return base, run
+  base, run = tiny.save_base(folder / 'base'), folder / 'run'
+  gin.clear_config()
+  gin.add_config_file_search_path(gin_paths.folder())
+  files = ('methods/molora.gin', 'routers/top_k.gin', 'runs/finetune.gin')
+  for file in (str(TINY), *files):
+    gin.parse_config_file(file)
+  gin.parse_config(
+    f"""
+    INITIAL_CHECKPOINT_PATH = {base!r}
+    MODEL_DIR = {str(run)!r}
+    NUM_EXPERTS = 3
+    RANK = 2
+    SCAN_LAYERS = True
+    """
+  )
+  run.mkdir()
+  (run / run_folder.CONFIG).write_text(gin.config_str())
+  model = run_folder.read_config(str(run))['model']
+  params = draw(model, kernel=1.0)
+  leaves, _ = parameters.split(params, parameters.TRAINABLE_ADAPTERS)
+  checkpoints = own.Checkpoints(str(run))
+  checkpoints.save(
+    3,
+    jax.tree.map(jnp.asarray, leaves),
+    {'count': jnp.int32(3)},
+    {},
+    {
+      **run_folder.describe_run(
+        model.module.config, parameters.TRAINABLE_ADAPTERS
+      ),
+      'base': {
+        'source': base,
+        'fingerprint': parameters.fingerprint(tiny.base_params()),
+      },
+    },
+  )
+  checkpoints.close()
+  return base, str(run)
 
 
 def call(capsys, *argv):
