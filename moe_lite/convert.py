@@ -2,8 +2,8 @@
 
   python -m moe_lite.convert inspect PATH
 
-prints what a base, a run, exported adapters, a T5X checkpoint or a model of
-Hugging Face's holds.
+prints what a base, a run, exported adapters, a T5X checkpoint, a model of
+Hugging Face's or a folder of PEFT's holds.
 
   python -m moe_lite.convert export_base RUN --to=DIR [--dtype=bfloat16]
       [--step=N]
@@ -34,6 +34,29 @@ writes a base, or a run that trained every parameter, as a folder that
 transformers' T5ForConditionalGeneration.from_pretrained loads, in the types it
 is held in or in one. There is no tokenizer in it. A base without a config.json
 is taken for T5's: GELU where its hidden layer is gated, ReLU where it is not.
+
+  python -m moe_lite.convert export_peft RUN_OR_EXPORTED --to=DIR [--step=N]
+      [--base=NAME_OR_PATH]
+
+writes IA3 or LoRA as a folder that peft.PeftModel.from_pretrained loads onto
+the model --base of Hugging Face's, by default the base of the run;
+
+  python -m moe_lite.convert import_peft DIR --to=DIR --base=PATH_OR_ADDRESS
+
+makes exported adapters of such a folder, on that base: a folder of Hugging
+Face's or hf://ORGANISATION/NAME.
+
+  python -m moe_lite.convert collapse RUN --to=DIR [--step=N]
+      [--mixture=NAME,NAME] [--split=train] [--examples=64]
+      [--evaluate=NAME_score_eval] [--evaluate_split=validation]
+      [--seqio_additional_cache_dirs=DIR,DIR]
+
+fixes the routers of a run at their mean weights over N examples of every task
+of a mixture (that of its training by default), which makes IA3 of MoV and LoRA
+of MoLoRA, and writes exported adapters and the weights, collapse.json. With
+--evaluate it measures the accuracy of the run and of what it writes.
+
+What stands at --to is replaced with --overwrite alone.
 """
 
 import sys
@@ -41,7 +64,7 @@ from collections.abc import Sequence
 
 from moe_lite import cli
 from moe_lite.checkpoints import inspection
-from moe_lite.conversions import adapters, bases
+from moe_lite.conversions import adapters, bases, collapse, peft
 from moe_lite.errors import UserError, nearest
 
 
@@ -59,6 +82,9 @@ VERBS = {
   'export_base': bases.export_base,
   'export_t5x': adapters.export_t5x,
   'export_hf': bases.export_hf,
+  'export_peft': peft.export_peft,
+  'import_peft': peft.import_peft,
+  'collapse': collapse.collapse,
 }
 
 

@@ -288,9 +288,9 @@ class EncoderDecoderModel:
     """Sums of routers' statistics over each example's tokens.
 
     Returns:
-      A tree like the parameters', whose '.../router' nodes hold `probability`
-      and `load` [B, E], `square_logsumexp` and `tokens` [B]; stacked on axis 0
-      where the network scans. Empty without routers.
+      A tree like the parameters', whose '.../router' nodes hold `probability`,
+      `weight` and `load` [B, E], `square_logsumexp` and `tokens` [B]; stacked
+      on axis 0 where the network scans. Empty without routers.
     """
     _, variables = self.logits(params, batch, mutable=[routing.COLLECTION])
     return variables.get(routing.COLLECTION, {})

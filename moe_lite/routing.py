@@ -107,8 +107,9 @@ class Router(nn.Module):
   ) -> None:
     """Sows sums over each example's tokens; heads and the like are averaged.
 
-    `probability` [B, E]; `load` [B, E], how many tokens use the expert;
-    `square_logsumexp` [B]; `tokens` [B]. Sums rather than means, so that they
+    `probability` [B, E]; `weight` [B, E], with which the experts mix; `load`
+    [B, E], how many tokens use the expert; `square_logsumexp` [B]; `tokens`
+    [B]. Sums rather than means, so that they
     add up over microbatches and hosts.
     """
     batch, length = logits.shape[:2]
@@ -124,6 +125,7 @@ class Router(nn.Module):
 
     sums = {
       'probability': total(probabilities, ('expert',)),
+      'weight': total(weights, ('expert',)),
       'load': total((weights > 0).astype(jnp.float32), ('expert',)),
       'square_logsumexp': total(
         jnp.square(jax.nn.logsumexp(logits, axis=-1)), ()

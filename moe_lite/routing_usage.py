@@ -40,17 +40,20 @@ class Usage:
 
   Attributes:
     probability: [E], of each expert.
+    weight: [E], with which it takes part in the mixture.
     load: [E], tokens whose mixture the expert takes part in.
     tokens: how many there were.
   """
 
   probability: np.ndarray
+  weight: np.ndarray
   load: np.ndarray
   tokens: float
 
   def __add__(self, other: 'Usage') -> 'Usage':
     return Usage(
       self.probability + other.probability,
+      self.weight + other.weight,
       self.load + other.load,
       self.tokens + other.tokens,
     )
@@ -225,26 +228,25 @@ def _usages(statistics: Tree) -> Iterator[tuple[str, Usage]]:
 
 
 def _sum(sums: Mapping[str, np.ndarray]) -> Usage:
-  return Usage(
-    sums['probability'].sum(0), sums['load'].sum(0), float(sums['tokens'].sum())
-  )
+  totals = (sums[name].sum(0) for name in ('probability', 'weight', 'load'))
+  return Usage(*totals, tokens=float(sums['tokens'].sum()))
 
 
-def report(
+def measure_run(
   run: str,
   mixtures: Sequence[str] | None,
   split: str,
   examples: int,
-  folder: str | None,
-) -> None:
-  """Measures a run, and writes the numbers and the picture.
+  step: int | None = None,
+) -> Routing:
+  """Measures a run by its own configuration.
 
   Args:
     run: its MODEL_DIR.
     mixtures: or tasks; those of its training by default.
     split: of every task.
     examples: of every task.
-    folder: to write to; the run's by default.
+    step: of its checkpoint; the last by default.
 
   Raises:
     UserError: if the run cannot be read, and see `measure`.
@@ -261,9 +263,10 @@ def report(
     config['initial_checkpoint_path'],
     config['trainable'],
     config['base_dtype'],
+    step=step,
   )
   say(f'{run}: routing of {len(tasks)} tasks, {examples} examples each')
-  routing = measure(
+  return measure(
     trained,
     tasks,
     split,
@@ -271,5 +274,27 @@ def report(
     examples,
     dataset.use_cached,
   )
+
+
+def report(
+  run: str,
+  mixtures: Sequence[str] | None,
+  split: str,
+  examples: int,
+  folder: str | None,
+) -> None:
+  """Measures a run, and writes the numbers and the picture.
+
+  Args:
+    run: see `measure_run`, also for the others.
+    mixtures: see there.
+    split: see there.
+    examples: see there.
+    folder: to write to; the run's by default.
+
+  Raises:
+    UserError: see `measure_run`.
+  """
+  routing = measure_run(run, mixtures, split, examples)
   write(folder or run, routing)
   say(f'Written to {folder or run}: {CSV}, {PNG}.')

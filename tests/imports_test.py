@@ -31,6 +31,7 @@ MODEL = {
 LOOP = {
   'batches',
   'checkpoints',
+  'collapse',
   'comparison',
   'data',
   'distributed',
@@ -84,6 +85,7 @@ MAY_IMPORT = {
 NO_TENSORFLOW = {
   *FOUNDATION,
   *MODEL,
+  'collapse',
   'comparison',
   'distributed',
   'endings',

@@ -66,7 +66,8 @@ def test_a_scanned_network_routes_alike(paths, measured):
 
 
 def test_the_picture_shows_the_last_layer_of_each_place():
-  usage = routing_usage.Usage(np.array([3.0, 1.0]), np.array([4.0, 4.0]), 4.0)
+  p = np.array([3.0, 1.0])
+  usage = routing_usage.Usage(p, p, np.array([4.0, 4.0]), 4.0)
   names = [f'encoder/layers_{i}/mlp/intermediate' for i in (2, 10, 9)]
   panels = routing_usage.panels({'a': dict.fromkeys(names, usage)})
   assert list(panels) == [names[1]]

@@ -84,6 +84,10 @@ def test_statistics_leave_padding_out(heads):
     np.testing.assert_allclose(
       got['probability'], p.sum(0) / heads_count, rtol=1e-5
     )
+    mixed = np.asarray(weights)[example, tokens].reshape(-1, E)
+    np.testing.assert_allclose(
+      got['weight'], mixed.sum(0) / heads_count, rtol=1e-5
+    )
     used = (np.asarray(weights)[example, tokens] > 0).reshape(-1, E)
     np.testing.assert_allclose(got['load'], used.sum(0) / heads_count)
     log_z = np.log(np.exp(kept).sum(-1))

@@ -18,6 +18,26 @@ _OURS = (
 )
 
 
+def check(path: str, overwrite: bool = False) -> None:
+  """Raises UserError unless `new` may write there; for before long work.
+
+  Args: as of `new`.
+  """
+  target = epath.Path(path)
+  if not target.exists():
+    return
+  if not overwrite:
+    raise UserError(
+      f'{path} exists already, and is not overwritten. Remove it, name '
+      'another folder, or give --overwrite.'
+    )
+  if not any((target / name).exists() for name in _OURS):
+    raise UserError(
+      f'{path} is no folder that this command writes, so that --overwrite '
+      'does not replace it. Remove it, or name another folder.'
+    )
+
+
 @contextlib.contextmanager
 def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
   """Gives a folder of a temporary name to fill, and renames it at the end.
@@ -29,18 +49,8 @@ def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
   Raises:
     UserError: if `path` exists, unless it is such a folder and `overwrite`.
   """
+  check(path, overwrite)
   target = epath.Path(path)
-  if target.exists():
-    if not overwrite:
-      raise UserError(
-        f'{path} exists already, and is not overwritten. Remove it, name '
-        'another folder, or give --overwrite.'
-      )
-    if not any((target / name).exists() for name in _OURS):
-      raise UserError(
-        f'{path} is no folder that this command writes, so that --overwrite '
-        'does not replace it. Remove it, or name another folder.'
-      )
   partial = target.parent / f'{target.name}.partial'
   if partial.exists():  # Of a run that was killed.
     partial.rmtree()

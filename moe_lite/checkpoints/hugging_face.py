@@ -18,6 +18,7 @@ from etils import epath
 from moe_lite.checkpoints import folders, stored
 from moe_lite.checkpoints import hugging_face_config as configs
 from moe_lite.checkpoints import hugging_face_files as files
+from moe_lite.checkpoints import hugging_face_names as names
 from moe_lite.checkpoints.stored import Stored
 from moe_lite.errors import UserError
 from moe_lite.t5 import T5Config
@@ -27,23 +28,6 @@ CONFIG = configs.FILE
 EMBEDDING = 'token_embedder/embedding'
 HEAD = 'decoder/logits_dense/kernel'
 
-_ATTENTION = {'query': 'q', 'key': 'k', 'value': 'v', 'out': 'o'}
-# Of a layer by its stack: our module, our norm before it, and their module.
-_LAYERS = {
-  'encoder': (
-    ('attention', 'pre_attention_layer_norm', 'SelfAttention'),
-    ('mlp', 'pre_mlp_layer_norm', 'DenseReluDense'),
-  ),
-  'decoder': (
-    ('self_attention', 'pre_self_attention_layer_norm', 'SelfAttention'),
-    (
-      'encoder_decoder_attention',
-      'pre_cross_attention_layer_norm',
-      'EncDecAttention',
-    ),
-    ('mlp', 'pre_mlp_layer_norm', 'DenseReluDense'),
-  ),
-}
 _SHARED = 'shared.weight'
 _LM_HEAD = 'lm_head.weight'
 # Names of the token embedding's copies.
@@ -77,9 +61,9 @@ def is_checkpoint(path: epath.PathLike) -> bool:
   return (epath.Path(path) / configs.FILE).is_file()
 
 
-def is_theirs(names: Collection[str]) -> bool:
+def is_theirs(leaf_names: Collection[str]) -> bool:
   """Whether leaves have their names, and not ours."""
-  return any(name.endswith('layer_norm.weight') for name in names)
+  return any(name.endswith('layer_norm.weight') for name in leaf_names)
 
 
 # The network that such a folder is of, the refusal of another, and the network
@@ -89,43 +73,23 @@ network, check, infer = configs.network, configs.check, configs.infer
 
 def leaves(config: T5Config) -> Iterator[Leaf]:
   """Every parameter of a network, adapters aside."""
-  D, F = config.emb_dim, config.mlp_dim
-  joined = config.num_heads * config.head_dim
+  D = config.emb_dim
   yield Leaf(EMBEDDING, _SHARED, (config.vocab_size, D))
-  counts = {
-    'encoder': config.num_encoder_layers,
-    'decoder': config.num_decoder_layers,
-  }
-  factors = len(config.mlp_activations)
-  names = ['wi'] if factors == 1 else [f'wi_{i}' for i in range(factors)]
-  kernels = {
-    'mlp': {**{name: (name, (D, F)) for name in names}, 'wo': ('wo', (F, D))},
-    'attention': {
-      ours: (theirs, (joined, D) if ours == 'out' else (D, joined))
-      for ours, theirs in _ATTENTION.items()
-    },
-  }
-  for stack, modules in _LAYERS.items():
+  for stack in names.STACKS:
     bias = 'block.0.layer.0.SelfAttention.relative_attention_bias.weight'
     yield Leaf(
       f'{stack}/relpos_bias/rel_embedding',
       f'{stack}.{bias}',
       (config.num_heads, config.relative_attention_num_buckets),
     )
-    for i in range(counts[stack]):
-      for j, (module, norm, their_module) in enumerate(modules):
-        ours, theirs = f'{stack}/layers_{i}', f'{stack}.block.{i}.layer.{j}'
-        yield Leaf(f'{ours}/{norm}/scale', f'{theirs}.layer_norm.weight', (D,))
-        kind = 'mlp' if module == 'mlp' else 'attention'
-        for name, (their_name, shape) in kernels[kind].items():
-          yield Leaf(
-            f'{ours}/{module}/{name}/kernel',
-            f'{theirs}.{their_module}.{their_name}.weight',
-            shape,
-          )
     yield Leaf(
       f'{stack}/{stack}_norm/scale', f'{stack}.final_layer_norm.weight', (D,)
     )
+  for x in names.sublayers(config):
+    yield Leaf(f'{x.our_norm}/scale', f'{x.their_norm}.weight', (D,))
+  for x in names.projections(config):
+    path = f'{x.sublayer}/{x.site}/kernel'
+    yield Leaf(path, f'{x.theirs}.weight', x.shape)
   if not config.logits_via_embedding:
     yield Leaf(HEAD, _LM_HEAD, (D, config.vocab_size))
 

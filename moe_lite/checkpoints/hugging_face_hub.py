@@ -21,6 +21,21 @@ def is_address(path: str) -> bool:
   return path.startswith(PREFIX)
 
 
+def parse(address: str) -> tuple[str, str | None]:
+  """'organisation/name', and the revision if one is given.
+
+  Raises:
+    UserError: if it is no such address.
+  """
+  match = _ADDRESS.fullmatch(address)
+  if not match:
+    raise UserError(
+      f'{address!r} is no address of a model: give {PREFIX}ORGANISATION/NAME, '
+      'and @REVISION behind it for a branch, a tag or a commit.'
+    )
+  return match[1], match[2]
+
+
 def download(address: str) -> str:
   """The local folder of a model, downloaded unless it is there already.
 
@@ -32,13 +47,8 @@ def download(address: str) -> str:
   import huggingface_hub
   from huggingface_hub import errors
 
-  match = _ADDRESS.fullmatch(address)
-  if not match:
-    raise UserError(
-      f'{address!r} is no address of a model: give {PREFIX}ORGANISATION/NAME, '
-      'and @REVISION behind it for a branch, a tag or a commit.'
-    )
-  repository, revision = match[1], match[2] or 'main'
+  repository, revision = parse(address)
+  revision = revision or 'main'
   with hub.told(f'{address} cannot be downloaded'):
     try:
       info = hub.patiently(

@@ -12,7 +12,15 @@ import numpy as np
 from etils import epath
 
 from moe_lite import parameters, results
-from moe_lite.checkpoints import base, hugging_face, own, portable, stored, t5x
+from moe_lite.checkpoints import (
+  base,
+  hugging_face,
+  own,
+  peft,
+  portable,
+  stored,
+  t5x,
+)
 from moe_lite.errors import UserError
 
 
@@ -32,7 +40,7 @@ class Found:
 
 
 def inspect(path: str) -> Found:
-  """Looks at a base, a run, exported adapters, or a checkpoint of others.
+  """Looks at a base, a run, exported adapters, or what others wrote.
 
   Raises:
     UserError: if it is none of these, or is damaged.
@@ -41,6 +49,9 @@ def inspect(path: str) -> Found:
   if portable.is_portable(path):
     tree, config = portable.load(path)
     return Found('exported adapters', _leaves(tree), _of_run(config))
+  if peft.is_peft(path):
+    kind, theirs, facts = peft.summary(path)
+    return Found(f"{kind} of PEFT's", _leaves(theirs), facts)
   if own.is_run_folder(path):
     tree, description = own.restore_trainable(path)
     return Found('run', _leaves(tree), _of_run(description))
@@ -72,7 +83,8 @@ def text(path: str, found: Found) -> str:
   """What was found, as lines to read; layers of a kind share a line."""
   groups = defaultdict(list)
   for name, (shape, dtype) in sorted(found.leaves.items()):
-    group = re.sub(r'layers_\d+', 'layers_*', name), shape, dtype
+    layer = re.sub(r'(layers_|\bblock\.)\d+', r'\1*', name)
+    group = layer, shape, dtype
     groups[group].append(math.prod(shape))
   rows = [
     (name, dtype, ' x '.join(map(str, shape)) or 'scalar', str(len(sizes)))

@@ -20,6 +20,7 @@ from etils import epath
 from moe_lite import parameters
 from moe_lite.checkpoints import folders
 from moe_lite.errors import UserError
+from moe_lite.run_folder import replace_text
 from moe_lite.types import Tree
 
 WEIGHTS = 'adapter_model.safetensors'
@@ -78,7 +79,8 @@ def save(
   Args:
     folder: must not exist.
     trainable: what `own.restore_trainable` gave, unrolled.
-    description: likewise; that of the optimizer's state is left out.
+    description: likewise; that of the optimizer's state is left out, and
+      `tree` is that of the leaves.
     training: what to say of the run, for JSON.
     vocabulary: a SentencePiece model.
     overwrite: replace what stands there.
@@ -90,12 +92,13 @@ def save(
     path: np.ascontiguousarray(leaf)
     for path, leaf in sorted(parameters.flatten(trainable).items())
   }
-  kept = ('step', 'base', 'method', 'network', 'trainable', 'tree')
+  kept = ('step', 'base', 'method', 'network', 'trainable')
   config = {
     'format': FORMAT,
     'version': VERSION,
     'training': dict(training),
     **{key: description[key] for key in kept},
+    'tree': _tree(leaves),
   }
   with folders.new(folder, overwrite) as partial:
     (partial / WEIGHTS).write_bytes(safetensors.numpy.save(leaves))
@@ -128,9 +131,7 @@ def load(path: str) -> tuple[Tree, dict[str, Any]]:
     raise UserError(
       f'{weights} is damaged: {error}. Export or fetch it again.'
     ) from error
-  found = {
-    name: [list(x.shape), np.dtype(x.dtype).name] for name, x in leaves.items()
-  }
+  found = _tree(leaves)
   for name in sorted(found.keys() | config['tree'].keys()):
     if found.get(name) != config['tree'].get(name):
       raise UserError(
@@ -139,6 +140,31 @@ def load(path: str) -> tuple[Tree, dict[str, Any]]:
         'again.'
       )
   return parameters.unflatten(leaves), config
+
+
+def note(folder: str, rows: Mapping[str, Any]) -> None:
+  """Adds to what a folder says of its training, and to its card.
+
+  Args:
+    folder: that `save` wrote.
+    rows: more of `training`.
+
+  Raises:
+    UserError: see `load`.
+  """
+  tree, config = load(folder)
+  config['training'] |= rows
+  leaves = parameters.flatten(tree)
+  target = epath.Path(folder)
+  replace_text(target / CONFIG, json.dumps(config, indent=2) + '\n')
+  replace_text(target / CARD, _card(folder, leaves, config))
+
+
+def _tree(leaves: Mapping[str, Any]) -> dict[str, Any]:
+  """Path to shape and type, as JSON holds them."""
+  return {
+    name: [list(x.shape), np.dtype(x.dtype).name] for name, x in leaves.items()
+  }
 
 
 def _say(leaf: Any) -> str:

@@ -1,6 +1,7 @@
 """What a run trained, in other forms."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -11,6 +12,7 @@ from moe_lite.checkpoints import folders, own, portable, t5x
 from moe_lite.conversions import arguments
 from moe_lite.errors import UserError
 from moe_lite.progress import say
+from moe_lite.types import Tree
 
 
 def export(argv: Sequence[str]) -> None:
@@ -18,23 +20,14 @@ def export(argv: Sequence[str]) -> None:
   values = arguments.to_flag()
   flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
   run = arguments.one_path('export', argv, values)
-  trained, description = own.restore_trainable(run, values.step)
-  bound = run_folder.read_config(run)
-  # A run from before they said it themselves has it in its configuration.
-  described = networks.to_json(bound['model'].module.config)
-  dataset = bound['dataset']
-  training = {
-    'steps': description['step'],
-    'data': dataset.mixture_or_task_name,
-    'batch size': dataset.batch_size,
-    'run': run,
-  }
+  trained, description = read(run, values.step)
+  dataset = run_folder.read_config(run)['dataset']
   portable.save(
     values.to,
     trained,
-    {'network': described, **description},
-    training,
-    _vocabulary(dataset.mixture_or_task_name),
+    description,
+    training_of(run, description, dataset),
+    vocabulary(dataset.mixture_or_task_name),
     values.overwrite,
   )
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
@@ -73,7 +66,47 @@ def export_t5x(argv: Sequence[str]) -> None:
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
 
-def _vocabulary(mixture_or_task_name: str) -> bytes | None:
+def read(source: str, step: int | None = None) -> tuple[Tree, dict[str, Any]]:
+  """What a run trained, or exported adapters; `network` is in the description.
+
+  Args:
+    source: its folder.
+    step: of a run's checkpoint; the last by default.
+
+  Raises:
+    UserError: if it is neither, or has no such step.
+  """
+  if portable.is_portable(source):
+    if step is not None:
+      raise UserError(f'--step is of a run, and {source!r} is none.')
+    return portable.load(source)
+  trained, description = own.restore_trainable(source, step)
+  if 'network' not in description:
+    # Of before runs said it themselves; their configuration has it.
+    network = run_folder.read_config(source)['model'].module.config
+    description = {**description, 'network': networks.to_json(network)}
+  return trained, description
+
+
+def training_of(
+  run: str, description: Mapping[str, Any], dataset: Any
+) -> dict[str, Any]:
+  """What an exported folder says of the run that it is of.
+
+  Args:
+    run: its folder.
+    description: of its checkpoint.
+    dataset: that its configuration names.
+  """
+  return {
+    'steps': description['step'],
+    'data': dataset.mixture_or_task_name,
+    'batch size': dataset.batch_size,
+    'run': run,
+  }
+
+
+def vocabulary(mixture_or_task_name: str) -> bytes | None:
   """The SentencePiece model of what a run read, where it has one."""
   # After the configuration of a run, which imports its tasks.
   from moe_lite import data

@@ -58,7 +58,7 @@ def export_hf(argv: Sequence[str]) -> None:
     leaves = base.read(source)
   if values.dtype:
     leaves = {x: leaf.astype(values.dtype) for x, leaf in leaves.items()}
-  network = _network(source, leaves)
+  network = network_of(source, leaves)
   hugging_face.write(values.to, leaves, network, values.overwrite)
   say(
     f'Wrote {values.to}: {parameters.count(list(leaves.values())):,} '
@@ -66,7 +66,7 @@ def export_hf(argv: Sequence[str]) -> None:
   )
 
 
-def _network(source: str, leaves: Mapping[str, np.ndarray]) -> T5Config:
+def network_of(source: str, leaves: Mapping[str, np.ndarray]) -> T5Config:
   """The network of a run or a base, by what it says or by its leaves."""
   if hugging_face.is_checkpoint(source):
     return hugging_face.network(source)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from moe_lite import cli, convert
-from moe_lite.checkpoints import own, portable, t5x
+from moe_lite import adapters, cli, convert
+from moe_lite.checkpoints import own, peft, portable, t5x
 from tests import tiny_run
 from tests.checkpoints import hugging_face_files
 
@@ -18,6 +18,16 @@ def paths(tmp_path_factory):
   t5x.write(str(folder / 'checkpoint_5'), leaf, 5)
   state = hugging_face_files.state('1.1')
   hugging_face_files.write(folder / 'theirs', state)
+  ia3 = tiny_run.model(adapters={'key': adapters.IA3}).module.config
+  scales = {
+    f'{stack}/layers_0/{name}/key_adapter/scale': np.ones((2, 4), np.float32)
+    for stack, name in (
+      ('encoder', 'attention'),
+      ('decoder', 'self_attention'),
+      ('decoder', 'encoder_decoder_attention'),
+    )
+  }
+  peft.write(str(folder / 'peft'), scales, ia3, 'org/base')
   (folder / 'nothing').mkdir()
   return folder
 
@@ -29,6 +39,7 @@ def paths(tmp_path_factory):
     ('run', ['run: run', 'step: 7', 'at key: MoV(', 'key_adapter/scale']),
     ('mine', ['mine: exported adapters', 'step: 7', 'float32']),
     ('checkpoint_5', ['T5X checkpoint', 'step: 5', 'leaves: 1, 3 parameters']),
+    ('peft', ["peft: IA3 of PEFT's", 'org/base', 'block.*.layer.0']),
     ('theirs', ["theirs: model of Hugging Face's", 'decoder/logits_dense']),
   ],
 )

@@ -1,0 +1,263 @@
+"""PEFT's folders of IA3 and LoRA on Hugging Face's T5, in and out.
+
+Such a folder has `adapter_config.json` (see `peft_config`) and
+`adapter_model.safetensors`, without torch or PEFT. Our sites are its modules:
+`query` is every attention's `q`. An IA3 vector at `intermediate` scales what
+`wo` reads, which PEFT calls a feed-forward module.
+
+Source: what `PeftModel.save_pretrained` of PEFT 0.21 writes.
+"""
+
+import functools
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from etils import epath
+
+from moe_lite import adapters
+from moe_lite.checkpoints import folders, peft_leaves
+from moe_lite.checkpoints import hugging_face_files as files
+from moe_lite.checkpoints import hugging_face_names as names
+from moe_lite.checkpoints import peft_config as configs
+from moe_lite.errors import UserError
+from moe_lite.t5 import T5Config
+
+WEIGHTS = 'adapter_model.safetensors'
+CONFIG = configs.FILE
+_KINDS = {adapters.IA3: configs.IA3, adapters.LoRA: configs.LORA}
+_ROUTED = (adapters.MoV, adapters.MoLoRA)
+
+is_peft = configs.is_peft
+
+
+def write(
+  folder: str,
+  trained: Mapping[str, np.ndarray],
+  network: T5Config,
+  base: str | None = None,
+  revision: str | None = None,
+  overwrite: bool = False,
+) -> None:
+  """Writes a folder that `peft.PeftModel.from_pretrained` loads.
+
+  Args:
+    folder: must not exist.
+    trained: path to leaf, unrolled, in the types to save them in.
+    network: with the adapters that they are of.
+    base: name or path of Hugging Face's model that they stand on.
+    revision: of that model on the hub.
+    overwrite: replace what stands there.
+
+  Raises:
+    UserError: if the folder exists, or PEFT has no such adapters.
+  """
+  standing = {
+    site: factory(site=network.sites[site], parent=None)
+    for site, factory in network.adapters.items()
+  }
+  kind = _kind(standing)
+  left = dict(trained)
+  state: dict[str, np.ndarray] = {}
+  modules: dict[str, str] = {}
+  for x in names.projections(network):
+    for site in peft_leaves.sites_at(x):
+      if site not in standing:
+        continue
+      modules[site] = x.theirs.rpartition('.')[2]
+      theirs = peft_leaves.their_names(kind, x.theirs)
+      for name, leaf in zip(theirs, peft_leaves.LEAVES[kind], strict=True):
+        path = peft_leaves.path_of(x.sublayer, site, leaf)
+        if path not in left:
+          raise UserError(f'Not written, as {path} is missing.')
+        array = peft_leaves.to_theirs(kind, site, left.pop(path))
+        state[name] = np.ascontiguousarray(array)
+  if left:
+    raise UserError(
+      f'Not written, as {len(left)} trained leaves are no adapters of such a '
+      f'network: {min(left)}. PEFT takes adapters alone; `export_hf` writes a '
+      'run that trained every parameter.'
+    )
+  dtypes = {leaf.dtype.name for leaf in state.values()}
+  if not dtypes <= set(files.DTYPES):
+    raise UserError(
+      f'Not written, as leaves are of {", ".join(sorted(dtypes))}; '
+      f'{", ".join(files.DTYPES)} can be.'
+    )
+  options = (
+    _ia3_options(modules)
+    if kind == configs.IA3
+    else _lora_options(standing, modules)
+  )
+  targets = sorted(set(modules.values()))
+  described = configs.describe(kind, targets, options, base, revision)
+  with folders.new(folder, overwrite) as partial:
+    (partial / CONFIG).write_text(json.dumps(described, indent=2) + '\n')
+    (partial / WEIGHTS).write_bytes(
+      safetensors.numpy.save(state, {'format': 'pt'})
+    )
+
+
+def read(
+  folder: str, network: T5Config
+) -> tuple[dict[str, np.ndarray], dict[str, adapters.AdapterFactory]]:
+  """Reads adapters: what stands where is told by the leaves that are there.
+
+  Our adapters stand in every layer. Where the configuration targets some
+  layers, or some of the attentions, the others get the identity, which is
+  exact: vectors of ones, and for LoRA zeros, which never train either.
+
+  Args:
+    folder: that PEFT saved.
+    network: that they stand on; its own adapters do not matter.
+
+  Returns:
+    Path to leaf, unrolled, in the types that they are saved in, and what
+    stands at which site.
+
+  Raises:
+    UserError: if a file is missing or damaged, the leaves are not those that
+      the configuration targets, or ours cannot express them.
+  """
+  values = configs.load(folder)
+  path = epath.Path(folder) / WEIGHTS
+  found = peft_leaves.read_weights(path)
+  kind = values[configs.TYPE]
+  sublayers: dict[str, list[str]] = defaultdict(list)
+  standing: dict[str, dict[str, tuple[int, float] | None]] = defaultdict(dict)
+  result: dict[str, np.ndarray] = {}
+  for x in names.projections(network):
+    for site in peft_leaves.sites_at(x):
+      sublayers[site].append(x.sublayer)
+    taken = peft_leaves.take(found, x, values, network, path)
+    if taken is None:
+      continue
+    site, standing[site][x.sublayer], leaves = taken
+    for leaf, array in zip(peft_leaves.LEAVES[kind], leaves, strict=True):
+      result[peft_leaves.path_of(x.sublayer, site, leaf)] = array
+  if found:
+    raise UserError(
+      f'{path} has, beyond what {CONFIG} places in a T5 of this size, '
+      f'{_some(sorted(found))}. Give the base that they were trained on.'
+    )
+  if not standing:
+    raise UserError(f'{path} has no adapters.')
+  built: dict[str, adapters.AdapterFactory] = {}
+  for site, there in standing.items():
+    first, pair = next(iter(there.items()))
+    if others := set(there.values()) - {pair}:
+      raise UserError(
+        f'{folder} has LoRA of rank and alpha {pair} and {others.pop()} at '
+        f'{site}; ours has one of each in all layers.'
+      )
+    built[site] = adapters.IA3
+    if pair is not None:
+      built[site] = functools.partial(
+        adapters.LoRA, rank=pair[0], alpha=pair[1]
+      )
+    fill = np.ones_like if kind == configs.IA3 else np.zeros_like
+    for sublayer in set(sublayers[site]) - set(there):
+      for leaf in peft_leaves.LEAVES[kind]:
+        like = result[peft_leaves.path_of(first, site, leaf)]
+        result[peft_leaves.path_of(sublayer, site, leaf)] = fill(like)
+  return result, built
+
+
+def summary(
+  folder: str,
+) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
+  """Kind, leaves by their names and facts of a folder, whatever its network.
+
+  Raises:
+    UserError: see `read`.
+  """
+  values = configs.load(folder)
+  facts = {
+    name: values[name]
+    for name in (
+      'base_model_name_or_path',
+      'target_modules',
+      'feedforward_modules',
+      'r',
+      'lora_alpha',
+    )
+    if values.get(name)
+  }
+  return (
+    values[configs.TYPE],
+    peft_leaves.read_weights(epath.Path(folder) / WEIGHTS),
+    facts,
+  )
+
+
+def _kind(standing: Mapping[str, adapters.Adapter]) -> str:
+  """The type of PEFT's that these are; UserError where there is none."""
+  advice = '`export` writes what moe_lite itself reads.'
+  types = {type(adapter) for adapter in standing.values()}
+  if any(issubclass(x, _ROUTED) for x in types):
+    raise UserError(
+      'PEFT has no routed mixtures. Fix the routers first, and export that: '
+      'python -m moe_lite.convert collapse RUN --to=DIR.'
+    )
+  if not types or not types <= set(_KINDS) or len(types) > 1:
+    described = ', '.join(
+      f'{type(adapter).__name__} at {site}'
+      for site, adapter in standing.items()
+    )
+    raise UserError(
+      f'A folder of PEFT holds IA3 or LoRA, one of the two; here is '
+      f'{described or "nothing"}. {advice}'
+    )
+  kind = _KINDS[types.pop()]
+  if kind == configs.LORA and 'intermediate' in standing:
+    raise UserError(
+      'PEFT has no LoRA at intermediate, where there is no matmul: train '
+      f'without it. {advice}'
+    )
+  if kind == configs.IA3 and {'intermediate', 'wo'} <= standing.keys():
+    raise UserError(
+      'PEFT has one IA3 vector a module: at intermediate, which scales what wo '
+      f'reads, or at wo, not both. Train with one. {advice}'
+    )
+  return kind
+
+
+def _ia3_options(modules: Mapping[str, str]) -> dict[str, Any]:
+  return {
+    'feedforward_modules': [
+      module for site, module in modules.items() if site == 'intermediate'
+    ],
+    'init_ia3_weights': True,
+  }
+
+
+def _lora_options(
+  standing: Mapping[str, Any], modules: Mapping[str, str]
+) -> dict[str, Any]:
+  """The commonest rank and alpha, and what differs from them by module."""
+  options: dict[str, Any] = {
+    'lora_dropout': 0.0,
+    'bias': 'none',
+    'use_rslora': False,
+    'use_dora': False,
+    'init_lora_weights': True,
+  }
+  for field, name, patterns in (
+    ('rank', 'r', 'rank_pattern'),
+    ('alpha', 'lora_alpha', 'alpha_pattern'),
+  ):
+    found = {
+      module: getattr(standing[x], field) for x, module in modules.items()
+    }
+    common = Counter(found.values()).most_common(1)[0][0]
+    options[name] = common
+    options[patterns] = {x: n for x, n in found.items() if n != common}
+  return options
+
+
+def _some(items: list[str], most: int = 3) -> str:
+  more = f' and {len(items) - most} more' if len(items) > most else ''
+  return ', '.join(items[:most]) + more

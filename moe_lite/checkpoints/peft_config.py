@@ -1,0 +1,186 @@
+"""PEFT's adapter_config.json: which options are understood, and what they say.
+
+An option that is not known here is refused where it is set, since it may change
+numbers; one that only steers training is passed over.
+
+Source: the options of PEFT's IA3Config and LoraConfig, version 0.21.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from moe_lite.errors import UserError
+
+FILE = 'adapter_config.json'
+IA3, LORA = 'IA3', 'LORA'
+TYPE = 'peft_type'
+
+# What PEFT takes where a LoRA's file says nothing.
+_DEFAULT_RANK = _DEFAULT_ALPHA = 8
+# Read below, or of no matter to what a trained adapter computes: torch's linear
+# layers, which T5's are, leave `fan_in_fan_out` aside.
+_ANY_VALUE = {
+  TYPE,
+  'alpha_pattern',
+  'auto_mapping',
+  'base_model_name_or_path',
+  'corda_config',
+  'ensure_weight_tying',
+  'eva_config',
+  'exclude_modules',
+  'fan_in_fan_out',
+  'feedforward_modules',
+  'inference_mode',
+  'init_ia3_weights',
+  'layers_pattern',
+  'layers_to_transform',
+  'lora_alpha',
+  'lora_dropout',
+  'megatron_config',
+  'megatron_core',
+  'peft_version',
+  'qalora_group_size',
+  'r',
+  'rank_pattern',
+  'revision',
+  'target_modules',
+  'task_type',
+  'use_rslora',
+}
+# The others, where they are set at all. Other initial values, such as PiSSA's,
+# change the base.
+_VALUES = {
+  'bias': ('none',),
+  'init_lora_weights': (True, 'eva', 'gaussian', 'orthogonal'),
+}
+
+
+def is_peft(folder: epath.PathLike) -> bool:
+  """Whether a folder of PEFT's lies there, readable or not."""
+  path = epath.Path(folder) / FILE
+  if not path.is_file():
+    return False
+  try:
+    return TYPE in json.loads(path.read_text())
+  except (ValueError, TypeError):
+    return False
+
+
+def load(folder: epath.PathLike) -> dict[str, Any]:
+  """The file.
+
+  Raises:
+    UserError: if there is none, or it has an option that is not understood.
+  """
+  path = epath.Path(folder) / FILE
+  try:
+    values = json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(
+      f'{path} cannot be read: {error}. Give a folder that PEFT saved.'
+    ) from error
+  if not isinstance(values, dict) or TYPE not in values:
+    raise UserError(
+      f"{path} has no {TYPE}: it is not PEFT's. Adapters that `export` wrote "
+      'are read as they are, and by `import`.'
+    )
+  if values[TYPE] not in (IA3, LORA):
+    raise UserError(
+      f'{path} has {TYPE} {values[TYPE]!r}; {IA3} and {LORA} are read.'
+    )
+  for name, value in values.items():
+    if name in _ANY_VALUE or not value or value in _VALUES.get(name, ()):
+      continue
+    raise UserError(
+      f'{path} has {name} {value!r}, which changes what the adapters compute '
+      'in a way that is not read here. Give adapters trained without it.'
+    )
+  if not values.get('target_modules'):
+    raise UserError(f'{path} names no target_modules, which PEFT writes.')
+  return values
+
+
+def is_targeted(values: Mapping[str, Any], module: str) -> bool:
+  """Whether PEFT places an adapter at a linear module, layers aside.
+
+  Args:
+    values: from `load`.
+    module: 'encoder.block.0.layer.0.SelfAttention.q'.
+  """
+  if _matches(values.get('exclude_modules') or (), module):
+    return False
+  targets = values['target_modules']
+  return targets == 'all-linear' or _matches(targets, module)
+
+
+def rank(values: Mapping[str, Any], module: str) -> int:
+  """R of a LoRA at a module."""
+  patterns = values.get('rank_pattern') or {}
+  return int(_of(patterns, module, values.get('r', _DEFAULT_RANK)))
+
+
+def alpha(values: Mapping[str, Any], module: str) -> float:
+  """Our alpha: PEFT's, or R times what rank-stabilised LoRA scales with."""
+  patterns = values.get('alpha_pattern') or {}
+  given = float(_of(patterns, module, values.get('lora_alpha', _DEFAULT_ALPHA)))
+  if values.get('use_rslora'):
+    return given * math.sqrt(rank(values, module))
+  return given
+
+
+def describe(
+  kind: str,
+  modules: Sequence[str],
+  options: Mapping[str, Any],
+  base: str | None,
+  revision: str | None,
+) -> dict[str, Any]:
+  """What the file says of adapters.
+
+  Args:
+    kind: IA3 or LORA.
+    modules: that they stand at, such as 'q'.
+    options: of that kind alone.
+    base: name or path of the model that they stand on.
+    revision: of that model on the hub.
+  """
+  return {
+    TYPE: kind,
+    'task_type': 'SEQ_2_SEQ_LM',
+    'base_model_name_or_path': base,
+    'revision': revision,
+    'inference_mode': True,
+    'target_modules': list(modules),
+    'modules_to_save': None,
+    'fan_in_fan_out': False,
+    **options,
+  }
+
+
+def _matches(names: str | Sequence[str], module: str) -> bool:
+  """A text is a regular expression of whole paths, a list one of endings."""
+  if isinstance(names, str):
+    return _search(names, module)
+  return any(module == x or module.endswith(f'.{x}') for x in names)
+
+
+def _of(patterns: Mapping[str, Any], module: str, otherwise: Any) -> Any:
+  for pattern, value in patterns.items():
+    if _search(rf'(?:.*\.)?(?:{pattern})', module):
+      return value
+  return otherwise
+
+
+def _search(pattern: str, module: str) -> bool:
+  try:
+    return re.fullmatch(pattern, module) is not None
+  except re.error as error:
+    raise UserError(
+      f'{FILE} has a pattern of modules that is no regular expression: '
+      f'{pattern!r}: {error}.'
+    ) from error

@@ -1,0 +1,145 @@
+"""PEFT's leaves at the modules of Hugging Face's T5, and ours at sites.
+
+A LoRA pair is [R, in] and [out, R] there; an IA3 vector is [out, 1], or [1, in]
+where it scales what the module reads, as ours at `intermediate` scales what
+`wo` reads.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from moe_lite import adapters
+from moe_lite.checkpoints import hugging_face_files as files
+from moe_lite.checkpoints import hugging_face_names as names
+from moe_lite.checkpoints import peft_config as configs
+from moe_lite.checkpoints import tensors
+from moe_lite.errors import UserError
+from moe_lite.t5 import T5Config
+
+_BY_TORCH = 'adapter_model.bin'
+_PREFIX = 'base_model.model.'
+# Ends of the names of leaves at a module, in the order of ours.
+_ENDS = {
+  configs.IA3: ('ia3_l',),
+  configs.LORA: ('lora_A.weight', 'lora_B.weight'),
+}
+LEAVES = {configs.IA3: ('scale',), configs.LORA: ('a', 'b')}
+
+
+def their_names(kind: str, module: str) -> list[str]:
+  """Of the leaves at a module, in the order of `LEAVES`."""
+  return [f'{_PREFIX}{module}.{end}' for end in _ENDS[kind]]
+
+
+def sites_at(x: names.Projection) -> tuple[str, ...]:
+  """Our sites whose adapters stand at that module of theirs."""
+  return (x.site, 'intermediate') if x.site == 'wo' else (x.site,)
+
+
+def path_of(sublayer: str, site: str, leaf: str) -> str:
+  """Of our leaf, 'encoder/layers_0/attention/query_adapter/a'."""
+  return f'{sublayer}/{site}{adapters.SUFFIX}/{leaf}'
+
+
+def to_theirs(kind: str, site: str, leaf: np.ndarray) -> np.ndarray:
+  """A pair's matrices turned; a vector as a column, or a row where it is read.
+
+  An IA3 vector in attention is [H, K] here.
+  """
+  if kind == configs.LORA:
+    return leaf.T
+  return leaf.reshape((1, -1) if site == 'intermediate' else (-1, 1))
+
+
+def take(
+  found: dict[str, np.ndarray],
+  x: names.Projection,
+  values: Mapping[str, Any],
+  network: T5Config,
+  path: epath.Path,
+) -> tuple[str, tuple[int, float] | None, list[np.ndarray]] | None:
+  """Takes a module's leaves out of what a file has.
+
+  Args:
+    found: their name to array.
+    x: the module.
+    values: from `peft_config.load`.
+    network: that the module is of.
+    path: of the file, for messages.
+
+  Returns:
+    Site, a LoRA's rank and alpha, and the leaves as ours; None where PEFT
+    places nothing.
+
+  Raises:
+    UserError: if leaves are missing or of other shapes, or ours has no such
+      site.
+  """
+  kind = values[configs.TYPE]
+  wanted = their_names(kind, x.theirs)
+  missing = [name for name in wanted if name not in found]
+  targeted = configs.is_targeted(values, x.theirs)
+  is_absent = len(missing) == len(wanted)
+  if not targeted or (is_absent and values.get('layers_to_transform')):
+    return None
+  if missing:
+    raise UserError(
+      f'{path} lacks {missing[0]}, where {configs.FILE} places an adapter. It '
+      'may be cut off, or stand on a model of another size.'
+    )
+  leaves = [found.pop(name) for name in wanted]
+  inside, out = x.shape
+  if kind == configs.LORA:
+    R = configs.rank(values, x.theirs)
+    _check_shapes(path, wanted, leaves, [(R, inside), (out, R)])
+    pair = R, configs.alpha(values, x.theirs)
+    return x.site, pair, [leaf.T for leaf in leaves]
+  site = x.site
+  if leaves[0].shape == (1, inside):
+    if x.site != 'wo':
+      raise UserError(
+        f'{wanted[0]} of {path} scales what the module reads '
+        '(feedforward_modules); ours does so at wo alone.'
+      )
+    return 'intermediate', None, [leaves[0].reshape(inside)]
+  _check_shapes(path, wanted, leaves, [(out, 1)])
+  heads = network.num_heads, network.head_dim
+  shape = heads if len(network.sites[site].out_axes) == 2 else (out,)
+  return site, None, [leaves[0].reshape(shape)]
+
+
+def read_weights(path: epath.Path) -> dict[str, np.ndarray]:
+  """Name to array; raises UserError for what is no such file."""
+  if not path.is_file():
+    hint = ''
+    if (path.parent / _BY_TORCH).is_file():
+      hint = (
+        f' {_BY_TORCH} is not read: let PEFT save it anew, with '
+        'safe_serialization=True.'
+      )
+    raise UserError(f'{path} is missing.{hint}')
+  found = tensors.read(path)
+  for name, leaf in found.items():
+    if leaf.dtype.name not in files.DTYPES:
+      raise UserError(
+        f'{name} of {path} is of the type {leaf.dtype.name}; read are '
+        f'{", ".join(files.DTYPES)}.'
+      )
+  return found
+
+
+def _check_shapes(
+  path: epath.Path,
+  wanted: list[str],
+  leaves: list[np.ndarray],
+  shapes: list[tuple[int, int]],
+) -> None:
+  for name, leaf, shape in zip(wanted, leaves, shapes, strict=True):
+    if leaf.shape != shape:
+      raise UserError(
+        f'{name} of {path} is {leaf.shape}; by {configs.FILE} and the base it '
+        f'should be {shape}.'
+      )

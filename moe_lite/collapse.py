@@ -1,0 +1,139 @@
+"""A routed mixture with its routers fixed: plain IA3, plain LoRA.
+
+With the weights p of a router fixed, a mixture is one expert: of vectors, their
+mean `sum_e p_e scale_e`; of LoRA pairs, one pair of rank E * R, whose `b` bears
+the weights. It routes no more, and whoever reads IA3 and LoRA reads it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from moe_lite import adapters, parameters
+from moe_lite.errors import UserError
+from moe_lite.t5 import T5Config
+from moe_lite.types import Tree
+
+
+def check(network: T5Config) -> None:
+  """Raises UserError unless mixtures stand in a network, and no others.
+
+  Args:
+    network: of a run.
+  """
+  standing = _standing(network)
+  unknown = [
+    f'{type(adapter).__name__} at {site}'
+    for site, adapter in standing.items()
+    if hasattr(adapter, 'router') and not _is_mixture(adapter)
+  ]
+  if unknown:
+    raise UserError(
+      f'{", ".join(unknown)} cannot be collapsed: MoV and MoLoRA can.'
+    )
+  if not any(map(_is_mixture, standing.values())):
+    described = ', '.join(
+      f'{type(adapter).__name__} at {site}'
+      for site, adapter in standing.items()
+    )
+    raise UserError(
+      f'Nothing is routed, so there is nothing to collapse: the adapters are '
+      f'{described or "none"}.'
+    )
+
+
+def collapse(
+  network: T5Config, trained: Tree, weights: Mapping[str, np.ndarray]
+) -> tuple[T5Config, Tree]:
+  """Fixes the routers of a run.
+
+  Args:
+    network: that it trained, with its adapters.
+    trained: adapters alone, unrolled.
+    weights: router ('encoder/layers_1/attention/key') to [E], with which its
+      experts are mixed.
+
+  Returns:
+    The network, with IA3 for MoV and LoRA for MoLoRA, and its adapters.
+
+  Raises:
+    UserError: see `check`.
+  """
+  check(network)
+  standing = _standing(network)
+  kept: dict[str, Any] = {}
+  mixtures: dict[str, dict[str, np.ndarray]] = {}
+  for path, leaf in parameters.flatten(trained).items():
+    place, _, name = path.partition(f'{adapters.SUFFIX}/')
+    if _is_mixture(standing[_site(place)]):
+      mixtures.setdefault(place, {})[name] = np.asarray(leaf)
+    else:
+      kept[path] = leaf
+  for place, leaves in mixtures.items():
+    adapter = standing[_site(place)]
+    p = np.asarray(weights[place], np.float32)
+    if isinstance(adapter, adapters.MoV):
+      fixed = _fix_mov(adapter, leaves['scale'], p)
+    else:
+      fixed = _fix_molora(leaves['a'], leaves['b'], p)
+    for name, leaf in fixed.items():
+      kept[f'{place}{adapters.SUFFIX}/{name}'] = leaf
+  plain = {
+    site: _plain(adapter) if _is_mixture(adapter) else network.adapters[site]
+    for site, adapter in standing.items()
+  }
+  return (
+    dataclasses.replace(network, adapters=plain),
+    parameters.unflatten(kept),
+  )
+
+
+def _fix_mov(
+  adapter: adapters.MoV, scale: np.ndarray, p: np.ndarray
+) -> dict[str, np.ndarray]:
+  """`scale` [E, *out] to [*out], summed as `MoV` sums it."""
+  mixture = np.tensordot(p, scale.astype(np.float32) - 1, axes=1)
+  router = adapter.router(num_experts=adapter.num_experts, parent=None)
+  kept = np.float32(1) if router.normalized else p.sum()
+  return {'scale': (kept + mixture).astype(scale.dtype)}
+
+
+def _fix_molora(
+  a: np.ndarray, b: np.ndarray, p: np.ndarray
+) -> dict[str, np.ndarray]:
+  """`a` [E, in, R] to [in, E * R], `b` [E, R, out] to [E * R, out]."""
+  columns = a.shape[0] * a.shape[2]
+  weighted = (p[:, None, None] * b.astype(np.float32)).astype(b.dtype)
+  return {
+    'a': a.swapaxes(0, 1).reshape(a.shape[1], columns),
+    'b': weighted.reshape(columns, b.shape[2]),
+  }
+
+
+def _plain(adapter: adapters.Adapter) -> adapters.AdapterFactory:
+  """What a mixture becomes; alpha / (E * R) scales as alpha / R did."""
+  if isinstance(adapter, adapters.MoLoRA):
+    E = adapter.num_experts
+    return functools.partial(
+      adapters.LoRA, rank=E * adapter.rank, alpha=E * adapter.alpha
+    )
+  return adapters.IA3
+
+
+def _standing(network: T5Config) -> dict[str, adapters.Adapter]:
+  return {
+    site: factory(site=network.sites[site], parent=None)
+    for site, factory in network.adapters.items()
+  }
+
+
+def _is_mixture(adapter: adapters.Adapter) -> bool:
+  # A subclass may mix in another way.
+  return type(adapter) in (adapters.MoV, adapters.MoLoRA)
+
+
+def _site(place: str) -> str:
+  return place.rpartition('/')[2]

@@ -1,0 +1,111 @@
+"""Adapters to PEFT's folders, and back."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from moe_lite import networks, parameters, run_folder
+from moe_lite.checkpoints import (
+  base,
+  folders,
+  hugging_face,
+  hugging_face_hub,
+  peft,
+  portable,
+)
+from moe_lite.conversions import adapters, arguments, bases
+from moe_lite.errors import UserError
+from moe_lite.progress import say
+from moe_lite.t5 import T5Config
+
+
+def export_peft(argv: Sequence[str]) -> None:
+  """See `convert`; raises UserError for a mistake."""
+  values = arguments.to_flag()
+  flags.DEFINE_string('base', None, 'They stand on.', flag_values=values)
+  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
+  source = arguments.one_path('export_peft', argv, values)
+  trained, description = adapters.read(source, values.step)
+  network = networks.from_json(description['network'])
+  name, revision = _base(values.base, description, network)
+  peft.write(
+    values.to,
+    parameters.flatten(trained),
+    network,
+    name,
+    revision,
+    values.overwrite,
+  )
+  say(
+    f'Wrote {values.to}: {parameters.count(trained):,} parameters for '
+    f'{name or "a base that it does not name"}.'
+  )
+  if name is None:
+    say(
+      f"The run's base, {description['base']['source']}, is no model of "
+      "Hugging Face's: give --base to name one, such as what `export_hf` makes "
+      'of it.'
+    )
+
+
+def import_peft(argv: Sequence[str]) -> None:
+  """See `convert`; raises UserError for a mistake."""
+  values = arguments.to_flag()
+  flags.DEFINE_string('base', None, 'They stand on.', flag_values=values)
+  folder = arguments.one_path('import_peft', argv, values)
+  if not values.base:
+    raise UserError(
+      'Give --base=PATH, the model that the adapters stand on: a folder of '
+      f"Hugging Face's, or one of its hub, {hugging_face_hub.PREFIX}"
+      'ORGANISATION/NAME.'
+    )
+  # Before a base is fetched and read.
+  folders.check(values.to, values.overwrite)
+  kind, _, facts = peft.summary(folder)
+  source = base.local(values.base)
+  leaves = base.read(source)
+  network = bases.network_of(source, leaves)
+  trained, standing = peft.read(folder, network)
+  network = dataclasses.replace(network, adapters=standing)
+  description = {
+    'step': 0,
+    'base': {
+      'source': values.base,
+      'fingerprint': parameters.fingerprint(parameters.unflatten(leaves)),
+    },
+    **run_folder.describe_run(network, parameters.TRAINABLE_ADAPTERS),
+  }
+  training = {
+    'imported from': f"{folder}, {kind} of PEFT's",
+    'trained on the base': facts.get('base_model_name_or_path', 'not named'),
+  }
+  portable.save(
+    values.to,
+    parameters.unflatten(trained),
+    description,
+    training,
+    overwrite=values.overwrite,
+  )
+  standing_there = ', '.join(
+    f'{what} at {site}' for site, what in description['method'].items()
+  )
+  say(
+    f'Wrote {values.to}: {parameters.count(list(trained.values())):,} '
+    f'parameters, {standing_there}.'
+  )
+
+
+def _base(
+  given: str | None, description: dict[str, Any], network: T5Config
+) -> tuple[str | None, str | None]:
+  """Name or path of Hugging Face's model, None if there is none; revision."""
+  named = given or description['base']['source']
+  if hugging_face_hub.is_address(named):
+    return hugging_face_hub.parse(named)
+  if hugging_face.is_checkpoint(named):
+    hugging_face.check(named, network)
+  elif given is None:
+    return None, None
+  return named, None

@@ -1,0 +1,345 @@
+"""PEFT's folders in and out, on NumPy alone."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from moe_lite import adapters, cli, convert, networks, parameters, run_folder
+from moe_lite.checkpoints import base as bases
+from moe_lite.checkpoints import hugging_face, own, peft, portable
+from moe_lite.errors import UserError
+from moe_lite.models import EncoderDecoderModel
+from moe_lite.t5 import Transformer
+from tests import tiny_run
+from tests.checkpoints import hugging_face_files
+
+lora = functools.partial(adapters.LoRA, rank=2, alpha=3.0)
+# What stands at which site, and whether the hidden layer is gated.
+METHODS = {
+  'IA3': (dict.fromkeys(('key', 'value', 'intermediate'), adapters.IA3), True),
+  'IA3 at outputs': (
+    dict.fromkeys(('query', 'out', 'wi', 'wo'), adapters.IA3),
+    False,
+  ),
+  'LoRA': (dict.fromkeys(('query', 'value', 'wi_0', 'wi_1', 'wo'), lora), True),
+  'LoRA of several ranks': (
+    {
+      'query': lora,
+      'out': functools.partial(adapters.LoRA, rank=5, alpha=3.0),
+      'wi': functools.partial(adapters.LoRA, rank=2, alpha=0.5),
+    },
+    False,
+  ),
+}
+
+
+def network(standing, gated=True):
+  activations = ('gelu', 'linear') if gated else ('relu',)
+  model = tiny_run.model(
+    mlp_activations=activations, adapters=standing, num_encoder_layers=2
+  )
+  return model.module.config
+
+
+def draw(config, dtype='float32', seed=0):
+  """What a run of it trained, away from the identity."""
+  model = EncoderDecoderModel(Transformer(config))
+  trainable, _ = parameters.split(
+    model.abstract_variables()['params'], parameters.TRAINABLE_ADAPTERS
+  )
+  rng = np.random.default_rng(seed)
+  return {
+    path: np.asarray(jnp.asarray(rng.normal(1, 1, leaf.shape), dtype))
+    for path, leaf in parameters.flatten(trainable).items()
+  }
+
+
+@functools.cache
+def drawn(name):
+  config = network(*METHODS[name])
+  return config, draw(config)
+
+
+def assert_equal(one, other):
+  assert one.keys() == other.keys()
+  for path, leaf in one.items():
+    assert leaf.dtype == other[path].dtype
+    np.testing.assert_array_equal(leaf, other[path], err_msg=path)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('name', METHODS)
+def test_leaves_come_back_bit_for_bit(tmp_path, name, dtype):
+  config = network(*METHODS[name])
+  trained = draw(config, dtype)
+  folder = str(tmp_path / 'theirs')
+  peft.write(folder, trained, config, 'org/base')
+  assert peft.is_peft(folder) and not portable.is_portable(folder)
+  bare = dataclasses.replace(config, adapters={})
+  again, standing = peft.read(folder, bare)
+  assert_equal(again, trained)
+  built = dataclasses.replace(bare, adapters=standing)
+  assert networks.to_json(built) == networks.to_json(config)
+  with pytest.raises(UserError, match='exists already'):
+    peft.write(folder, trained, config)
+  peft.write(folder, trained, config, overwrite=True)
+
+
+def test_names_and_layout_are_theirs(tmp_path):
+  config = network(METHODS['IA3'][0])
+  peft.write(str(tmp_path / 'ia3'), draw(config), config, 'org/base', 'v2')
+  described, leaves = look(tmp_path / 'ia3')
+  assert described['peft_type'] == 'IA3'
+  assert described['task_type'] == 'SEQ_2_SEQ_LM'
+  assert described['base_model_name_or_path'] == 'org/base'
+  assert described['revision'] == 'v2'
+  assert described['target_modules'] == ['k', 'v', 'wo']
+  assert described['feedforward_modules'] == ['wo']
+  prefix = 'base_model.model'
+  key = f'{prefix}.decoder.block.0.layer.1.EncDecAttention.k.ia3_l'
+  feed_forward = f'{prefix}.encoder.block.1.layer.1.DenseReluDense.wo.ia3_l'
+  assert leaves[key].shape == (8, 1) and leaves[feed_forward].shape == (1, 16)
+
+  config = network(*METHODS['LoRA of several ranks'])
+  peft.write(str(tmp_path / 'lora'), draw(config), config)
+  described, leaves = look(tmp_path / 'lora')
+  assert (described['r'], described['lora_alpha']) == (2, 3.0)
+  assert described['rank_pattern'] == {'o': 5}
+  assert described['alpha_pattern'] == {'wi': 0.5}
+  out = f'{prefix}.encoder.block.0.layer.0.SelfAttention.o'
+  assert leaves[f'{out}.lora_A.weight'].shape == (5, 8)
+  assert leaves[f'{out}.lora_B.weight'].shape == (8, 5)
+
+
+@pytest.mark.parametrize(
+  'standing, says',
+  [
+    ({'key': adapters.MoV}, 'no routed mixtures.*convert collapse RUN'),
+    ({'key': adapters.MoLoRA}, 'no routed mixtures'),
+    ({'key': adapters.IA3, 'query': lora}, 'IA3 at key, LoRA at query'),
+    ({}, 'here is nothing'),
+    ({'intermediate': lora}, 'no LoRA at intermediate'),
+    (dict.fromkeys(('intermediate', 'wo'), adapters.IA3), 'not both'),
+  ],
+)
+def test_what_they_cannot_express_is_refused(tmp_path, standing, says):
+  config = network(standing)
+  with pytest.raises(UserError, match=says):
+    peft.write(str(tmp_path / 'x'), {}, config)
+  assert not list(tmp_path.iterdir())
+
+
+def test_leaves_that_are_no_adapters_are_refused(tmp_path):
+  config = network({'key': adapters.IA3})
+  trained = draw(config)
+  more = {**trained, 'encoder/encoder_norm/scale': np.ones(8, np.float32)}
+  with pytest.raises(UserError, match='encoder_norm.*export_hf'):
+    peft.write(str(tmp_path / 'x'), more, config)
+  trained.popitem()
+  with pytest.raises(UserError, match='key_adapter/scale is missing'):
+    peft.write(str(tmp_path / 'x'), trained, config)
+
+
+def look(folder):
+  described = json.loads((folder / peft.CONFIG).read_text())
+  return described, safetensors.numpy.load_file(folder / peft.WEIGHTS)
+
+
+@pytest.fixture(params=['IA3', 'LoRA'])
+def saved(request, tmp_path):
+  config, trained = drawn(request.param)
+  peft.write(str(tmp_path / 'theirs'), trained, config)
+  return tmp_path / 'theirs', config, trained
+
+
+def change(folder, options=(), without='nothing', more=()):
+  described, leaves = look(folder)
+  described |= dict(options)
+  leaves = {x: leaf for x, leaf in leaves.items() if without not in x}
+  (folder / peft.CONFIG).write_text(json.dumps(described))
+  safetensors.numpy.save_file({**leaves, **dict(more)}, folder / peft.WEIGHTS)
+
+
+@pytest.mark.parametrize(
+  'options, says',
+  [
+    ({'peft_type': 'LOHA'}, "peft_type 'LOHA'; IA3 and LORA"),
+    ({'use_dora': True}, 'use_dora True, which changes'),
+    ({'bias': 'all'}, "bias 'all'"),
+    ({'lora_bias': True}, 'lora_bias True'),
+    ({'modules_to_save': ['lm_head']}, r"modules_to_save \['lm_head'\]"),
+    ({'init_lora_weights': 'pissa'}, "init_lora_weights 'pissa'"),
+    ({'layer_replication': [[0, 1]]}, 'layer_replication'),
+    ({'what_comes_next': 3}, 'what_comes_next 3'),
+    ({'target_modules': None}, 'no target_modules'),
+    ({'target_modules': '('}, 'no regular expression'),
+    ({'target_modules': ['q', 'k', 'v', 'o', 'wi_0', 'wi_1', 'wo']}, 'lacks'),
+    ({'target_modules': ['v']}, 'has, beyond what'),
+    ({'exclude_modules': ['v']}, 'has, beyond what'),
+  ],
+)
+def test_options_that_change_numbers_are_refused(saved, options, says):
+  folder, config, _ = saved
+  change(folder, options)
+  with pytest.raises(UserError, match=says):
+    peft.read(str(folder), config)
+
+
+def damage(folder, how):
+  if how == 'cut short':
+    path = folder / peft.WEIGHTS
+    path.write_bytes(path.read_bytes()[:-5])
+    return 'is not a safetensors file'
+  if how == 'no weights':
+    (folder / peft.WEIGHTS).unlink()
+    return 'adapter_model.safetensors is missing'
+  if how == "torch's weights":
+    (folder / peft.WEIGHTS).rename(folder / 'adapter_model.bin')
+    return 'adapter_model.bin is not read'
+  if how == 'half a configuration':
+    text = (folder / peft.CONFIG).read_text()
+    (folder / peft.CONFIG).write_text(text[: len(text) // 2])
+    return 'adapter_config.json cannot be read'
+  if how == 'no configuration':
+    (folder / peft.CONFIG).unlink()
+    return 'adapter_config.json cannot be read'
+  if how == 'of ours':
+    (folder / peft.CONFIG).write_text('{"format": "moe_lite"}')
+    return "it is not PEFT's"
+  if how == 'a layer is missing':
+    change(folder, without='decoder.block.0.layer.0')
+    return 'lacks base_model.model.decoder.block.0.layer.0'
+  if how == 'a leaf more':
+    change(folder, more={'base_model.model.lm_head.ia3_l': np.ones((2, 1))})
+    return 'lm_head.ia3_l of .* is of the type float64'
+  one = {'base_model.model.lm_head.ia3_l': np.ones((2, 1), np.float32)}
+  if how == 'another model':
+    change(folder, more=one)
+    return 'has, beyond what .*lm_head.ia3_l'
+  described, leaves = look(folder)
+  first = next(iter(leaves))
+  change(folder, more={first: np.ones((3, 7), np.float32)})
+  return r'is \(3, 7\); by adapter_config.json'
+
+
+@pytest.mark.parametrize(
+  'how',
+  [
+    'cut short',
+    'no weights',
+    "torch's weights",
+    'half a configuration',
+    'no configuration',
+    'of ours',
+    'a layer is missing',
+    'a leaf more',
+    'another model',
+    'another shape',
+  ],
+)
+def test_what_is_no_whole_folder_is_refused(saved, how):
+  folder, config, _ = saved
+  with pytest.raises(UserError, match=damage(folder, how)):
+    peft.read(str(folder), config)
+
+
+def test_layers_that_are_not_targeted_get_the_identity(saved):
+  folder, config, trained = saved
+  change(
+    folder,
+    {'target_modules': r'decoder\..*\.(q|k|v|wi_0|wi_1|wo)'},
+    without='encoder.block',
+  )
+  described, _ = look(folder)
+  if described['peft_type'] == 'IA3':
+    change(folder, {'target_modules': r'decoder\..*\.(k|v|wo)'})
+  else:
+    change(folder, {'exclude_modules': ['k']})
+  again, _ = peft.read(str(folder), config)
+  assert again.keys() == trained.keys()
+  for path, leaf in again.items():
+    identity = 1 if described['peft_type'] == 'IA3' else 0
+    is_there = path.startswith('decoder')
+    wanted = trained[path] if is_there else np.full_like(leaf, identity)
+    np.testing.assert_array_equal(leaf, wanted)
+
+
+def test_scales_of_lora_are_read_as_they_act(tmp_path):
+  config = network(*METHODS['LoRA'])
+  folder = tmp_path / 'theirs'
+  peft.write(str(folder), draw(config), config)
+
+  def alphas(**options):
+    change(folder, options)
+    _, standing = peft.read(str(folder), config)
+    return {
+      site: factory(site=config.sites[site], parent=None).alpha
+      for site, factory in standing.items()
+    }
+
+  assert set(alphas(lora_alpha=5).values()) == {5.0}
+  found = alphas(alpha_pattern={'SelfAttention.q|EncDecAttention.q': 7})
+  assert found['query'] == 7 and found['value'] == 5
+  found = alphas(use_rslora=True)
+  np.testing.assert_allclose(found['value'] / 2, 5 / np.sqrt(2))
+  with pytest.raises(UserError, match=r'rank and alpha .* at query'):
+    alphas(alpha_pattern={'encoder.*q': 7})
+
+
+def write_run(folder, config, base, trained):
+  checkpoints = own.Checkpoints(str(folder))
+  trainable = jax.tree.map(jnp.asarray, parameters.unflatten(trained))
+  fingerprint = parameters.fingerprint(parameters.unflatten(bases.read(base)))
+  checkpoints.save(
+    3,
+    trainable,
+    {'count': jnp.int32(3)},
+    {},
+    {
+      **run_folder.describe_run(config, parameters.TRAINABLE_ADAPTERS),
+      'base': {'source': base, 'fingerprint': fingerprint},
+    },
+  )
+  checkpoints.close()
+
+
+def test_the_commands_there_and_back(tmp_path, capsys):
+  theirs = tmp_path / 'theirs'
+  hugging_face_files.write(theirs, hugging_face_files.state('1.1'))
+  config = dataclasses.replace(
+    hugging_face.network(theirs),
+    adapters=dict.fromkeys(('key', 'value', 'intermediate'), adapters.IA3),
+  )
+  trained = draw(config)
+  write_run(tmp_path / 'run', config, str(theirs), trained)
+
+  def call(*argv):
+    code = cli.guard(convert.convert, ['x', *argv], None)
+    return code, ''.join(capsys.readouterr())
+
+  peft_folder, back = tmp_path / 'peft', tmp_path / 'back'
+  export = ('export_peft', str(tmp_path / 'run'), f'--to={peft_folder}')
+  assert call(*export)[0] == 0
+  assert look(peft_folder)[0]['base_model_name_or_path'] == str(theirs)
+  code, printed = call(*export)
+  assert code == 2 and 'exists already' in printed
+  import_ = ('import_peft', str(peft_folder), f'--to={back}')
+  code, printed = call(*import_)
+  assert code == 2 and 'Give --base' in printed
+  assert call(*import_, f'--base={theirs}')[0] == 0
+  tree, description = portable.load(str(back))
+  assert_equal(parameters.flatten(tree), trained)
+  assert description['network'] == networks.to_json(config)
+  assert (
+    description['base']
+    == own.restore_trainable(str(tmp_path / 'run'))[1]['base']
+  )
+  # And out again, from what was imported.
+  assert call('export_peft', str(back), f'--to={tmp_path / "more"}')[0] == 0
+  assert_equal(look(tmp_path / 'more')[1], look(peft_folder)[1])
