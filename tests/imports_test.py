@@ -173,6 +173,13 @@ def test_only_the_integration_imports_t5x():
       assert 't5x' not in top_level, f'{path} imports t5x; only {allowed} may.'
 
 
+def test_what_is_handed_on_for_torch_stands_alone():
+  file = PACKAGE / 'integrations' / 'torch_adapters.py'
+  top_level = {module.split('.')[0] for module in imports(file)}
+  foreign = top_level - set(sys.stdlib_module_names)
+  assert foreign == {'torch', 'safetensors'}
+
+
 def test_files_are_short():
   folders = [PACKAGE, ROOT / 'tasks', ROOT / 'tests', ROOT / 'launch']
   for path in [p for folder in folders for p in sources(folder)]:

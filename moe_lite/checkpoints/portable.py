@@ -3,11 +3,13 @@
   adapter_model.safetensors  every leaf under its path, layers apart
   adapter_config.json        method, sizes of the network, base, training
   spiece.model               the vocabulary, where SentencePiece has it
+  torch_adapters.py          puts them on Hugging Face's T5, without JAX
   README.md                  a model card
 
 Anything that names a run for evaluation or inference may name such a folder.
 """
 
+import importlib.resources
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -26,9 +28,12 @@ from moe_lite.types import Tree
 WEIGHTS = 'adapter_model.safetensors'
 CONFIG = 'adapter_config.json'
 VOCABULARY = 'spiece.model'
+TORCH = 'torch_adapters.py'
 CARD = 'README.md'
 FORMAT = 'moe_lite'
 VERSION = 1
+# Adapters and routers that the file for torch knows.
+IN_TORCH = {'IA3', 'LoRA', 'MoV', 'MoLoRA', 'SoftRouter', 'TopKRouter'}
 
 _CARD = """\
 ---
@@ -51,6 +56,17 @@ when they are loaded. Name this folder where a run is asked for:
 ```
 python -m moe_lite.eval ... --gin.CHECKPOINT_PATH="'{name}'" \\
   --gin.INITIAL_CHECKPOINT_PATH="'...'"
+```
+"""
+_CARD_OF_TORCH = """
+With torch and transformers alone, on Hugging Face's form of that base, from
+Python started in this folder:
+
+```
+import torch_adapters, transformers
+network = transformers.T5ForConditionalGeneration.from_pretrained('...')
+torch_adapters.attach(network)
+network.generate(...)
 ```
 """
 
@@ -105,6 +121,8 @@ def save(
     (partial / CONFIG).write_text(json.dumps(config, indent=2) + '\n')
     if vocabulary is not None:
       (partial / VOCABULARY).write_bytes(vocabulary)
+    if _fits_torch(leaves, config):
+      (partial / TORCH).write_text(_torch_file())
     (partial / CARD).write_text(_card(folder, leaves, config))
 
 
@@ -167,6 +185,23 @@ def _tree(leaves: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
+def _torch_file() -> str:
+  # Read, not imported: it needs torch.
+  package = importlib.resources.files('moe_lite')
+  return (package / 'integrations' / TORCH).read_text(encoding='utf-8')
+
+
+def _fits_torch(leaves: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+  """Whether nothing but adapters was trained, of types known there."""
+  types = set()
+  for described in config['network']['adapters'].values():
+    types.add(described['type'])
+    if 'router' in described:
+      router = described['router']
+      types.add(router['type'] if isinstance(router, Mapping) else router)
+  return types <= IN_TORCH and all(map(parameters.is_adapter, leaves))
+
+
 def _say(leaf: Any) -> str:
   return 'absent' if leaf is None else f'{leaf[1]} {leaf[0]}'
 
@@ -180,7 +215,8 @@ def _card(
     **{f'at `{site}`': what for site, what in config['method'].items()},
     **config['training'],
   }
-  return _CARD.format(
+  card = _CARD + (_CARD_OF_TORCH if _fits_torch(leaves, config) else '')
+  return card.format(
     name=epath.Path(folder).name,
     count=parameters.count(list(leaves.values())),
     sites=', '.join(f'`{site}`' for site in config['method']),

@@ -1,1 +1,1 @@
-"""Other people's training loops; nothing else of the package imports these."""
+"""Other people's loops and networks; nothing else here imports these."""

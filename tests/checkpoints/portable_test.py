@@ -1,11 +1,13 @@
 """Adapters as a folder to hand on: bit for bit, and on their base alone."""
 
 import json
+import pathlib
 
 import jax
 import numpy as np
 import pytest
 
+import moe_lite
 from moe_lite import cli, convert, loaded, networks, parameters
 from moe_lite.checkpoints import base as base_checkpoints
 from moe_lite.checkpoints import own, portable
@@ -26,6 +28,42 @@ def exported(paths, tmp_path):
   restored = own.restore_trainable(paths[1])
   portable.save(str(folder), *restored, TRAINING)
   return folder
+
+
+def test_what_serves_it_on_torch_lies_beside(exported):
+  package = pathlib.Path(moe_lite.__file__).parent
+  file = package / 'integrations' / portable.TORCH
+  assert (exported / portable.TORCH).read_bytes() == file.read_bytes()
+  card = (exported / portable.CARD).read_text()
+  assert 'torch_adapters.attach(network)' in card
+
+
+def change_adapter(description, leaves):
+  description['network']['adapters']['key']['type'] = 'theirs.MoV'
+
+
+def change_router(description, leaves):
+  router = description['network']['adapters']['key']['router']
+  router['type'] = 'theirs.Router'
+
+
+def hide_router(description, leaves):
+  description['network']['adapters']['key']['router'] = 'theirs_router'
+
+
+def train_more(description, leaves):
+  leaves['encoder']['encoder_norm'] = {'scale': np.ones(8, np.float32)}
+
+
+@pytest.mark.parametrize(
+  'change', [change_adapter, change_router, hide_router, train_more]
+)
+def test_nothing_for_torch_where_it_does_not_fit(paths, tmp_path, change):
+  trained, description = own.restore_trainable(paths[1])
+  change(description, trained)
+  portable.save(str(tmp_path / 'mine'), trained, description, TRAINING)
+  assert not (tmp_path / 'mine' / portable.TORCH).exists()
+  assert 'torch' not in (tmp_path / 'mine' / portable.CARD).read_text()
 
 
 def load(path, base):

@@ -12,7 +12,17 @@ import pytest
 from moe_lite import cli, convert, models
 from moe_lite.checkpoints import base, hugging_face
 from moe_lite.errors import UserError
-from moe_lite.t5 import T5Config, Transformer
+from moe_lite.t5 import Transformer
+from tests.t5.hugging_face_networks import (
+  SIZES,
+  VERSIONS,
+  assert_close,
+  our_config,
+  our_logits,
+  their_logits,
+  their_network,
+  tokens,
+)
 
 torch = pytest.importorskip('torch', reason='needs the extra `hf`: torch')
 transformers = pytest.importorskip(
@@ -20,66 +30,6 @@ transformers = pytest.importorskip(
 )
 
 pytestmark = pytest.mark.hf
-
-SIZES = {
-  'vocab_size': 384,
-  'emb_dim': 32,
-  'num_heads': 2,
-  'head_dim': 16,
-  'mlp_dim': 64,
-  'num_encoder_layers': 2,
-  'num_decoder_layers': 3,
-}
-# Feed-forward layers, theirs and ours, and whether the head is tied.
-VERSIONS = {
-  '1.0': ('relu', ('relu',), True),
-  '1.1': ('gated-gelu', ('gelu', 'linear'), False),
-  'relu, untied': ('relu', ('relu',), False),
-  'gated, tied': ('gated-gelu', ('gelu', 'linear'), True),
-}
-
-
-def our_config(version, **changes):
-  _, activations, tied = VERSIONS[version]
-  return T5Config(
-    **{
-      **SIZES,
-      'mlp_activations': activations,
-      'logits_via_embedding': tied,
-      **changes,
-    }
-  )
-
-
-def their_network(version):
-  feed_forward, _, tied = VERSIONS[version]
-  torch.manual_seed(0)
-  network = transformers.T5ForConditionalGeneration(
-    transformers.T5Config(
-      vocab_size=SIZES['vocab_size'],
-      d_model=SIZES['emb_dim'],
-      d_kv=SIZES['head_dim'],
-      d_ff=SIZES['mlp_dim'],
-      num_heads=SIZES['num_heads'],
-      num_layers=SIZES['num_encoder_layers'],
-      num_decoder_layers=SIZES['num_decoder_layers'],
-      feed_forward_proj=feed_forward,
-      tie_word_embeddings=tied,
-      dropout_rate=0.0,
-      decoder_start_token_id=0,
-    )
-  )
-  for name, weight in network.named_parameters():
-    if name.endswith('norm.weight'):  # Ones would hide one that is not read.
-      weight.data.uniform_(0.5, 1.5)
-    if name.endswith(('.o.weight', '.wo.weight')):  # Else tokens repeat.
-      weight.data *= 8
-  if not tied:
-    # Transformers 5 may tie the head whatever the configuration says.
-    head = torch.randn(SIZES['vocab_size'], SIZES['emb_dim'])
-    head *= SIZES['emb_dim'] ** -0.5
-    network.lm_head.weight = torch.nn.Parameter(head)
-  return network.eval()
 
 
 def save_whole(network, folder):
@@ -123,41 +73,6 @@ def load(folder, config):
   model = models.EncoderDecoderModel(Transformer(config))
   wanted = model.abstract_variables()['params']
   return model, base.load_base(str(folder), wanted, config)[0]
-
-
-def tokens(seed=0):
-  rng = np.random.default_rng(seed)
-  inputs = rng.integers(3, SIZES['vocab_size'], (3, 40))
-  inputs[0, 30:] = 0  # Padding.
-  targets = rng.integers(3, SIZES['vocab_size'], (3, 9))
-  return inputs, targets, np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
-
-
-def their_logits(network):
-  inputs, _, shifted = tokens()
-  with torch.no_grad():
-    return network(
-      input_ids=torch.tensor(inputs),
-      attention_mask=torch.tensor(inputs > 0).long(),
-      decoder_input_ids=torch.tensor(shifted),
-    ).logits.numpy()
-
-
-def our_logits(model, params):
-  inputs, targets, shifted = tokens()
-  return model.logits(
-    params,
-    {
-      'encoder_input_tokens': inputs,
-      'decoder_input_tokens': shifted,
-      'decoder_target_tokens': targets,
-    },
-  )
-
-
-def assert_close(ours, theirs):
-  assert np.abs(theirs).max() > 1
-  np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
