@@ -1,12 +1,14 @@
 """What a run trained, in other forms."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
 from etils import epath
 
 from moe_lite import networks, parameters, run_folder
+from moe_lite import vocabulary as vocabularies
 from moe_lite.checkpoints import folders, own, portable, t5x
 from moe_lite.conversions import arguments
 from moe_lite.errors import UserError
@@ -29,13 +31,18 @@ def export(argv: Sequence[str]) -> None:
     'batch size': dataset.batch_size,
     'run': run,
   }
+  # After the configuration of a run, which imports its tasks.
+  from moe_lite import data
+
+  inputs = data.find(dataset.mixture_or_task_name).output_features['inputs']
   portable.save(
     values.to,
     trained,
     {'network': described, **description},
     training,
-    _vocabulary(dataset.mixture_or_task_name),
+    _vocabulary(inputs.vocabulary),
     values.overwrite,
+    vocabularies.describe(inputs),
   )
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
@@ -73,13 +80,9 @@ def export_t5x(argv: Sequence[str]) -> None:
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
 
-def _vocabulary(mixture_or_task_name: str) -> bytes | None:
+def _vocabulary(vocabulary: Any) -> bytes | None:
   """The SentencePiece model of what a run read, where it has one."""
-  # After the configuration of a run, which imports its tasks.
-  from moe_lite import data
-
-  feature = data.find(mixture_or_task_name).output_features['inputs']
-  path = getattr(feature.vocabulary, 'sentencepiece_model_file', None)
+  path = getattr(vocabulary, 'sentencepiece_model_file', None)
   if path is None:
     return None
   try:
