@@ -51,8 +51,7 @@ class Compiled:
     return self
 
   def __exit__(self, *_):
-    # There is no public way to leave.
-    jax._src.monitoring.unregister_event_duration_listener(self._listen)
+    jax.monitoring.unregister_event_duration_listener(self._listen)
 
   def _listen(self, event, *_, **__):
     self.count += event == '/jax/core/compile/backend_compile_duration'
