@@ -88,8 +88,6 @@ def test_what_a_folder_carries_wins_over_its_base(folder, tmp_path):
   assert not alone.facts['method'] and alone.facts['trainable_parameters'] == 0
   assert list(adapted.facts['method']) == ['intermediate', 'key']
   assert 'key: MoV(' in repr(adapted) and 'no adapters' in repr(alone)
-  scores = [model.score(QUESTION, CHOICES) for model in (alone, adapted)]
-  assert np.abs(scores[0] - scores[1]).max() > 0.1
   own = exported.write(tmp_path / 'own', vocabulary=MINI.read_bytes())
   shutil.copy(ROOT / 'setup.py', tmp_path / 'own' / portable.VOCABULARY)
   with pytest.raises(UserError, match='spiece.model is no SentencePiece model'):

@@ -58,7 +58,11 @@ class Compiled:
 
 
 @pytest.mark.parametrize(
-  'decode_fn, num_beams', [(decoding.greedy, 1), (decoding.beam_search, 2)]
+  'decode_fn, num_beams',
+  [
+    (decoding.greedy, 1),
+    pytest.param(decoding.beam_search, 2, marks=pytest.mark.slow),
+  ],
 )
 def test_generate_is_what_inference_writes(
   model, trained, decode_fn, num_beams
@@ -75,13 +79,13 @@ def test_generate_is_what_inference_writes(
 
 
 def test_draws_follow_the_seed(model):
-  draw = lambda seed: model.generate(TEXTS, 8, temperature=2.0, seed=seed)
-  first = draw(0)
+  draw = lambda seed: model.generate(TEXTS, 8, top_k=50, seed=seed)
+  with Compiled() as compiled:
+    first = draw(0)
+  assert compiled.count  # What is counted is what compiles.
   with Compiled() as compiled:
     assert draw(0) == first != draw(1)
   assert not compiled.count
-  # Of the one likeliest token, whatever the seed.
-  assert model.generate(TEXTS, 8, top_k=1) == model.generate(TEXTS, 8)
 
 
 def test_scores_are_those_of_whole_rows_whatever_their_batch(model, trained):
@@ -110,13 +114,11 @@ def test_scores_are_those_of_whole_rows_whatever_their_batch(model, trained):
 
 def test_a_second_call_compiles_nothing(model):
   def use(text, more):
-    model.generate(text, 3)
-    model.score([text] * 3, ['yes', more])
+    model.generate(text, 8)
+    model.score(text, ['yes', more])
     model.routing(text, more)
 
-  with Compiled() as compiled:
-    use('the red robin', 'no')
-  assert compiled.count  # What is counted is what compiles.
+  use('the red robin', 'no')
   with Compiled() as compiled:
     use('is a heron a fish', 'maybe not')
   assert not compiled.count
