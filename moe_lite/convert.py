@@ -14,8 +14,8 @@ gin/runs/pretrain.gin; `--gin.INITIAL_CHECKPOINT_PATH="'DIR'"` then names it.
   python -m moe_lite.convert export RUN --to=DIR [--step=N]
 
 writes what a run trained as a small folder to hand on: safetensors, a
-description with the base's fingerprint, and a model card. CHECKPOINT_PATH takes
-it as it is;
+description with the base's fingerprint, the vocabulary, and a model card.
+CHECKPOINT_PATH and `moe_lite.load` take it as it is;
 
   python -m moe_lite.convert import DIR --to=RUN
 

@@ -15,6 +15,9 @@ from moe_lite.loaded import Loaded
 from moe_lite.shapes import Shapes, pad
 from moe_lite.types import Array, Tree
 
+# Of one example.
+Ids = Sequence[int] | np.ndarray
+
 
 class Generator:
   """Decodes outputs for inputs, with one compiled function per input length.
@@ -40,9 +43,12 @@ class Generator:
       )
     loaded.check_batch(shapes.batch_size)
     self._shapes = shapes
+    self._seed = seed
     model = loaded.model
 
-    def predict(params: Tree, inputs: Array, index: Array) -> Array:
+    def predict(
+      params: Tree, inputs: Array, seed: Array, index: Array
+    ) -> Array:
       outputs = jnp.zeros((inputs.shape[0], shapes.target_length), jnp.int32)
       return model.predict_batch(
         params,
@@ -55,17 +61,22 @@ class Generator:
     self._predict = loaded.compile(predict)
 
   def __call__(
-    self, inputs: Iterable[Sequence[int]], first_batch: int = 0
+    self,
+    inputs: Iterable[Ids],
+    first_batch: int = 0,
+    seed: int | None = None,
   ) -> Iterator[list[np.ndarray]]:
     """Yields the outputs of one batch after another, without EOS and padding.
 
     Args:
       inputs: ids, of all examples from batch `first_batch` on.
       first_batch: how many batches were decoded before.
+      seed: of the draws; None for that of the generator.
     """
+    key = np.int64(self._seed if seed is None else seed)
     for index, batch in enumerate(_batched(inputs, self._shapes.batch_size)):
       ids = pad(batch, self._shapes.batch_size, self._shapes.input_length)
-      outputs = self._predict(ids, np.int32(first_batch + index))
+      outputs = self._predict(ids, key, np.int32(first_batch + index))
       yield [_trim(row) for row in np.asarray(outputs)[: len(batch)]]
 
 
@@ -78,9 +89,7 @@ def describe_decoder(decode_fn: Callable[..., Any]) -> dict[str, Any]:
   return {'name': decode_fn.__name__, **options}
 
 
-def _batched(
-  items: Iterable[Sequence[int]], size: int
-) -> Iterator[list[Sequence[int]]]:
+def _batched(items: Iterable[Ids], size: int) -> Iterator[list[Ids]]:
   batch = []
   for item in items:
     batch.append(item)

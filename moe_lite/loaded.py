@@ -104,9 +104,10 @@ def load(
 
   Args:
     model: with the method that the run trained.
-    checkpoint_path: the folder of a run, or of adapters that were exported; a
-      T5X checkpoint of a run (which names neither its method nor its base, so
-      that only shapes are checked); or 'base'.
+    checkpoint_path: the folder of a run; that of adapters that were exported,
+      or its address on Hugging Face's hub; a T5X checkpoint of a run (which
+      names neither its method nor its base, so that only shapes are checked);
+      or 'base'.
     initial_checkpoint_path: the base; see `checkpoints.base.load_base`.
     trainable: see `parameters.split`.
     base_dtype: that the base is held in.
@@ -118,6 +119,7 @@ def load(
   Raises:
     UserError: if the run trained another method, or stands on another base.
   """
+  run = portable.local(checkpoint_path)
   if checkpoint_path == BASE:
     network = model.module.clone(
       config=dataclasses.replace(model.module.config, adapters={})
@@ -125,22 +127,22 @@ def load(
     model = EncoderDecoderModel(network, model.z_loss, model.label_smoothing)
     trained: Tree = {}
     description: dict[str, Any] | None = None
-  elif t5x.is_checkpoint(checkpoint_path):
+  elif t5x.is_checkpoint(run):
     # T5X writes down neither the method nor the base: shapes must do.
-    trained = parameters.unflatten(t5x.read(checkpoint_path))
+    trained = parameters.unflatten(t5x.read(run))
     description = {
       **run_folder.describe_run(model.module.config, trainable),
-      'step': t5x.read_step(checkpoint_path),
+      'step': t5x.read_step(run),
       'base': {
         'source': str(initial_checkpoint_path),
         'fingerprint': _NOT_RECORDED,
       },
     }
   else:
-    if portable.is_portable(checkpoint_path):
-      trained, description = portable.load(checkpoint_path)
+    if portable.is_portable(run):
+      trained, description = portable.load(run)
     else:
-      trained, description = own.restore_trainable(checkpoint_path, step)
+      trained, description = own.restore_trainable(run, step)
     run_folder.check_method(
       checkpoint_path,
       description,

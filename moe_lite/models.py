@@ -295,6 +295,27 @@ class EncoderDecoderModel:
     _, variables = self.logits(params, batch, mutable=[routing.COLLECTION])
     return variables.get(routing.COLLECTION, {})
 
+  def routing_tokens(self, params: Tree, batch: Batch) -> Tree:
+    """What every router makes of every token; without targets, the encoder's.
+
+    Returns:
+      A tree like the parameters', whose '.../router' nodes hold `probability`
+      and `weight`, [B, L, E] or [B, L, H, E]; stacked on axis 0 where the
+      network scans. Empty without routers. Padding is in it.
+    """
+    mutable = [routing.TOKENS]
+    if 'decoder_target_tokens' in batch:
+      _, variables = self.logits(params, batch, mutable=mutable)
+    else:
+      _, variables = self._apply(
+        {'params': params},
+        batch['encoder_input_tokens'],
+        enable_dropout=False,
+        mutable=mutable,
+        method=self.module.encode,
+      )
+    return variables.get(routing.TOKENS, {})
+
   def _apply(self, variables: Tree, *args: Any, **kwargs: Any) -> Any:
     """Flax's `apply`, which returns a pair where `mutable` is given."""
     return self.module.apply(variables, *args, **kwargs)

@@ -23,6 +23,8 @@ from moe_lite.matmuls import narrow
 from moe_lite.types import Array, Axes, Initializer
 
 COLLECTION = 'routing'
+# The same of every token apart, for whoever looks at single sentences.
+TOKENS = 'routing_tokens'
 # The random stream that jitter draws from, beside Flax's 'dropout'.
 RNG = 'router'
 
@@ -100,6 +102,10 @@ class Router(nn.Module):
     weights = self.select(probabilities)
     if self.is_mutable_collection(COLLECTION) and not self.is_initializing():
       self._sow_statistics(logits, probabilities, weights, context)
+    if self.is_mutable_collection(TOKENS) and not self.is_initializing():
+      # Both [B, L, ..., E]: what the router says, and what mixes.
+      self.sow(TOKENS, 'probability', probabilities, reduce_fn=_replace)
+      self.sow(TOKENS, 'weight', weights, reduce_fn=_replace)
     return weights
 
   def _sow_statistics(

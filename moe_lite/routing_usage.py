@@ -18,10 +18,10 @@ from etils import epath
 from moe_lite import (
   data,
   loaded,
-  parameters,
   plots,
   progress,
   run_folder,
+  token_routing,
 )
 from moe_lite.errors import UserError
 from moe_lite.progress import say
@@ -213,18 +213,9 @@ def _examples(
 
 
 def _usages(statistics: Tree) -> Iterator[tuple[str, Usage]]:
-  """Every router, summed over a batch; those of a scanned network by layer."""
-  routers: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-  for path, leaf in parameters.flatten(statistics).items():
-    router, _, name = path.rpartition('/')
-    routers[router.removesuffix('_adapter/router')][name] = np.asarray(leaf)
-  for router, sums in routers.items():
-    if '/layers/' not in router:
-      yield router, _sum(sums)
-      continue
-    for i in range(len(sums['tokens'])):
-      name = router.replace('/layers/', f'/layers_{i}/')
-      yield name, _sum({key: value[i] for key, value in sums.items()})
+  """Every router, summed over a batch."""
+  for router, sums in token_routing.by_router(statistics).items():
+    yield router, _sum(sums)
 
 
 def _sum(sums: Mapping[str, np.ndarray]) -> Usage:

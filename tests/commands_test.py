@@ -8,6 +8,7 @@ import gin
 import numpy as np
 import pytest
 
+import moe_lite
 from moe_lite import cli, convert, inference, results, run_folder
 from moe_lite.checkpoints import base, portable
 from tests import tiny_task
@@ -72,6 +73,10 @@ def test_training_ends_with_a_command_that_evaluates_the_run(
   assert config['network']['emb_dim'] == 128
   assert config['training']['data'] == 'mini_train'
   assert config['method'] == outcome['checkpoint']['method']
+  assert config['text'] == {'inputs_eos': False, 'extra_ids': 32}
+  facts = moe_lite.load('mini', 'mine').facts
+  for key in ('base', 'method', 'trainable_fingerprint'):
+    assert facts[key] == outcome['checkpoint'][key]
 
 
 TINY = [f'--gin_file={ROOT}/tests/tiny.gin']

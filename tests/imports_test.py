@@ -57,10 +57,14 @@ LOOP = {
   'run_folder',
   'scoring',
   'shapes',
+  'text_model',
+  'token_routing',
   'train_step',
+  'vocabulary',
 }
-# The loops, which may import all of that, and not one another.
-LOOPS = {'training', 'evaluation', 'inference'}
+# The loops, and what a notebook loads, which may import all of that, and not
+# one another.
+LOOPS = {'training', 'evaluation', 'inference', 'pretrained'}
 ENTRY_POINTS = {
   'cli',
   'preflight',
@@ -74,7 +78,8 @@ ENTRY_POINTS = {
 }
 
 MAY_IMPORT = {
-  **dict.fromkeys(['__init__', *FOUNDATION], set()),
+  **dict.fromkeys(FOUNDATION, set()),
+  '__init__': {'pretrained'},  # When it is asked for.
   **MODEL,
   **dict.fromkeys(LOOP | LOOPS, LOOP | set(MODEL)),
   **dict.fromkeys(ENTRY_POINTS, ENTRY_POINTS | LOOPS | LOOP | set(MODEL)),
@@ -85,20 +90,29 @@ MAY_IMPORT = {
 NO_TENSORFLOW = {
   *FOUNDATION,
   *MODEL,
+  'checkpoints',
   'collapse',
   'comparison',
   'distributed',
   'endings',
+  'generation',
   'hub',
   'layout',
+  'loaded',
   'memory',
   'networks',
   'optimizers',
   'plan',
+  'plots',
+  'pretrained',
   'results',
+  'run_folder',
   'scoring',
   'shapes',
+  'text_model',
+  'token_routing',
   'train_step',
+  'vocabulary',
 }
 TENSORFLOW = {'seqio', 'tensorflow', 'tensorflow_datasets', 'tensorflow_text'}
 

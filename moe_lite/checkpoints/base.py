@@ -19,7 +19,7 @@ import numpy as np
 import safetensors.numpy
 from etils import epath
 
-from moe_lite import parameters
+from moe_lite import networks, parameters
 from moe_lite.checkpoints import (
   folders,
   hugging_face,
@@ -188,6 +188,42 @@ def arrays(path: str, network: T5Config | None = None) -> dict[str, Stored]:
     f'package ({", ".join(names) or "there are none"}).{nearest(path, names)}'
     f'{_checkpoints_in(folder)}'
   )
+
+
+def metadata(path: str) -> dict[str, Any]:
+  """What a base of ours says of itself; {} where it says nothing."""
+  folder = _shipped_folder() / path if path in shipped() else epath.Path(path)
+  file = folder / METADATA
+  if not file.is_file():
+    return {}
+  try:
+    return json.loads(file.read_text())
+  except ValueError as error:
+    raise UserError(f'{file} is damaged: {error}.') from error
+
+
+def network(
+  path: str, leaves: Mapping[str, np.ndarray] | None = None
+) -> T5Config:
+  """The network that a base is of, by what it says, else by its leaves.
+
+  Args:
+    path: as of `load_base`.
+    leaves: of the base, where they are read already.
+
+  Raises:
+    UserError: if there is no base.
+  """
+  path = local(path)
+  if hugging_face.is_checkpoint(path):
+    return hugging_face.network(path)
+  if own.is_run_folder(path):
+    says = own.describe(path)
+  else:
+    says = metadata(path)
+  if 'network' in says:
+    return networks.from_json({**says['network'], 'adapters': {}})
+  return hugging_face.infer(read(path) if leaves is None else leaves)
 
 
 def read_run(

@@ -21,6 +21,8 @@ from moe_lite.checkpoints import tensors
 from moe_lite.checkpoints.stored import Stored, held
 from moe_lite.errors import UserError
 
+# What transformers calls a SentencePiece model beside the weights.
+VOCABULARY = 'spiece.model'
 # That weights may be saved in.
 DTYPES = ('bfloat16', 'float16', 'float32')
 _INDEX = '.index.json'

@@ -1,11 +1,12 @@
 """Models on the Hugging Face Hub: 'hf://organisation/name@revision'.
 
-They are kept in the client library's cache. Weights of one format are
-downloaded, and nothing else that a repository holds.
+They are kept in the client library's cache. What is downloaded is chosen by
+name: of a base, weights of one format, and its vocabulary.
 """
 
 import os
 import re
+from collections.abc import Callable, Sequence
 
 from moe_lite import hub
 from moe_lite.checkpoints import hugging_face_config as configs
@@ -36,10 +37,30 @@ def parse(address: str) -> tuple[str, str | None]:
   return match[1], match[2]
 
 
-def download(address: str) -> str:
+def base_files(names: Sequence[str]) -> list[str] | None:
+  """Patterns of what a base needs of a repository's files."""
+  main = files.choose(names)
+  if main is None or configs.FILE not in names:
+    return None
+  return [configs.FILE, files.VOCABULARY, *files.patterns(main)]
+
+
+def download(
+  address: str,
+  wanted: Callable[[Sequence[str]], list[str] | None] = base_files,
+  needs: str = f'{configs.FILE} or weights ({", ".join(files.FORMATS)})',
+  described_by: str = configs.FILE,
+) -> str:
   """The local folder of a model, downloaded unless it is there already.
 
   Where the hub cannot be reached, what was downloaded before serves.
+
+  Args:
+    address: of the model.
+    wanted: of the names that a repository has, the patterns of those to
+      download; None where it lacks some.
+    needs: which those are, for the message.
+    described_by: a file that is among them.
 
   Raises:
     UserError: if there is no such model, or it cannot be downloaded.
@@ -59,23 +80,21 @@ def download(address: str) -> str:
       if not is_offline and not hub.is_of_network(error):
         raise
       kept = huggingface_hub.try_to_load_from_cache(
-        repository, configs.FILE, revision=revision
+        repository, described_by, revision=revision
       )
       if not isinstance(kept, str):
         raise
       return os.path.dirname(kept)
-    names = [sibling.rfilename for sibling in info.siblings or ()]
-    main = files.choose(names)
-    if main is None or configs.FILE not in names:
+    patterns = wanted([x.rfilename for x in info.siblings or ()])
+    if patterns is None:
       raise UserError(
-        f'{address} is no model that can be read: it lacks {configs.FILE} or '
-        f'weights ({", ".join(files.FORMATS)}).'
+        f'{address} is no model that can be read: it lacks {needs}.'
       )
     return hub.patiently(
       lambda: huggingface_hub.snapshot_download(
         repository,
         revision=revision,
-        allow_patterns=[configs.FILE, *files.patterns(main)],
+        allow_patterns=patterns,
         endpoint=hub.endpoint(),
       )
     )

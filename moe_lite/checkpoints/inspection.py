@@ -1,7 +1,6 @@
 """What a path holds: kind, leaves, types, sizes, step, and the base's name."""
 
 import dataclasses
-import json
 import math
 import re
 from collections import defaultdict
@@ -9,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from etils import epath
 
 from moe_lite import parameters, results
 from moe_lite.checkpoints import (
@@ -21,7 +19,6 @@ from moe_lite.checkpoints import (
   stored,
   t5x,
 )
-from moe_lite.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +56,7 @@ def inspect(path: str) -> Found:
   facts: dict[str, Any] = {}
   if t5x.is_checkpoint(path):
     facts['step'] = t5x.read_step(path)
-  metadata = epath.Path(path) / base.METADATA
-  if metadata.is_file():
-    try:
-      facts |= json.loads(metadata.read_text())
-    except ValueError as error:
-      raise UserError(f'{metadata} is damaged: {error}.') from error
+  facts |= base.metadata(path)
   facts['fingerprint'] = stored.fingerprint(arrays)
   leaves = stored.unrolled(arrays)
   adapters = sum(bool(parameters.is_adapter(name)) for name in leaves)

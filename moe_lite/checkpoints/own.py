@@ -6,8 +6,9 @@ method, and every leaf's shape. It never holds the frozen base. It lies under
 `<run folder>/checkpoints/<step>/` and appears there whole or not at all.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -223,31 +224,7 @@ def restore_trainable(
   Raises:
     UserError: if there is no such checkpoint.
   """
-  if not is_run_folder(run_folder):
-    raise UserError(
-      f'{run_folder!r} is no run folder: it has no folder {FOLDER}/. Give the '
-      'MODEL_DIR of a training run.'
-    )
-  manager = _manager(
-    run_folder, ocp.CheckpointManagerOptions(read_only=True, create=False)
-  )
-  try:
-    steps = _whole_steps(manager)
-    if not steps:
-      raise UserError(
-        f'The run {run_folder} has no whole checkpoint yet. Wait until it has '
-        'written one (SAVE_PERIOD), or resume it.'
-      )
-    if step is None:
-      step = steps[-1]
-    if step not in steps:
-      raise UserError(
-        f'The run {run_folder} has no checkpoint at step {step}; it has '
-        f'{", ".join(map(str, steps))}.'
-      )
-    description = _restore_item(
-      manager, step, DESCRIPTION, ocp.args.JsonRestore()
-    )
+  with _reading(run_folder, step) as (manager, step, description):
     abstract = parameters.unflatten(
       {
         path: np.empty(shape, np.dtype(dtype))
@@ -264,8 +241,12 @@ def restore_trainable(
       ocp.args.PyTreeRestore(item=abstract, restore_args=restore_args),
     )
     return trainable, description
-  finally:
-    manager.close()
+
+
+def describe(run_folder: str, step: int | None = None) -> dict[str, Any]:
+  """The description that `restore_trainable` returns, and raises, alone."""
+  with _reading(run_folder, step) as (_, _, description):
+    return description
 
 
 def check_fits(trainable: Tree, wanted: Tree, run_folder: str) -> None:
@@ -311,6 +292,42 @@ def difference(
       'another MODEL_DIR.',
     ]
   )
+
+
+@contextlib.contextmanager
+def _reading(
+  run_folder: str, step: int | None
+) -> Iterator[tuple[ocp.CheckpointManager, int, dict[str, Any]]]:
+  """Opens a run at a step, the last by default, with its description."""
+  if not is_run_folder(run_folder):
+    raise UserError(
+      f'{run_folder!r} is no run folder: it has no folder {FOLDER}/. Give the '
+      'MODEL_DIR of a training run.'
+    )
+  manager = _manager(
+    run_folder, ocp.CheckpointManagerOptions(read_only=True, create=False)
+  )
+  try:
+    steps = _whole_steps(manager)
+    if not steps:
+      raise UserError(
+        f'The run {run_folder} has no whole checkpoint yet. Wait until it has '
+        'written one (SAVE_PERIOD), or resume it.'
+      )
+    if step is None:
+      step = steps[-1]
+    if step not in steps:
+      raise UserError(
+        f'The run {run_folder} has no checkpoint at step {step}; it has '
+        f'{", ".join(map(str, steps))}.'
+      )
+    yield (
+      manager,
+      step,
+      _restore_item(manager, step, DESCRIPTION, ocp.args.JsonRestore()),
+    )
+  finally:
+    manager.close()
 
 
 def _manager(

@@ -1,7 +1,7 @@
 """Adapters as a small folder to hand on: what a run trained, and on what.
 
   adapter_model.safetensors  every leaf under its path, layers apart
-  adapter_config.json        method, sizes of the network, base, training
+  adapter_config.json        method, sizes of the network, base, training, text
   spiece.model               the vocabulary, where SentencePiece has it
   torch_adapters.py          puts them on Hugging Face's T5, without JAX
   README.md                  a model card
@@ -11,7 +11,7 @@ Anything that names a run for evaluation or inference may name such a folder.
 
 import importlib.resources
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,18 @@ import safetensors.numpy
 from etils import epath
 
 from moe_lite import parameters
-from moe_lite.checkpoints import folders
+from moe_lite.checkpoints import (
+  folders,
+  hugging_face_files,
+  hugging_face_hub,
+)
 from moe_lite.errors import UserError
 from moe_lite.run_folder import replace_text
 from moe_lite.types import Tree
 
 WEIGHTS = 'adapter_model.safetensors'
 CONFIG = 'adapter_config.json'
-VOCABULARY = 'spiece.model'
+VOCABULARY = hugging_face_files.VOCABULARY
 TORCH = 'torch_adapters.py'
 CARD = 'README.md'
 FORMAT = 'moe_lite'
@@ -51,7 +55,8 @@ Adapters for a frozen T5, made with moe_lite: {count:,} parameters at
 {rows}
 
 They stand on the base named above and on no other; its fingerprint is checked
-when they are loaded. Name this folder where a run is asked for:
+when they are loaded, as by `moe_lite.load(base, adapters)` in Python. Name this
+folder where a run is asked for:
 
 ```
 python -m moe_lite.eval ... --gin.CHECKPOINT_PATH="'{name}'" \\
@@ -71,6 +76,20 @@ network.generate(...)
 """
 
 
+def local(path: str) -> str:
+  """Where adapters lie: their path, or where a hub's were downloaded to."""
+  if not hugging_face_hub.is_address(path):
+    return path
+
+  def wanted(names: Sequence[str]) -> list[str] | None:
+    has_both = {CONFIG, WEIGHTS} <= set(names)
+    return [CONFIG, WEIGHTS, VOCABULARY] if has_both else None
+
+  return hugging_face_hub.download(
+    path, wanted, f'{CONFIG} or {WEIGHTS}', CONFIG
+  )
+
+
 def is_portable(path: str) -> bool:
   """Whether adapters of this form lie there; other formats share the names."""
   config = epath.Path(path) / CONFIG
@@ -88,6 +107,7 @@ def save(
   description: Mapping[str, Any],
   training: Mapping[str, Any],
   vocabulary: bytes | None = None,
+  text: Mapping[str, Any] | None = None,
   overwrite: bool = False,
 ) -> None:
   """Writes adapters, under a temporary name first.
@@ -99,6 +119,7 @@ def save(
       `tree` is that of the leaves.
     training: what to say of the run, for JSON.
     vocabulary: a SentencePiece model.
+    text: how texts became ids, see `moe_lite.vocabulary.Text`.
     overwrite: replace what stands there.
 
   Raises:
@@ -113,6 +134,7 @@ def save(
     'format': FORMAT,
     'version': VERSION,
     'training': dict(training),
+    'text': dict(text or {}),
     **{key: description[key] for key in kept},
     'tree': _tree(leaves),
   }
@@ -126,6 +148,22 @@ def save(
     (partial / CARD).write_text(_card(folder, leaves, config))
 
 
+def describe(path: str) -> dict[str, Any]:
+  """What adapters say of themselves.
+
+  Raises:
+    UserError: if they are of a newer version.
+  """
+  file = epath.Path(path) / CONFIG
+  config = json.loads(file.read_text())
+  if config['version'] > VERSION:
+    raise UserError(
+      f'{file} has version {config["version"]}, and this package reads up to '
+      f'{VERSION}: install a newer moe_lite.'
+    )
+  return config
+
+
 def load(path: str) -> tuple[Tree, dict[str, Any]]:
   """Reads adapters; see `own.restore_trainable` for what it returns.
 
@@ -134,12 +172,7 @@ def load(path: str) -> tuple[Tree, dict[str, Any]]:
       leaves are not those that the configuration lists.
   """
   folder = epath.Path(path)
-  config = json.loads((folder / CONFIG).read_text())
-  if config['version'] > VERSION:
-    raise UserError(
-      f'{folder / CONFIG} has version {config["version"]}, and this package '
-      f'reads up to {VERSION}: install a newer moe_lite.'
-    )
+  config = describe(path)
   weights = folder / WEIGHTS
   try:
     leaves = safetensors.numpy.load(weights.read_bytes())

@@ -8,6 +8,7 @@ from absl import flags
 from etils import epath
 
 from moe_lite import networks, parameters, run_folder
+from moe_lite import vocabulary as vocabularies
 from moe_lite.checkpoints import folders, own, portable, t5x
 from moe_lite.conversions import arguments
 from moe_lite.errors import UserError
@@ -27,8 +28,8 @@ def export(argv: Sequence[str]) -> None:
     trained,
     description,
     training_of(run, description, dataset),
-    vocabulary(dataset.mixture_or_task_name),
-    values.overwrite,
+    *texts_of(dataset),
+    overwrite=values.overwrite,
   )
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
@@ -106,13 +107,27 @@ def training_of(
   }
 
 
-def vocabulary(mixture_or_task_name: str) -> bytes | None:
-  """The SentencePiece model of what a run read, where it has one."""
+def texts_of(dataset: Any) -> tuple[bytes | None, dict[str, Any]]:
+  """How a run's texts became ids.
+
+  Args:
+    dataset: that its configuration names.
+
+  Returns:
+    The SentencePiece model of what it read, where it has one; and
+    `vocabularies.describe` of it.
+  """
   # After the configuration of a run, which imports its tasks.
   from moe_lite import data
 
-  feature = data.find(mixture_or_task_name).output_features['inputs']
-  path = getattr(feature.vocabulary, 'sentencepiece_model_file', None)
+  provider = data.find(dataset.mixture_or_task_name)
+  inputs = provider.output_features['inputs']
+  return _model(inputs.vocabulary), vocabularies.describe(inputs)
+
+
+def _model(vocabulary: Any) -> bytes | None:
+  """The SentencePiece model of what a run read, where it has one."""
+  path = getattr(vocabulary, 'sentencepiece_model_file', None)
   if path is None:
     return None
   try:

@@ -68,8 +68,6 @@ def export_hf(argv: Sequence[str]) -> None:
 
 def network_of(source: str, leaves: Mapping[str, np.ndarray]) -> T5Config:
   """The network of a run or a base, by what it says or by its leaves."""
-  if hugging_face.is_checkpoint(source):
-    return hugging_face.network(source)
   if (epath.Path(source) / run_folder.CONFIG).exists():
     return run_folder.read_config(source)['model'].module.config
-  return hugging_face.infer(leaves)
+  return base.network(source, leaves)

@@ -69,8 +69,8 @@ def collapse(argv: Sequence[str]) -> None:
       **adapters.training_of(run, description, bound['dataset']),
       'collapsed': f'routers fixed at their mean weights over {over}',
     },
-    adapters.vocabulary(bound['dataset'].mixture_or_task_name),
-    values.overwrite,
+    *adapters.texts_of(bound['dataset']),
+    overwrite=values.overwrite,
   )
   report: dict[str, Any] = {
     'run': run,

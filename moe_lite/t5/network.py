@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from moe_lite import partitioning
 from moe_lite.routing import COLLECTION as ROUTING
 from moe_lite.routing import RNG as ROUTER_RNG
+from moe_lite.routing import TOKENS as ROUTING_TOKENS
 from moe_lite.routing import Context
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.layers import (
@@ -111,7 +112,7 @@ def run_layers(
     return x
   scanned = partitioning.scan_with_axes(
     layer,
-    variable_axes={'params': 1, 'cache': 0, ROUTING: 0},
+    variable_axes={'params': 1, 'cache': 0, ROUTING: 0, ROUTING_TOKENS: 0},
     split_rngs={'params': True, 'dropout': True, ROUTER_RNG: True},
     in_axes=(nn.broadcast,) * len(shared),
     length=num_layers,

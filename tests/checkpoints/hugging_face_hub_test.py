@@ -22,8 +22,9 @@ ADDRESS = f'hf://{REPOSITORY}'
 def root(tmp_path):
   """A repository that holds its weights in two formats, and other files."""
   root = made.write(tmp_path / 'repository', made.state('1.1'))
-  for name in ('README.md', 'pytorch_model.bin', 'tf_model.h5', 'spiece.model'):
+  for name in ('README.md', 'pytorch_model.bin', 'tf_model.h5'):
     (root / name).write_bytes(b'never read')
+  (root / 'spiece.model').write_bytes(b'for whoever needs a vocabulary')
   return root
 
 
@@ -45,7 +46,7 @@ def assert_same(found, expected):
 
 def test_one_format_is_downloaded_once(hub, root):
   assert_same(base.read(ADDRESS), hugging_face.read(root))
-  assert hub.downloads() == ['config.json', 'model.safetensors']
+  assert hub.downloads() == ['config.json', 'model.safetensors', 'spiece.model']
   hub.requests.clear()
   base.read(ADDRESS)
   assert not hub.downloads()
@@ -62,7 +63,7 @@ def test_a_sharded_model_is_downloaded_whole(hub, root):
     'model.safetensors',
   )
   assert_same(base.read(ADDRESS), expected)
-  assert len(hub.downloads()) == 5
+  assert len(hub.downloads()) == 6
 
 
 @pytest.mark.parametrize('revision', ['v2', 'e' * 40])

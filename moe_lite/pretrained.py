@@ -1,0 +1,114 @@
+"""A trained model in a notebook: texts in, texts and numbers out.
+
+>>> import moe_lite
+>>> model = moe_lite.load('mini', adapters='exported')
+>>> answers = model.generate(['Is a robin a bird?', 'Who has the key?'])
+>>> scores = model.score('Is a robin a bird? Yes or no?', ['yes', 'no'])
+>>> routing = model.routing('Is a robin a bird?')
+
+Neither TensorFlow nor SeqIO is imported. `text_model` says what a model does.
+"""
+
+import dataclasses
+from typing import Any
+
+from moe_lite import loaded, networks, parameters, partitioning, text_model
+from moe_lite import vocabulary as vocabularies
+from moe_lite.checkpoints import base as base_checkpoints
+from moe_lite.checkpoints import hugging_face, own, portable
+from moe_lite.errors import UserError
+from moe_lite.models import EncoderDecoderModel
+from moe_lite.t5 import Transformer
+
+# Networks deeper than this scan over their layers, which compile in a time that
+# does not grow with them; few layers run faster one by one.
+_UNROLLED_LAYERS = 4
+
+
+def load(
+  base: str,
+  adapters: str | None = None,
+  *,
+  vocabulary: str | vocabularies.Vocabulary | None = None,
+  inputs_eos: bool | None = None,
+  dtype: str = 'float32',
+  base_dtype: str | None = None,
+  batch_size: int = 16,
+  max_input_length: int = 512,
+  step: int | None = None,
+  mesh: partitioning.MeshShape = None,
+) -> text_model.TextModel:
+  """Loads a base, and adapters that were trained on it.
+
+  Args:
+    base: the name of one that ships ('mini'), a path, or a model of Hugging
+      Face's hub ('hf://google/flan-t5-base'); see `checkpoints.base.load_base`.
+    adapters: a folder that `python -m moe_lite.convert export` wrote, its
+      address on the hub ('hf://ORGANISATION/NAME', '@REVISION' behind it), or
+      the MODEL_DIR of a run; None for the base alone.
+    vocabulary: the path of a SentencePiece model, or an object with encode and
+      decode; None for the `spiece.model` in the adapters' folder, then in the
+      base's, then that of the base that ships.
+    inputs_eos: whether inputs end with EOS; None for what the adapters or the
+      base say, then for how they were trained: T5 as Hugging Face has it with
+      EOS, the tasks of this package without. Targets always end with it.
+    dtype: of activations, 'float32' or 'bfloat16'.
+    base_dtype: that the base is held in, also 'int8'; None for `dtype`.
+    batch_size: texts that are run at once, at most.
+    max_input_length: in ids; what is longer is trimmed, with a warning.
+    step: of a run's checkpoint; None for the last.
+    mesh: (data, model), 'auto', or None: every device on data.
+
+  Raises:
+    UserError: if something is missing, or does not belong together.
+  """
+  folders = [base_checkpoints.local(base)]
+  says: dict[str, Any] = base_checkpoints.metadata(base).get('text', {})
+  described: dict[str, Any] = {}
+  if adapters is not None:
+    folders.insert(0, portable.local(adapters))
+    described = _describe(adapters, folders[0], step)
+    config = networks.from_json(described['network'])
+    says = {**says, **described.get('text', {})}
+  else:
+    config = base_checkpoints.network(folders[0])
+  if inputs_eos is None:
+    is_theirs = adapters is None and hugging_face.is_checkpoint(folders[0])
+    inputs_eos = bool(says.get('inputs_eos', is_theirs))
+  words = vocabularies.load(vocabulary, folders, says, config.vocab_size)
+  text = vocabularies.Text(words, config.vocab_size, inputs_eos)
+  layers = max(config.num_encoder_layers, config.num_decoder_layers)
+  config = dataclasses.replace(
+    config, dtype=dtype, scan_layers=layers > _UNROLLED_LAYERS
+  )
+  trained = loaded.load(
+    EncoderDecoderModel(Transformer(config)),
+    loaded.BASE if adapters is None else folders[0],
+    folders[-1],
+    described.get('trainable', parameters.TRAINABLE_ADAPTERS),
+    base_dtype or config.dtype.name,
+    mesh,
+    step,
+  )
+  return text_model.TextModel(trained, text, batch_size, max_input_length)
+
+
+def _describe(adapters: str, folder: str, step: int | None) -> dict[str, Any]:
+  """What adapters say of themselves, their network included."""
+  if portable.is_portable(folder):
+    described = portable.describe(folder)
+  elif own.is_run_folder(folder):
+    described = own.describe(folder, step)
+  else:
+    raise UserError(
+      f'adapters = {adapters!r}: there are none. Give a folder that `python -m '
+      'moe_lite.convert export` wrote, its address on the hub '
+      '(hf://ORGANISATION/NAME), or the MODEL_DIR of a run.'
+    )
+  if 'network' not in described:
+    raise UserError(
+      f'{adapters} does not say of which network it is: it is of an older '
+      'moe_lite. Export it first: python -m moe_lite.convert export '
+      f'{adapters} --to=DIR'
+    )
+  return described

@@ -1,0 +1,305 @@
+"""A model with its vocabulary: texts in, texts and numbers out.
+
+What is compiled is kept: a call whose batch and lengths fall into the same few
+shapes as an earlier one's compiles nothing. A result does not depend on what
+else is in its batch, up to rounding.
+"""
+
+import functools
+import warnings
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from moe_lite import decoding, loaded, scoring, token_routing
+from moe_lite import vocabulary as vocabularies
+from moe_lite.errors import UserError
+from moe_lite.generation import Generator
+from moe_lite.models import EncoderDecoderModel
+from moe_lite.shapes import Shapes, bucket, pad
+from moe_lite.types import Array, Tree
+
+
+class TextModel:
+  """A model with its vocabulary.
+
+  Attributes:
+    network: its sizes, and what stands at which site.
+    facts: which base and adapters they are; see `loaded.Loaded`.
+    vocabulary: of its inputs and targets.
+  """
+
+  def __init__(
+    self,
+    trained: loaded.Loaded,
+    text: vocabularies.Text,
+    batch_size: int = 16,
+    max_input_length: int = 512,
+  ):
+    """Args as of `load`, which makes one."""
+    trained.check_batch(batch_size)
+    if max_input_length < 1:
+      raise UserError(
+        f'max_input_length = {max_input_length} must be positive.'
+      )
+    self.network = trained.model.module.config
+    self.facts = trained.facts
+    self.vocabulary = text.vocabulary
+    self._trained, self._text = trained, text
+    self._batch_size, self._input_length = batch_size, max_input_length
+    model = trained.model
+    self._encode = trained.compile(model.encode, gather=False)
+    self._score_choices = trained.compile(model.score_choices)
+    self._routing = trained.compile(_routing(model))
+    # By decoder and shapes.
+    self._generators: dict[Any, Generator] = {}
+
+  def __repr__(self) -> str:
+    facts = self.facts
+    method = ', '.join(f'{k}: {x}' for k, x in facts['method'].items())
+    source = facts['base']['source'] if facts['base'] else 'no base'
+    counts = facts['base_parameters'], facts['trainable_parameters']
+    return (
+      f'TextModel({source}, {counts[0]:,} parameters; '
+      f'{method or "no adapters"}, {counts[1]:,} parameters)'
+    )
+
+  @overload
+  def generate(
+    self,
+    inputs: str,
+    max_length: int = ...,
+    *,
+    num_beams: int = ...,
+    temperature: float | None = ...,
+    top_k: int = ...,
+    top_p: float = ...,
+    seed: int = ...,
+  ) -> str: ...
+
+  @overload
+  def generate(
+    self,
+    inputs: Sequence[str],
+    max_length: int = ...,
+    *,
+    num_beams: int = ...,
+    temperature: float | None = ...,
+    top_k: int = ...,
+    top_p: float = ...,
+    seed: int = ...,
+  ) -> list[str]: ...
+
+  def generate(
+    self,
+    inputs: str | Sequence[str],
+    max_length: int = 64,
+    *,
+    num_beams: int = 1,
+    temperature: float | None = None,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+  ) -> str | list[str]:
+    """Free text for an input, or for each of several.
+
+    The likeliest token is taken at every step, unless there are beams, or
+    tokens are drawn, which `temperature`, `top_k` and `top_p` ask for. Another
+    seed compiles nothing anew; other options do.
+
+    Args:
+      inputs: a text or several.
+      max_length: ids of an output, at most.
+      num_beams: of a beam search, whose best is returned.
+      temperature: see `decoding.sample`.
+      top_k: likewise.
+      top_p: likewise.
+      seed: of draws, which also depend on all of `inputs`.
+
+    Raises:
+      UserError: for an empty input, or options out of their range.
+    """
+    if max_length < 1 or num_beams < 1:
+      raise UserError(
+        f'max_length = {max_length} and num_beams = {num_beams} must be '
+        'positive.'
+      )
+    texts = _several(inputs)
+    ids = self._input_ids(texts)
+    options = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p}
+    generator = self._generator(len(ids), max_length, num_beams, options)
+    # By length, so that little is padded.
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    outputs = [''] * len(ids)
+    batches = generator([ids[i] for i in order], seed=seed)
+    decoded = (row for batch in batches for row in batch)
+    for i, row in zip(order, decoded, strict=True):
+      outputs[i] = self._text.text(row)
+    return outputs[0] if isinstance(inputs, str) else outputs
+
+  @overload
+  def score(self, inputs: str, choices: Sequence[str]) -> np.ndarray: ...
+
+  @overload
+  def score(
+    self,
+    inputs: Sequence[str],
+    choices: Sequence[str] | Sequence[Sequence[str]],
+  ) -> list[np.ndarray]: ...
+
+  def score(
+    self,
+    inputs: str | Sequence[str],
+    choices: Sequence[str] | Sequence[Sequence[str]],
+  ) -> np.ndarray | list[np.ndarray]:
+    """Log-probabilities of answers, summed over tokens, EOS included.
+
+    They are those by which evaluation ranks answer choices.
+
+    Args:
+      inputs: a text or several.
+      choices: C answers; or, for several inputs, those of each.
+
+    Returns:
+      [C] float32; or a list with that of each input.
+
+    Raises:
+      UserError: if inputs or choices are empty.
+    """
+    sets = _choices(inputs, choices)
+    ids = self._input_ids(_several(inputs))
+    counts = [len(x) for x in sets]
+    targets = [
+      np.array(self._text.targets(x), np.int32) for part in sets for x in part
+    ]
+    rows = scoring.Rows(
+      task='score',
+      example=np.repeat(np.arange(len(ids)), counts),
+      choice=np.concatenate([np.arange(n) for n in counts]),
+      # An array itself, and no copy of it, tells what is encoded once.
+      inputs=[x for x, n in zip(ids, counts, strict=True) for _ in range(n)],
+      targets=targets,
+      is_correct=np.zeros(len(targets), bool),
+      weight=np.ones(len(targets)),
+    )
+    shapes = self._shapes(len(ids), _room(targets))
+    scores = scoring.score(rows, self._encode, self._score_choices, shapes)
+    parts = np.split(scores, np.cumsum(counts)[:-1])
+    return parts[0] if isinstance(inputs, str) else parts
+
+  def routing(
+    self, text: str, target: str | None = None
+  ) -> token_routing.TokenRouting:
+    """What every router makes of every token of a text.
+
+    Args:
+      text: an input.
+      target: what the decoder reads; without it the encoder alone runs.
+
+    Raises:
+      UserError: if there are no routers, or the text is empty.
+    """
+    ids = [self._input_ids([text])[0]]
+    size = self._shapes(1, 1).batch_size
+    arrays = [pad(ids, size, self._input_length)]
+    if target is not None:
+      ids.append(np.array(self._text.targets(target), np.int32))
+      targets = pad(ids[1:], size, _room(ids[1:]))
+      arrays += [np.pad(targets, ((0, 0), (1, 0)))[:, :-1], targets]
+    statistics = self._routing(*arrays)
+    if not statistics:
+      raise UserError(
+        f'{self!r} has no routers. MoV and MoLoRA route: give load() adapters '
+        'of such a method.'
+      )
+    return token_routing.of_text(
+      statistics, *(self._text.pieces(x.tolist()) for x in ids)
+    )
+
+  def _input_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """Ids of every input, trimmed as the tasks' are: their EOS may go."""
+    ids = [np.array(self._text.inputs(x), np.int32) for x in texts]
+    limit = self._input_length
+    if longer := [len(x) for x in ids if len(x) > limit]:
+      warnings.warn(
+        f'{len(longer)} of {len(ids)} inputs are trimmed to max_input_length = '
+        f'{limit} ids; the longest has {max(longer)}. Give load() a larger '
+        'max_input_length.',
+        stacklevel=3,
+      )
+    return [x[:limit] for x in ids]
+
+  def _shapes(self, count: int, target_length: int) -> Shapes:
+    """Of a power of two of rows, so that one text takes no full batch."""
+    size = self._trained.mesh.shape['data']
+    while size < min(count, self._batch_size):
+      size *= 2
+    size = min(size, self._batch_size)
+    return Shapes(size, self._input_length, target_length)
+
+  def _generator(
+    self, count: int, max_length: int, num_beams: int, options: dict[str, Any]
+  ) -> Generator:
+    drawing = options != {'temperature': None, 'top_k': 0, 'top_p': 1.0}
+    if drawing and num_beams != 1:
+      raise UserError(
+        f'num_beams = {num_beams} and {options}: beams are not drawn. Give one '
+        'or the other.'
+      )
+    shapes = self._shapes(count, max_length)
+    key = (shapes, num_beams, *options.values())
+    if key not in self._generators:
+      decode_fn: Any = decoding.greedy
+      if drawing:
+        temperature = options['temperature']
+        options['temperature'] = 1.0 if temperature is None else temperature
+        decode_fn = functools.partial(decoding.sample, **options)
+      elif num_beams != 1:
+        decode_fn = decoding.beam_search
+      self._generators[key] = Generator(
+        self._trained, shapes, decode_fn, num_beams
+      )
+    return self._generators[key]
+
+
+def _routing(model: EncoderDecoderModel) -> Any:
+  """`model.routing_tokens` as a function of arrays."""
+
+  def statistics(params: Tree, inputs: Array, *targets: Array) -> Tree:
+    batch = {'encoder_input_tokens': inputs}
+    names = ('decoder_input_tokens', 'decoder_target_tokens')
+    batch |= dict(zip(names, targets, strict=False))
+    return model.routing_tokens(params, batch)
+
+  return statistics
+
+
+def _several(texts: str | Sequence[str], name: str = 'inputs') -> list[str]:
+  several = [texts] if isinstance(texts, str) else list(texts)
+  if not several:
+    raise UserError(f'There are no {name}: give at least one text.')
+  return several
+
+
+def _choices(inputs: str | Sequence[str], choices: Any) -> list[list[str]]:
+  """The choices of every input, which may be the same for all."""
+  if isinstance(choices, str):
+    raise UserError(f'choices = {choices!r} must be a list of texts.')
+  count, choices = len(_several(inputs)), list(choices)
+  if all(isinstance(choice, str) for choice in choices):
+    return [_several(choices, 'choices')] * count
+  if isinstance(inputs, str) or len(choices) != count:
+    raise UserError(
+      f'{len(choices)} lists of choices for {count} inputs: give one list of '
+      'texts for all inputs, or a list for each.'
+    )
+  if any(isinstance(part, str) for part in choices):
+    raise UserError('Some choices are texts, and some are lists of texts.')
+  return [_several(part, 'choices') for part in choices]
+
+
+def _room(rows: Sequence[np.ndarray]) -> int:
+  """A length that the longest fits in, one of few."""
+  longest = max(len(row) for row in rows)
+  return bucket(longest, max(8, 2 * longest))

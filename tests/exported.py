@@ -1,0 +1,86 @@
+"""Adapters as a run's would be exported, for the shipped base or a tiny one."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+
+from moe_lite import adapters, networks, parameters, routing, run_folder
+from moe_lite.checkpoints import base as bases
+from moe_lite.checkpoints import portable
+from moe_lite.models import EncoderDecoderModel
+from moe_lite.t5 import Transformer
+
+# Routed by head and softly, and by token with two of three experts kept.
+ADAPTERS = {
+  'key': functools.partial(adapters.MoV, num_experts=2),
+  'intermediate': functools.partial(
+    adapters.MoV, num_experts=3, router=routing.TopKRouter
+  ),
+}
+
+
+def model(base='mini', **changes):
+  """A base's network, with `ADAPTERS`."""
+  config = dataclasses.replace(
+    bases.network(base), adapters=ADAPTERS, **changes
+  )
+  return EncoderDecoderModel(Transformer(config))
+
+
+def draw(shapes):
+  """Random float32 parameters."""
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda leaf: rng.normal(0.7, 0.5, leaf.shape).astype(np.float32), shapes
+  )
+
+
+def write_base(folder):
+  """Writes one of two layers that reads the shipped base's ids."""
+  said = bases.metadata('mini')
+  config = dataclasses.replace(
+    bases.network('mini'),
+    emb_dim=8,
+    num_heads=2,
+    head_dim=4,
+    mlp_dim=16,
+    num_encoder_layers=1,
+    num_decoder_layers=1,
+  )
+  tiny = EncoderDecoderModel(Transformer(config))
+  kept = {'network': networks.to_json(config), 'text': said['text']}
+  params = draw(tiny.abstract_variables()['params'])
+  bases.save_base(str(folder), params, kept)
+  return str(folder)
+
+
+def write(folder, base='mini', fingerprint=None, vocabulary=None):
+  """Writes random adapters for a base; returns the folder.
+
+  Args:
+    folder: to write.
+    base: its path, or the name of one that ships.
+    fingerprint: to claim in place of that of the base.
+    vocabulary: see `portable.save`.
+  """
+  made = model(base)
+  trained, _ = parameters.split(
+    draw(made.abstract_variables()['params']), parameters.TRAINABLE_ADAPTERS
+  )
+  fingerprint = fingerprint or bases.metadata(base)['fingerprint']
+  description = {
+    **run_folder.describe_run(
+      made.module.config, parameters.TRAINABLE_ADAPTERS
+    ),
+    'base': {'source': base, 'fingerprint': fingerprint},
+    'step': 1,
+    'tree': {
+      path: [list(leaf.shape), 'float32']
+      for path, leaf in parameters.flatten(trained).items()
+    },
+  }
+  text = {'inputs_eos': False, 'extra_ids': 32}
+  portable.save(str(folder), trained, description, {}, vocabulary, text=text)
+  return str(folder)

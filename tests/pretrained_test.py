@@ -1,0 +1,175 @@
+"""A base and its adapters in a notebook: what `moe_lite.load` finds."""
+
+import doctest
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import moe_lite
+from moe_lite import pretrained
+from moe_lite.checkpoints import portable
+from moe_lite.errors import UserError
+from tests import exported, tiny_run
+from tests.checkpoints import hugging_face_files as made
+from tests.tasks import hub as hubs
+
+ROOT = pathlib.Path(__file__).parents[1]
+MINI = ROOT / 'tasks' / 'mini.model'
+QUESTION = 'Is a robin a bird? Yes or no?'
+CHOICES = ['yes', 'no']
+
+
+class Letters:
+  """A vocabulary of letters that ends a text, as transformers' do."""
+
+  def encode(self, text):
+    return [2 + ord(letter) % 40 for letter in text] + [1]
+
+  def decode(self, ids):
+    return ''.join(chr(62 + i) for i in ids)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return exported.write(tmp_path_factory.mktemp('pretrained') / 'exported')
+
+
+def test_the_five_lines_run_as_printed(folder, monkeypatch):
+  monkeypatch.chdir(pathlib.Path(folder).parent)
+  names = {}
+  example = doctest.DocTestParser().get_doctest(
+    pretrained.__doc__, names, 'five lines', None, None
+  )
+  assert len(example.examples) == 5
+  result = doctest.DocTestRunner().run(example, clear_globs=False)
+  assert not result.failed
+  assert all(isinstance(x, str) for x in example.globs['answers'])
+  assert example.globs['scores'].shape == (2,)
+  assert 'encoder/layers_0/attention/key' in example.globs['routing'].routers
+
+
+def test_a_notebook_loads_neither_tensorflow_nor_torch(folder, tmp_path):
+  base, run = tiny_run.write(tmp_path)
+  code = f"""
+import sys, time
+start = time.perf_counter()
+import moe_lite
+imported = time.perf_counter()
+assert 'jax' not in sys.modules
+model = moe_lite.load('mini', adapters={folder!r})
+loaded = time.perf_counter()
+model.generate('Is a robin a bird?', 4)
+model.routing('Is a robin a bird?')
+print(imported - start, loaded - imported)
+class Bytes:
+  encode = lambda self, text: [3 + x for x in text.encode()]
+  decode = lambda self, ids: ''
+moe_lite.load({base!r}, {run!r}, vocabulary=Bytes())
+heavy = ('tensorflow', 'seqio', 'torch', 'tasks', 'matplotlib', 'clu')
+print(*(name for name in heavy if name in sys.modules))
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT
+  )
+  assert not done.returncode, done.stderr
+  times, heavy = done.stdout.split('\n')[:2]
+  print(f'import and load: {times} s')
+  assert not heavy
+
+
+def test_what_a_folder_carries_wins_over_its_base(folder, tmp_path):
+  alone = moe_lite.load('mini')
+  adapted = moe_lite.load('mini', folder)
+  assert not alone.facts['method'] and alone.facts['trainable_parameters'] == 0
+  assert list(adapted.facts['method']) == ['intermediate', 'key']
+  assert 'key: MoV(' in repr(adapted) and 'no adapters' in repr(alone)
+  own = exported.write(tmp_path / 'own', vocabulary=MINI.read_bytes())
+  shutil.copy(ROOT / 'setup.py', tmp_path / 'own' / portable.VOCABULARY)
+  with pytest.raises(UserError, match='spiece.model is no SentencePiece model'):
+    moe_lite.load('mini', own)
+  again = moe_lite.load('mini', own, vocabulary=str(MINI))
+  assert again.vocabulary.encode(QUESTION) == alone.vocabulary.encode(QUESTION)
+
+
+def test_activations_and_base_are_of_the_types_asked_for(folder):
+  model = moe_lite.load('mini', folder, dtype='bfloat16', base_dtype='int8')
+  assert model.network.dtype == 'bfloat16'
+  assert np.isfinite(model.score(QUESTION, CHOICES)).all()
+
+
+def test_a_run_serves_where_it_says_its_network(tmp_path):
+  base, run = tiny_run.write(tmp_path)
+  model = moe_lite.load(base, run, vocabulary=tiny_run.VOCABULARY)
+  assert model.facts['step'] == tiny_run.STEP
+  (saved,) = pathlib.Path(run, 'checkpoints').glob('*/description/metadata')
+  description = json.loads(saved.read_text())
+  del description['network']
+  saved.write_text(json.dumps(description))
+  with pytest.raises(UserError, match='Export it first'):
+    moe_lite.load(base, run, vocabulary=tiny_run.VOCABULARY)
+
+
+def test_a_folder_of_hugging_face_ends_its_inputs(tmp_path):
+  root = made.write(tmp_path / 'theirs', made.state('1.1'))
+  model = moe_lite.load(str(root), vocabulary=Letters())
+  assert model.network.num_heads == 2
+  other = moe_lite.load(str(root), vocabulary=Letters(), inputs_eos=False)
+  one, other = (x.score('abcd', ['x', 'yy']) for x in (model, other))
+  assert np.abs(one - other).max() > 1e-3
+
+
+def test_adapters_come_from_the_hub(folder, tmp_path, monkeypatch):
+  root = pathlib.Path(shutil.copytree(folder, tmp_path / 'repository'))
+  (root / 'more.bin').write_bytes(b'never read')
+  cache = str(tmp_path / 'cache')
+  monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', cache)
+  expected = moe_lite.load('mini', folder).facts
+  with hubs.serve(root, 'someone/adapters', 'models') as hub:
+    monkeypatch.setenv('HF_ENDPOINT', hub.url)
+    model = moe_lite.load('mini', 'hf://someone/adapters@main')
+    assert hub.downloads() == [portable.CONFIG, portable.WEIGHTS]
+    kept = 'trainable_fingerprint'
+    assert model.facts[kept] == expected[kept]
+    (root / portable.CONFIG).rename(root / 'other.json')
+    with pytest.raises(UserError, match='lacks adapter_config.json or'):
+      moe_lite.load('mini', 'hf://someone/adapters')
+
+
+def mistakes(folder, tmp_path):
+  """Name to arguments and message."""
+  base, _ = tiny_run.write(tmp_path)
+  other = exported.write(tmp_path / 'other', fingerprint='0' * 16)
+  theirs = str(made.write(tmp_path / 'theirs', made.state('1.1')))
+  (tmp_path / 'theirs' / 'tokenizer.json').touch()
+  return [
+    (['minni'], {}, "there is no base.*Did you mean 'mini'"),
+    (['mini', 'nowhere'], {}, "adapters = 'nowhere': there are none"),
+    (['mini', other], {}, 'stands on another base'),
+    ([base, folder], {'vocabulary': str(MINI)}, 'does not fit the network'),
+    ([base], {}, 'There is no spiece.model in .*base. Give vocabulary='),
+    ([theirs], {}, 'a tokenizer.json alone is not read'),
+    ([theirs], {'vocabulary': str(MINI)}, '1233 ids, .* 48 rows'),
+    (['mini'], {'vocabulary': 'none'}, "vocabulary = 'none' is no file"),
+    (['mini'], {'vocabulary': 7}, "vocabulary = 7 has no method 'encode'"),
+    (['mini'], {'dtype': 'float33'}, 'float33'),
+    (['mini'], {'batch_size': 0}, 'BATCH_SIZE = 0'),
+    (['mini'], {'max_input_length': 0}, 'max_input_length = 0'),
+  ]
+
+
+def test_mistakes_are_named(folder, tmp_path):
+  for arguments, options, message in mistakes(folder, tmp_path):
+    with pytest.raises(UserError, match=message):
+      moe_lite.load(*arguments, **options)
+
+
+def test_the_package_offers_load_alone():
+  assert moe_lite.__all__ == ['load']
+  assert moe_lite.load is pretrained.load
+  with pytest.raises(AttributeError, match='laod'):
+    moe_lite.laod  # noqa: B018
