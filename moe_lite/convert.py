@@ -5,11 +5,12 @@
 prints what a base, a run, exported adapters, a T5X checkpoint, a model of
 Hugging Face's or a folder of PEFT's holds.
 
-  python -m moe_lite.convert export_base RUN --to=DIR [--dtype=bfloat16]
-      [--step=N]
+  python -m moe_lite.convert export_base RUN_OR_BASE --to=DIR
+      [--dtype=bfloat16] [--step=N]
 
 makes a base of a run that trained every parameter, such as one of
-gin/runs/pretrain.gin; `--gin.INITIAL_CHECKPOINT_PATH="'DIR'"` then names it.
+gin/runs/pretrain.gin, or of another form of a base, in the types it is held in
+or in one; `--gin.INITIAL_CHECKPOINT_PATH="'DIR'"` then names it.
 
   python -m moe_lite.convert export RUN --to=DIR [--step=N]
 
@@ -21,11 +22,12 @@ CHECKPOINT_PATH and `moe_lite.load` take it as it is;
 
 makes a run folder of it again, bit for bit.
 
-  python -m moe_lite.convert export_t5x RUN --to=DIR/checkpoint_STEP [--step=N]
-      [--scan_layers]
+  python -m moe_lite.convert export_t5x RUN_OR_BASE --to=DIR/checkpoint_STEP
+      [--dtype=bfloat16] [--step=N] [--scan_layers]
 
 writes what a run trained as a T5X checkpoint, which t5x/eval.gin and
-t5x/infer.gin read onto the base; --scan_layers for a network that scans.
+t5x/infer.gin read onto the base, or a base; --scan_layers for a network that
+scans.
 
   python -m moe_lite.convert export_hf RUN_OR_BASE --to=DIR [--dtype=bfloat16]
       [--step=N]
@@ -80,7 +82,7 @@ VERBS = {
   'export': adapters.export,
   'import': adapters.import_,
   'export_base': bases.export_base,
-  'export_t5x': adapters.export_t5x,
+  'export_t5x': bases.export_t5x,
   'export_hf': bases.export_hf,
   'export_peft': peft.export_peft,
   'import_peft': peft.import_peft,

@@ -112,6 +112,7 @@ def made(tmp_path_factory):
   assert cli.main('training.train', 'runs/pretrain.gin', argv) == 0
   gin.clear_config()
   argv = ['x', 'export_base', f'{folder}/run', f'--to={folder}/base']
+  argv += ['--dtype=bfloat16']
   assert cli.guard(convert.convert, argv, None) == 0
   return folder / 'base'
 
@@ -202,7 +203,7 @@ def test_a_run_is_exported_as_the_network_of_its_configuration(made):
   [
     (['exprot_base'], "Did you mean 'export_base'"),
     (['export_base'], 'Give one folder'),
-    (['export_base', 'nowhere', '--to=x'], 'is no run folder'),
+    (['export_base', 'nowhere', '--to=x'], 'there is no base'),
   ],
 )
 def test_conversion_names_mistakes(arguments, message, capsys):

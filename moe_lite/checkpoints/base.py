@@ -202,14 +202,11 @@ def metadata(path: str) -> dict[str, Any]:
     raise UserError(f'{file} is damaged: {error}.') from error
 
 
-def network(
-  path: str, leaves: Mapping[str, np.ndarray] | None = None
-) -> T5Config:
+def network(path: str) -> T5Config:
   """The network that a base is of, by what it says, else by its leaves.
 
   Args:
     path: as of `load_base`.
-    leaves: of the base, where they are read already.
 
   Raises:
     UserError: if there is no base.
@@ -223,7 +220,7 @@ def network(
     says = metadata(path)
   if 'network' in says:
     return networks.from_json({**says['network'], 'adapters': {}})
-  return hugging_face.infer(read(path) if leaves is None else leaves)
+  return hugging_face.infer(stored.unrolled(arrays(path)))
 
 
 def read_run(

@@ -41,7 +41,10 @@ def read(path: str) -> bytes | None:
     store: Any = tensorstore.KvStore.open(spec(folder + '/')).result()
     found = store.read(name).result()
   except ValueError as error:
-    raise UserError(
-      f'{path} cannot be read: {str(error).splitlines()[0]}'
-    ) from error
+    raise UserError(f'{path} cannot be read: {reason(error)}') from error
   return found.value if found.state == 'value' else None
+
+
+def reason(error: Exception) -> str:
+  """What tensorstore says, without all that it was asked."""
+  return str(error).partition(' [tensorstore_spec')[0].splitlines()[0]

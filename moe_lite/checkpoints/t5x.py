@@ -131,8 +131,8 @@ def _is_place(_: Any, node: Any) -> bool:
 def _open(folder: str, place: Mapping[str, Any]) -> Any:
   """Opens an array that lies beside the file, wherever it was written first."""
   said = _innermost(place)
-  # It was at the top before there were `kvstore`s.
-  stored_as = said.get('kvstore', said).get('path', '')
+  # It was at the top once.
+  stored_as = said.get('kvstore', {}).get('path') or said.get('path', '')
   lies = posixpath.join(folder, posixpath.basename(stored_as.rstrip('/')))
   return tensorstore.open(
     {
@@ -173,7 +173,7 @@ def _wait(path: str, name: str, pending: Any) -> Any:
     return pending.result()
   except ValueError as error:
     raise UserError(
-      f'{name} of {path} cannot be read: {str(error).splitlines()[0]}'
+      f'{name} of {path} cannot be read: {buckets.reason(error)}'
     ) from error
 
 

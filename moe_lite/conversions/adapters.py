@@ -9,7 +9,7 @@ from etils import epath
 
 from moe_lite import networks, parameters, run_folder
 from moe_lite import vocabulary as vocabularies
-from moe_lite.checkpoints import folders, own, portable, t5x
+from moe_lite.checkpoints import folders, own, portable
 from moe_lite.conversions import arguments
 from moe_lite.errors import UserError
 from moe_lite.progress import say
@@ -47,23 +47,6 @@ def import_(argv: Sequence[str]) -> None:
     nothing = {'imported': np.zeros((), np.int32)}
     checkpoints.save(description['step'], trained, nothing, {}, description)
     checkpoints.close()
-  say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
-
-
-def export_t5x(argv: Sequence[str]) -> None:
-  """See `convert`; raises UserError for a mistake."""
-  values = arguments.to_flag()
-  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
-  flags.DEFINE_bool('scan_layers', False, 'Stacked.', flag_values=values)
-  run = arguments.one_path('export_t5x', argv, values)
-  trained, description = own.restore_trainable(run, values.step)
-  form = parameters.like_network(trained, values.scan_layers)
-  t5x.write(
-    values.to,
-    parameters.flatten(form),
-    description['step'],
-    values.overwrite,
-  )
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
 

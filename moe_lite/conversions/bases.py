@@ -1,14 +1,14 @@
 """Bases in other forms."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from etils import epath
 
-from moe_lite import parameters, run_folder
-from moe_lite.checkpoints import base, hugging_face, own
+from moe_lite import networks, parameters, run_folder
+from moe_lite.checkpoints import base, hugging_face, own, t5x
 from moe_lite.conversions import arguments
 from moe_lite.errors import UserError
 from moe_lite.progress import say
@@ -17,57 +17,103 @@ from moe_lite.t5 import T5Config
 
 def export_base(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
-  values = arguments.to_flag()
-  flags.DEFINE_enum('dtype', 'bfloat16', base.DTYPES, 'To write in.', values)
-  flags.DEFINE_integer(
-    'step', None, 'Of a checkpoint; the last.', flag_values=values
-  )
-  run = arguments.one_path('export_base', argv, values)
-  leaves, description = base.read_run(run, values.step)
-  params = parameters.cast(
-    parameters.unflatten(leaves), jnp.dtype(values.dtype)
-  )
+  values = _flags()
+  source = base.local(arguments.one_path('export_base', argv, values))
+  leaves, facts = _read(source, values)
+  described = networks.to_json(network_of(source))
   base.save_base(
     values.to,
-    params,
+    parameters.unflatten(leaves),
     {
-      'run': run,
-      'step': description['step'],
-      'data': description.get('data'),
-      'dtype': values.dtype,
-      **(
-        {'network': description['network']} if 'network' in description else {}
-      ),
+      **facts,
+      'dtype': _types(leaves),
+      'network': {**described, 'adapters': {}},
     },
     values.overwrite,
   )
-  say(f'Wrote {values.to}: {parameters.count(params):,} parameters.')
+  _say_written(values.to, leaves)
 
 
 def export_hf(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
+  values = _flags()
+  source = base.local(arguments.one_path('export_hf', argv, values))
+  leaves, _ = _read(source, values)
+  network = network_of(source)
+  hugging_face.write(values.to, leaves, network, values.overwrite)
+  _say_written(values.to, leaves)
+  say(f'Its mlp_activations are {network.mlp_activations}.')
+
+
+def export_t5x(argv: Sequence[str]) -> None:
+  """See `convert`; raises UserError for a mistake."""
+  values = _flags()
+  flags.DEFINE_bool('scan_layers', False, 'Stacked.', flag_values=values)
+  source = base.local(arguments.one_path('export_t5x', argv, values))
+  if own.is_run_folder(source):
+    trained, facts = own.restore_trainable(source, values.step)
+    leaves = _cast(parameters.flatten(trained), values.dtype)
+  else:
+    leaves, facts = _read(source, values)
+  form = parameters.like_network(
+    parameters.unflatten(leaves), values.scan_layers
+  )
+  t5x.write(
+    values.to,
+    parameters.flatten(form),
+    facts.get('step') or 0,
+    values.overwrite,
+  )
+  _say_written(values.to, leaves)
+
+
+def network_of(source: str) -> T5Config:
+  """The network of a run or a base, by what it says or by its leaves."""
+  if (epath.Path(source) / run_folder.CONFIG).exists():
+    return run_folder.read_config(source)['model'].module.config
+  return base.network(source)
+
+
+def _flags() -> flags.FlagValues:
   values = arguments.to_flag()
   flags.DEFINE_enum('dtype', None, base.DTYPES, 'To write in.', values)
   flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
-  source = base.local(arguments.one_path('export_hf', argv, values))
+  return values
+
+
+def _read(
+  source: str, values: flags.FlagValues
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """A base's leaves, layers apart, and what is known of it, for JSON."""
   if own.is_run_folder(source):
-    leaves, _ = base.read_run(source, values.step)
+    leaves, description = base.read_run(source, values.step)
+    facts = {
+      'run': source,
+      'step': description['step'],
+      'data': description.get('data'),
+    }
   elif values.step is not None:
     raise UserError(f'--step is of a run, and {source!r} is none.')
   else:
     leaves = base.read(source)
-  if values.dtype:
-    leaves = {x: leaf.astype(values.dtype) for x, leaf in leaves.items()}
-  network = network_of(source, leaves)
-  hugging_face.write(values.to, leaves, network, values.overwrite)
-  say(
-    f'Wrote {values.to}: {parameters.count(list(leaves.values())):,} '
-    f'parameters, mlp_activations {network.mlp_activations}.'
-  )
+    facts = {'source': source, **base.metadata(source)}
+    if t5x.is_checkpoint(source):
+      facts['step'] = t5x.read_step(source)
+  return _cast(leaves, values.dtype), facts
 
 
-def network_of(source: str, leaves: Mapping[str, np.ndarray]) -> T5Config:
-  """The network of a run or a base, by what it says or by its leaves."""
-  if (epath.Path(source) / run_folder.CONFIG).exists():
-    return run_folder.read_config(source)['model'].module.config
-  return base.network(source, leaves)
+def _cast(
+  leaves: dict[str, np.ndarray], dtype: str | None
+) -> dict[str, np.ndarray]:
+  if dtype is None:
+    return leaves
+  return {name: leaf.astype(dtype) for name, leaf in leaves.items()}
+
+
+def _say_written(folder: str, leaves: dict[str, np.ndarray]) -> None:
+  count = parameters.count(list(leaves.values()))
+  say(f'Wrote {folder}: {count:,} parameters, {_types(leaves)}.')
+
+
+def _types(leaves: dict[str, np.ndarray]) -> str:
+  return ', '.join(sorted({leaf.dtype.name for leaf in leaves.values()}))

@@ -66,7 +66,7 @@ def import_peft(argv: Sequence[str]) -> None:
   kind, _, facts = peft.summary(folder)
   source = base.local(values.base)
   leaves = base.read(source)
-  network = bases.network_of(source, leaves)
+  network = bases.network_of(source)
   trained, standing = peft.read(folder, network)
   network = dataclasses.replace(network, adapters=standing)
   description = {

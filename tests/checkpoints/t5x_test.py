@@ -1,10 +1,13 @@
 """T5X's checkpoints as bases: a real one, and ones made like it."""
 
 import json
+import os
 import pathlib
+import unittest.mock
 
 import flax.serialization
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tensorstore
 
@@ -13,13 +16,17 @@ from moe_lite.checkpoints import base, t5x
 from moe_lite.errors import UserError
 from moe_lite.t5 import T5Config, Transformer
 from tests import tiny, tiny_run
+from tests.checkpoints import bucket as bucket_server
 
 SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'data'
 REAL = SHARED / 't5x_checkpoint' / 'checkpoint_3'
 
 
-def save(folder, scanned=False):
-  """Writes the tiny base as T5X does: matrices beside the file, in zarr."""
+def save(folder, scanned=False, place=None):
+  """Writes the tiny base as T5X does: matrices beside the file, in zarr.
+
+  What the file says of a matrix that lies in `name` is `place(name)`.
+  """
   params = parameters.like_network(tiny.base_params(), scanned)
   leaves = {}
   for path, leaf in parameters.flatten(params).items():
@@ -32,10 +39,8 @@ def save(folder, scanned=False):
     tensorstore.open(
       store, create=True, dtype=leaf.dtype, shape=leaf.shape
     ).result().write(leaf).result()
-    # As a checkpoint says it that was written to a bucket.
     leaves[path] = {
-      'driver': 'zarr',
-      'kvstore': {'driver': 'gcs', 'bucket': 'b', 'path': f'elsewhere/{name}'},
+      **(place or in_a_bucket)(name),
       'metadata': {'shape': list(leaf.shape)},
     }
   state = {'step': np.int32(3), 'param_states': {}}
@@ -47,28 +52,195 @@ def save(folder, scanned=False):
   return str(folder)
 
 
-@pytest.mark.parametrize('scanned', [False, True], ids=['loop', 'scan'])
-def test_it_is_a_base_bit_for_bit(tmp_path, scanned):
-  path = save(tmp_path, scanned)
-  abstract = tiny.model({}).abstract_variables()['params']
+def in_a_bucket(name):
+  """As a checkpoint says it that was written to one."""
+  kvstore = {'driver': 'gcs', 'bucket': 'b', 'path': f'elsewhere/{name}'}
+  return {'driver': 'zarr', 'kvstore': kvstore}
+
+
+# As other versions say it.
+PLACES = {
+  'relative': lambda name: {
+    'driver': 'zarr',
+    'kvstore': {'driver': 'gfile', 'path': name},
+  },
+  'at the top': lambda name: {
+    'driver': 'zarr',
+    'kvstore': {'driver': 'file'},
+    'path': f'/elsewhere/{name}/',
+  },
+  'converted': lambda name: {
+    'driver': 'cast',
+    'dtype': 'bfloat16',
+    'base': in_a_bucket(name),
+  },
+}
+
+
+def assert_is_the_base(path, wanted=None):
+  """Loads it, and compares every bit."""
+  abstract = wanted or tiny.model({}).abstract_variables()['params']
   params, info = base.load_base(path, abstract)
-  wanted = parameters.flatten(tiny.base_params())
-  found = parameters.flatten(params)
-  assert found.keys() == wanted.keys() and info.source == path
-  for name, leaf in wanted.items():
+  expected = parameters.flatten(tiny.base_params())
+  found = parameters.flatten(parameters.unstack_layers(params))
+  assert found.keys() == expected.keys() and info.source == path
+  for name, leaf in expected.items():
     np.testing.assert_array_equal(found[name], leaf)
   assert info.fingerprint == parameters.fingerprint(tiny.base_params())
 
 
-def test_what_is_broken_is_named(tmp_path):
+@pytest.mark.parametrize('held', [False, True], ids=['loop', 'scan'])
+@pytest.mark.parametrize('scanned', [False, True], ids=['loop', 'scan'])
+def test_it_is_a_base_bit_for_bit(tmp_path, scanned, held):
+  wanted = tiny.model({}, scan_layers=held).abstract_variables()['params']
+  assert_is_the_base(save(tmp_path, scanned), wanted)
+
+
+@pytest.mark.parametrize('place', PLACES.values(), ids=PLACES)
+def test_older_files_are_read(tmp_path, place):
+  assert_is_the_base(save(tmp_path, place=place))
+
+
+@pytest.fixture(scope='module')
+def bucket(tmp_path_factory):
+  root = tmp_path_factory.mktemp('bucket')
+  (root / 'runs' / 'checkpoint_3').mkdir(parents=True)
+  save(root / 'runs' / 'checkpoint_3')
+  with bucket_server.serve(root) as (address, asked):
+    # Read once by a process, before its first request.
+    environment = {
+      'TENSORSTORE_GCS_HTTP_URL': f'http://{address}',
+      'GCE_METADATA_ROOT': address,
+    }
+    with unittest.mock.patch.dict(os.environ, environment):
+      yield f'gs://{bucket_server.NAME}', asked
+
+
+def test_it_is_read_from_a_bucket(bucket):
+  root, asked = bucket
+  assert_is_the_base(f'{root}/runs/checkpoint_3')
+  array = 'runs/checkpoint_3/target.decoder.layers_0.mlp.wo.kernel/0.0'
+  assert asked.count(array) == 1
+  assert t5x.read_step(f'{root}/runs/checkpoint_3') == 3
+  with pytest.raises(UserError, match='forbidden/checkpoint cannot be read'):
+    base.read(f'{root}/forbidden')
+
+
+NAME = 'encoder/layers_0/mlp/wo/kernel'
+
+
+def no_array(folder, contents):
+  (folder / '.zarray').unlink()
+  return f'{NAME} of .* cannot be read'
+
+
+def no_chunk(folder, contents):
+  (folder / '0.0').unlink()
+  return f'{NAME} of .* cannot be read'
+
+
+def cut_off(folder, contents):
+  chunk = folder / '0.0'
+  chunk.write_bytes(chunk.read_bytes()[:-9])
+  return f'{NAME} of .* cannot be read'
+
+
+def of_another_checkpoint(folder, contents):
+  metadata = json.loads((folder / '.zarray').read_text())
+  metadata['shape'][0] = metadata['chunks'][0] = 5
+  (folder / '.zarray').write_text(json.dumps(metadata))
+  return f'{NAME} of .* is \\(5, 16\\), but \\(32, 16\\) by its checkpoint'
+
+
+def cut_off_file(folder, contents):
+  contents.write_bytes(contents.read_bytes()[:99])
+  return "is not T5X's.*cut off"
+
+
+def of_tensorflow(folder, contents):
+  contents.write_text('model_checkpoint_path: "model.ckpt-1000"')
+  return "is not T5X's"
+
+
+def without_parameters(folder, contents):
+  empty = {'version': 3, 'optimizer': {'state': {'step': np.int32(1)}}}
+  contents.write_bytes(flax.serialization.msgpack_serialize(empty))
+  return 'holds no parameters'
+
+
+@pytest.mark.parametrize(
+  'damage',
+  [
+    no_array,
+    no_chunk,
+    cut_off,
+    of_another_checkpoint,
+    cut_off_file,
+    of_tensorflow,
+    without_parameters,
+  ],
+)
+def test_what_is_broken_is_named(tmp_path, damage):
   path = save(tmp_path)
-  name = 'encoder/layers_0/mlp/wo/kernel'
-  (tmp_path / ('target.' + name.replace('/', '.')) / '.zarray').unlink()
-  with pytest.raises(UserError, match=f'{name} of .* cannot be read'):
+  array = tmp_path / ('target.' + NAME.replace('/', '.'))
+  message = damage(array, tmp_path / t5x.FILE)
+  with pytest.raises(UserError, match=message):
     base.read(path)
-  (tmp_path / t5x.FILE).write_bytes((tmp_path / t5x.FILE).read_bytes()[:99])
-  with pytest.raises(UserError, match="is not T5X's.*cut off"):
+
+
+def test_the_folder_of_a_run_names_its_checkpoints(tmp_path):
+  for step in (9, 10):
+    (tmp_path / f'checkpoint_{step}').mkdir()
+    save(tmp_path / f'checkpoint_{step}')
+  with pytest.raises(UserError, match='such as .*checkpoint_10'):
+    base.read(str(tmp_path))
+
+
+def write_by_orbax(folder, use_ocdbt):
+  """As T5X's manager does: an item `state` with the whole train state."""
+  state = {
+    'target': tiny.base_params(),
+    'state': {'step': np.int32(3), 'param_states': {'a': np.zeros(2)}},
+  }
+  handler = ocp.PyTreeCheckpointHandler(use_ocdbt=use_ocdbt)
+  with ocp.Checkpointer(handler) as checkpointer:
+    checkpointer.save(folder / 'state', ocp.args.PyTreeSave(state))
+  return str(folder)
+
+
+@pytest.mark.parametrize('use_ocdbt', [True, False], ids=['ocdbt', 'zarr'])
+def test_what_t5x_wrote_through_orbax(tmp_path, use_ocdbt):
+  path = write_by_orbax(tmp_path, use_ocdbt)
+  assert_is_the_base(path)
+  assert t5x.read_step(path) == 3
+
+
+def test_a_damaged_one_of_orbax_is_named(tmp_path):
+  path = write_by_orbax(tmp_path, use_ocdbt=False)
+  array = tmp_path / 'state' / ('target.' + NAME.replace('/', '.'))
+  (array / '0.0').write_bytes(b'half')
+  with pytest.raises(UserError, match=f'{NAME} of .* cannot be read'):
     base.read(path)
+  (tmp_path / 'state' / '_METADATA').write_text('{"tree_metadata": ')
+  with pytest.raises(UserError, match='no checkpoint that Orbax reads'):
+    base.read(path)
+
+
+@pytest.mark.parametrize('scan', [False, True], ids=['loop', 'scan'])
+def test_a_base_goes_to_t5x_and_back(tmp_path, scan, monkeypatch):
+  monkeypatch.setattr(t5x, '_SMALL', 512)  # Some beside the file, some in it.
+  path = save(tmp_path)
+  ours, back = str(tmp_path / 'ours'), str(tmp_path / 'checkpoint_3')
+  argv = ['convert', 'export_base', path, f'--to={ours}']
+  assert cli.guard(convert.convert, argv, None) == 0
+  argv = ['convert', 'export_t5x', ours, f'--to={back}']
+  argv += ['--scan_layers'] if scan else []
+  assert cli.guard(convert.convert, argv, None) == 0
+  assert_is_the_base(back)
+  assert t5x.read_step(back) == 3
+  assert list((tmp_path / 'checkpoint_3').glob('target.*'))
+  for name, leaf in base.read(path).items():
+    assert base.read(back)[name].tobytes() == leaf.tobytes()
 
 
 def test_a_run_goes_to_t5x_and_back(tmp_path):

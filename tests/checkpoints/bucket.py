@@ -1,0 +1,53 @@
+"""A bucket of Google Cloud Storage on this machine, for tests."""
+
+import contextlib
+import http.server
+import pathlib
+import re
+import threading
+import urllib.parse
+from collections.abc import Iterator
+
+NAME = 'a-bucket'
+_OBJECT = re.compile(rf'/storage/v1/b/{NAME}/o/([^?]+)\?.*')
+
+
+@contextlib.contextmanager
+def serve(root: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
+  """Serves the files of a folder; gives its address and what was asked for.
+
+  An object called 'forbidden' may not be read.
+  """
+  asked: list[str] = []
+
+  class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+      match = _OBJECT.fullmatch(self.path)
+      name = urllib.parse.unquote(match[1]) if match else ''
+      asked.append(name or self.path)
+      if 'forbidden' in name:
+        self.send_response(403)
+        self.end_headers()
+      elif name and (root / name).is_file():
+        contents = (root / name).read_bytes()
+        self.send_response(200)
+        self.send_header('x-goog-generation', '1')
+        self.send_header('Content-Length', str(len(contents)))
+        self.end_headers()
+        self.wfile.write(contents)
+      else:  # Also of the machine's credentials.
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+      pass
+
+  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+  thread = threading.Thread(target=server.serve_forever)
+  thread.start()
+  try:
+    yield f'127.0.0.1:{server.server_port}', asked
+  finally:
+    server.shutdown()
+    server.server_close()
+    thread.join()

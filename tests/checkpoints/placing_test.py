@@ -1,0 +1,92 @@
+"""A base's parameters, filled a layer at a time, equal those made at once."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from moe_lite import parameters, quantization
+from moe_lite.checkpoints import placing, stored
+from tests import tiny
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def wanted(scan_layers, dtype):
+  model = tiny.model({}, scan_layers=scan_layers)
+  shapes = parameters.flatten(model.abstract_variables()['params'])
+  return parameters.unflatten(
+    {
+      path: quantization.abstract(path, leaf, dtype)
+      for path, leaf in shapes.items()
+    }
+  )
+
+
+@pytest.mark.parametrize('dtype', quantization.BASE_DTYPES)
+@pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
+@pytest.mark.parametrize('source', [False, True], ids=['of loop', 'of scan'])
+def test_whatever_the_forms(dtype, scan_layers, source):
+  placement = placing.Placement(wanted(scan_layers, dtype))
+  arrays = {
+    path: stored.held(np.asarray(leaf))
+    for path, leaf in parameters.flatten(
+      parameters.like_network(tiny.base_params(), source)
+    ).items()
+  }
+  for path, leaf in stored.read_layers(arrays, reversed(arrays)):
+    placement.fill(path, leaf)
+  whole = parameters.like_network(tiny.base_params(), scan_layers)
+  expected = {
+    path: quantization.hold(path, jax.numpy.asarray(leaf), dtype)
+    for path, leaf in parameters.flatten(whole).items()
+  }
+  found = parameters.flatten(placement.tree())
+  assert found.keys() == expected.keys()
+  for path, leaf in expected.items():
+    jax.tree.map(np.testing.assert_array_equal, found[path], leaf)
+
+
+def test_small_arrays_are_read_ahead_and_large_ones_are_not(monkeypatch):
+  monkeypatch.setattr(stored, '_BYTES_AHEAD', 8)
+  sizes = {'a': 9, 'b': 9, 'c': 3, 'd': 3, 'e': 3}
+  begun = {name: threading.Event() for name in sizes}
+  used = set()
+
+  def array(name):
+    def read():
+      begun[name].set()
+      in_memory = [x for x in sizes if begun[x].is_set() and x not in used]
+      assert sum(map(sizes.get, in_memory)) <= max(sizes.values())
+      # The one behind it is begun before this one is there.
+      assert name != 'c' or begun['d'].wait(timeout=20)
+      return np.zeros(sizes[name], np.int8)
+
+    return stored.Stored((sizes[name],), np.dtype(np.int8), read)
+
+  order = []
+  for name, _ in stored.read({name: array(name) for name in sizes}, sizes):
+    order.append(name)
+    used.add(name)
+  assert order == list(sizes)
+
+
+@pytest.mark.slow
+def test_the_host_holds_little_beyond_the_shards(tmp_path):
+  done = subprocess.run(
+    [sys.executable, '-m', 'tests.benchmarks.load_base', tmp_path]
+    + ['--size=base'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  lines = [json.loads(line) for line in done.stdout.splitlines()]
+  assert len(lines) == 4
+  for line in lines:
+    assert line['beyond_shards_in_largest_leaves'] < 1.3, line
