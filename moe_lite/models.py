@@ -10,12 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from moe_lite import decoding, losses, partitioning, routing
+from moe_lite import decoding, losses, partitioning, router_losses, routing
 from moe_lite.t5 import Transformer
 from moe_lite.types import Array, Shape, Tree
 
 Batch = Mapping[str, Array]
-Metrics = dict[str, Array]
+# Sums and counts, and under `routing` statistics of every router.
+Metrics = dict[str, Any]
 Rngs = Mapping[str, Array]
 
 # What a packed batch has beside the tokens.
@@ -42,9 +43,22 @@ class EncoderDecoderModel:
     z_loss: float = 1e-4,
     label_smoothing: float = 0.0,
     loss_normalizing_factor: str | float | None = 'NUM_REAL_TARGET_TOKENS',
+    load_balance: float = 0.0,
+    router_z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
+    routing_metrics: bool = False,
   ):
-    """Args as in `losses`; raises UserError for an unknown factor."""
+    """Args: `routing_metrics` adds routers' statistics to those of a loss; the
+    others as in `losses` and `router_losses`.
+
+    Raises:
+      UserError: for an unknown factor, or a negative weight.
+    """
     losses.check_normalizing_factor(loss_normalizing_factor)
+    self.router_losses = router_losses.RouterLosses(
+      load_balance, router_z_loss, entropy_bonus
+    )
+    self.routing_metrics = routing_metrics
     self.module = module
     self.z_loss = z_loss
     self.label_smoothing = label_smoothing
@@ -117,6 +131,7 @@ class EncoderDecoderModel:
     batch: Batch,
     rngs: Rngs | None = None,
     normalizer: Array | None = None,
+    routed: Tree | None = None,
   ) -> tuple[Array, Metrics]:
     """The training loss.
 
@@ -125,13 +140,26 @@ class EncoderDecoderModel:
       batch: see the class.
       rngs: 'dropout' and 'router' streams; None at evaluation.
       normalizer: of the whole batch, where `batch` is a part of it.
+      routed: likewise, the sum of `routing_needed` over all parts.
 
     Returns:
-      The normalised loss, and metrics that add up over batches: `loss` and
-      `z_loss` (weighted sums over tokens, nats), `weight_sum`, `correct` and
-      `tokens` (counts of target tokens).
+      The normalised loss, auxiliary losses included, and metrics that add up
+      over batches: `loss` and `z_loss` (weighted sums over tokens, nats, no
+      auxiliary loss included), `weight_sum`, `correct` and `tokens` (counts of
+      target tokens). Where they are asked for, also the auxiliary losses, which
+      add up over the parts of a batch, and `routing`: router's path to its
+      statistics, summed over tokens.
+
+    Raises:
+      UserError: if routers are asked for, and there are none.
     """
-    logits = self.logits(params, batch, rngs)
+    of_routers: Metrics = {}
+    if self.router_losses or self.routing_metrics:
+      logits, sums = self._routed(params, batch, rngs)
+      if self.routing_metrics:
+        of_routers['routing'] = router_losses.reported(sums)
+    else:
+      logits, sums = self.logits(params, batch, rngs), {}
     targets = batch['decoder_target_tokens']
     token_losses, z_losses = losses.cross_entropy(
       logits, targets, self.z_loss, self.label_smoothing
@@ -149,8 +177,20 @@ class EncoderDecoderModel:
       'weight_sum': weights.sum(),
       'correct': jnp.sum((logits.argmax(-1) == targets) & is_token),
       'tokens': jnp.sum(is_token),
+      **of_routers,
     }
-    return total / normalizer, metrics
+    loss = total / normalizer
+    if self.router_losses:
+      auxiliary, values = self.router_losses(params, sums, routed)
+      loss, metrics = loss + auxiliary, metrics | values
+    return loss, metrics
+
+  def routing_needed(
+    self, params: Tree, batch: Batch, rngs: Rngs | None = None
+  ) -> Tree:
+    """What `loss_fn` needs of all parts of a batch; it adds up over parts."""
+    _, sums = self._routed(params, batch, rngs)
+    return self.router_losses.needed(params, sums)
 
   def eval_fn(self, params: Tree, batch: Batch) -> Metrics:
     """The metrics of `loss_fn`, without dropout."""
@@ -315,6 +355,18 @@ class EncoderDecoderModel:
         method=self.module.encode,
       )
     return variables.get(routing.TOKENS, {})
+
+  def _routed(
+    self, params: Tree, batch: Batch, rngs: Rngs | None
+  ) -> tuple[Array, Tree]:
+    """Logits, and every router's statistics summed over examples."""
+    logits, variables = self.logits(
+      params, batch, rngs, mutable=[routing.COLLECTION]
+    )
+    sown = routing.by_router(variables.get(routing.COLLECTION, {}))
+    if self.routing_metrics and not sown:
+      raise router_losses.no_routers('ROUTING_METRICS', True)
+    return logits, {path: routing.sum_examples(x) for path, x in sown.items()}
 
   def _apply(self, variables: Tree, *args: Any, **kwargs: Any) -> Any:
     """Flax's `apply`, which returns a pair where `mutable` is given."""

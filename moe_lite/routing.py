@@ -9,20 +9,23 @@ Source: Zadouri et al., arXiv 2309.05444, section 2: `s = softmax(W_g^T x)`,
 without bias, in float32.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
+from flax.traverse_util import flatten_dict
 
 from moe_lite import partitioning
 from moe_lite.errors import UserError
 from moe_lite.matmuls import narrow
-from moe_lite.types import Array, Axes, Initializer
+from moe_lite.types import Array, Axes, Initializer, Tree
 
 COLLECTION = 'routing'
+# The statistics that have a value for each expert.
+OF_EXPERTS = ('probability', 'weight', 'load', 'first')
 # The same of every token apart, for whoever looks at single sentences.
 TOKENS = 'routing_tokens'
 # The random stream that jitter draws from, beside Flax's 'dropout'.
@@ -114,9 +117,10 @@ class Router(nn.Module):
     """Sows sums over each example's tokens; heads and the like are averaged.
 
     `probability` [B, E]; `weight` [B, E], with which the experts mix; `load`
-    [B, E], how many tokens use the expert; `square_logsumexp` [B]; `tokens`
-    [B]. Sums rather than means, so that they
-    add up over microbatches and hosts.
+    [B, E], how many tokens use the expert; `first` [B, E], of how many it is
+    the likeliest; `square_logsumexp` [B]; `entropy` [B], of a token's
+    probabilities, nats; `tokens` [B]. Sums rather than means, so that they add
+    up over microbatches and hosts.
     """
     batch, length = logits.shape[:2]
     mask = jnp.ones((batch, length)) if context.mask is None else context.mask
@@ -129,13 +133,16 @@ class Router(nn.Module):
       seen = mask.reshape(mask.shape + (1,) * len(keep)) > 0
       return jnp.where(seen, x, 0.0).sum(1)
 
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    likeliest = jax.nn.one_hot(probabilities.argmax(-1), self.num_experts)
     sums = {
       'probability': total(probabilities, ('expert',)),
       'weight': total(weights, ('expert',)),
       'load': total((weights > 0).astype(jnp.float32), ('expert',)),
-      'square_logsumexp': total(
-        jnp.square(jax.nn.logsumexp(logits, axis=-1)), ()
-      ),
+      'first': total(likeliest, ('expert',)),
+      'square_logsumexp': total(jnp.square(log_z), ()),
+      # From logits, whose gradient is finite also where a probability is 0.
+      'entropy': total(log_z - (probabilities * logits).sum(-1), ()),
       'tokens': mask.sum(1),
     }
     for name, value in sums.items():
@@ -188,6 +195,23 @@ class TopKRouter(Router):
     return weights / (
       jax.lax.stop_gradient(kept_mass) if self.k == 1 else kept_mass
     )
+
+
+def by_router(statistics: Tree) -> dict[str, dict[str, Array]]:
+  """The path of a router to what it sowed, as in the collection `routing`."""
+  routers: dict[str, dict[str, Array]] = {}
+  for path, leaf in flatten_dict(statistics, sep='/').items():
+    router, _, name = path.rpartition('/')
+    routers.setdefault(router, {})[name] = leaf
+  return routers
+
+
+def sum_examples(statistics: Mapping[str, Array]) -> dict[str, Array]:
+  """One router's statistics, [..., B, E] or [..., B], without the axis B."""
+  return {
+    name: x.sum(-2 if name in OF_EXPERTS else -1)
+    for name, x in statistics.items()
+  }
 
 
 RouterFactory = Callable[..., Router]

@@ -3,6 +3,7 @@
 config.gin       the operative configuration: everything the run used
 run.json         versions, command, device, counts, base, seed
 metrics.jsonl    one JSON object a log period
+routing.jsonl    likewise, of every router, with ROUTING_METRICS
 loss.png         the training curve
 checkpoints/     see `checkpoints.own`
 events.*         the metrics again, for TensorBoard
@@ -29,6 +30,7 @@ from moe_lite.t5 import T5Config
 CONFIG = 'config.gin'
 RUN = 'run.json'
 METRICS = 'metrics.jsonl'
+ROUTING = 'routing.jsonl'
 CURVE = 'loss.png'
 
 PACKAGES = (
@@ -45,39 +47,59 @@ PACKAGES = (
 
 
 class Metrics:
-  """Writes scalars to `metrics.jsonl` and for TensorBoard, on one process."""
+  """Writes metrics as JSON lines and for TensorBoard, on one process."""
 
   def __init__(self, folder: str, first_step: int):
     """Args: `first_step`, from which on a resumed run writes again."""
-    self._path = epath.Path(folder) / METRICS
+    self._folder = epath.Path(folder)
     self._tensorboard = None
     if jax.process_index() == 0:
       # Here, because it imports TensorFlow, which reports do not need.
       from clu import metric_writers
 
-      self._forget_from(first_step)
+      for name in (METRICS, ROUTING):
+        _forget_from(self._folder / name, first_step)
       self._tensorboard = metric_writers.SummaryWriter(os.fspath(folder))
 
   def write(self, step: int, scalars: Mapping[str, float]) -> None:
-    if self._tensorboard is None:
-      return
-    with self._path.open('a') as file:
-      file.write(json.dumps({'step': step, **scalars}) + '\n')
-    self._tensorboard.write_scalars(step, dict(scalars))
-    self._tensorboard.flush()
+    """Adds a line to `metrics.jsonl`."""
+    self._write(METRICS, {'step': step, **scalars}, scalars)
+
+  def write_routing(
+    self, step: int, routers: Mapping[str, Mapping[str, Any]]
+  ) -> None:
+    """Adds a line to `routing.jsonl`; see `routing_metrics.of_routers`."""
+    scalars = {
+      f'routing/{router}/{name}': value
+      for router, values in routers.items()
+      for name, value in values.items()
+      if not isinstance(value, list)
+    }
+    self._write(ROUTING, {'step': step, 'routers': routers}, scalars)
 
   def close(self) -> None:
     if self._tensorboard is not None:
       self._tensorboard.close()
 
-  def _forget_from(self, first_step: int) -> None:
-    """Drops what a crashed run wrote after the checkpoint it resumes from."""
-    if not self._path.exists():
+  def _write(
+    self, file: str, line: Mapping[str, Any], scalars: Mapping[str, float]
+  ) -> None:
+    if self._tensorboard is None:
       return
-    lines = self._path.read_text().splitlines(keepends=True)
-    kept = [line for line in lines if _step(line) <= first_step]
-    if kept != lines:
-      replace_text(self._path, ''.join(kept))
+    with (self._folder / file).open('a') as stream:
+      stream.write(json.dumps(line) + '\n')
+    self._tensorboard.write_scalars(line['step'], dict(scalars))
+    self._tensorboard.flush()
+
+
+def _forget_from(path: epath.Path, first_step: int) -> None:
+  """Drops what a crashed run wrote after the checkpoint it resumes from."""
+  if not path.exists():
+    return
+  lines = path.read_text().splitlines(keepends=True)
+  kept = [line for line in lines if _step(line) <= first_step]
+  if kept != lines:
+    replace_text(path, ''.join(kept))
 
 
 def write_config(folder: str) -> None:

@@ -7,7 +7,7 @@ layers as for two. On disk layers are apart (see `checkpoints.own`).
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,9 @@ from moe_lite.models import Batch, EncoderDecoderModel
 from moe_lite.optimizers import Schedule
 from moe_lite.types import Array, Shape, Tree
 
-Metrics = Mapping[str, Array]
+# Scalars, and under `routing` statistics of each router.
+Metrics = Mapping[str, Any]
+T = TypeVar('T')
 Step = Callable[['TrainState', Tree, Batch], tuple['TrainState', Metrics]]
 
 
@@ -122,53 +124,62 @@ def make_step(
       cross the network once a step. Every device then holds all gradients.
   """
 
-  def gradients(
-    state: TrainState, base: Tree, batch: Batch, normalizer: Array, part: Array
-  ) -> tuple[Tree, Metrics]:
-    rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-    dropout, router = jax.random.split(jax.random.fold_in(rng, part))
+  def over_parts(of_rows: Callable[[Batch, Array], T], batch: Batch) -> T:
+    """The sum of what `of_rows` gives for every part and its number."""
+    if microbatches == 1:
+      return of_rows(batch, jnp.int32(0))
 
-    def loss(trainable: Tree) -> tuple[Array, Metrics]:
-      params = parameters.merge(trainable, base)
-      rngs = {'dropout': dropout, 'router': router}
-      return model.loss_fn(params, batch, rngs, normalizer)
+    def of_shards(rows: Batch, part: Array) -> T:
+      """`of_rows` of every shard, on a leading axis."""
+      numbers = part * shards + jnp.arange(shards)
+      with partitioning.within_shard():
+        return jax.vmap(of_rows, spmd_axis_name='data')(rows, numbers)
 
-    return jax.grad(loss, has_aux=True)(state.trainable)
+    parts = (_cut(batch, microbatches, shards), jnp.arange(microbatches))
+    of_part = of_rows if shards == 1 else of_shards
 
-  def of_shards(
-    state: TrainState, base: Tree, batch: Batch, normalizer: Array, part: Array
-  ) -> tuple[Tree, Metrics]:
-    """`gradients` of every shard, on a leading axis."""
-    parts = part * shards + jnp.arange(shards)
-    each = lambda rows, i: gradients(state, base, rows, normalizer, i)
-    with partitioning.within_shard():
-      return jax.vmap(each, spmd_axis_name='data')(batch, parts)
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+      return jax.tree.map(jnp.add, total, of_part(*part)), None
+
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(lambda part: of_part(*part), first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    if shards > 1:
+      zeros = jax.tree.map(partitioning.split_first, zeros)
+    totals, _ = jax.lax.scan(add, zeros, parts)
+    if shards > 1:
+      totals = jax.tree.map(lambda x: x.sum(0), totals)
+    return totals
 
   def step(
     state: TrainState, base: Tree, batch: Batch
   ) -> tuple[TrainState, Metrics]:
     normalizer = model.loss_normalizer(batch)
-    if microbatches == 1:
-      grads, sums = gradients(state, base, batch, normalizer, jnp.int32(0))
-    else:
-      parts = (_cut(batch, microbatches, shards), jnp.arange(microbatches))
-      of_part = gradients if shards == 1 else of_shards
 
-      def add(total: Any, part: Any) -> tuple[Any, None]:
-        new = of_part(state, base, part[0], normalizer, part[1])
-        return jax.tree.map(jnp.add, total, new), None
+    def streams(part: Array) -> dict[str, Array]:
+      rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+      dropout, router = jax.random.split(jax.random.fold_in(rng, part))
+      return {'dropout': dropout, 'router': router}
 
-      first = jax.tree.map(lambda x: x[0], parts)
-      shapes = jax.eval_shape(
-        lambda part: of_part(state, base, part[0], normalizer, part[1]), first
-      )
-      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-      if shards > 1:
-        zeros = jax.tree.map(partitioning.split_first, zeros)
-      totals, _ = jax.lax.scan(add, zeros, parts)
-      if shards > 1:
-        totals = jax.tree.map(lambda x: x.sum(0), totals)
-      grads, sums = totals
+    def routing(rows: Batch, part: Array) -> Tree:
+      params = parameters.merge(state.trainable, base)
+      return model.routing_needed(params, rows, streams(part))
+
+    # A whole batch's routing, before any of its parts has a gradient. Without
+    # a load balance the compiler drops all of it but the counts of tokens.
+    is_apart = microbatches > 1 and model.router_losses
+    routed = over_parts(routing, batch) if is_apart else None
+
+    def gradients(rows: Batch, part: Array) -> tuple[Tree, Metrics]:
+      rngs = streams(part)
+
+      def loss(trainable: Tree) -> tuple[Array, Metrics]:
+        params = parameters.merge(trainable, base)
+        return model.loss_fn(params, rows, rngs, normalizer, routed)
+
+      return jax.grad(loss, has_aux=True)(state.trainable)
+
+    grads, sums = over_parts(gradients, batch)
     updates, optimizer_state = optimizer.update(
       grads, state.optimizer, state.trainable
     )

@@ -27,6 +27,7 @@ from moe_lite import (
   plan,
   plots,
   progress,
+  routing_metrics,
   run_folder,
   train_step,
 )
@@ -185,6 +186,7 @@ def train(
   metrics = run_folder.Metrics(model_dir, done)
   bar = progress.Progress(train_steps, done)
   meter = Meter(batch)
+  alarm = routing_metrics.Alarm()
 
   def save() -> None:
     checkpoints.save(
@@ -203,7 +205,13 @@ def train(
         meter.add(values)
         bar.advance()
         if done % log_period == 0 or done == train_steps:
-          scalars = meter.read()
+          scalars, statistics = meter.read()
+          if statistics:
+            routers = routing_metrics.of_routers(statistics)
+            metrics.write_routing(done, routers)
+            scalars |= routing_metrics.summary(routers)
+            if warning := alarm.check(done, routers):
+              say(warning)
           metrics.write(done, scalars)
           bar.report(loss=scalars['loss'], accuracy=scalars['accuracy'])
         stop = bool(caught) or checkpoints.reached_preemption(done)

@@ -22,10 +22,18 @@ MODEL = {
   'quantization': set(),
   'losses': set(),
   'decoding': set(),
+  'router_losses': set(),
   'routing': {'partitioning', 'matmuls'},
   'adapters': {'partitioning', 'matmuls', 'routing'},
   't5': {'partitioning', 'quantization', 'routing', 'adapters'},
-  'models': {'partitioning', 'routing', 't5', 'losses', 'decoding'},
+  'models': {
+    'partitioning',
+    'routing',
+    't5',
+    'losses',
+    'router_losses',
+    'decoding',
+  },
 }
 # Of what the loops are made: they may import the model and one another.
 LOOP = {
@@ -53,6 +61,7 @@ LOOP = {
   'plots',
   'progress',
   'results',
+  'routing_metrics',
   'routing_usage',
   'run_folder',
   'scoring',
@@ -106,6 +115,7 @@ NO_TENSORFLOW = {
   'plots',
   'pretrained',
   'results',
+  'routing_metrics',
   'run_folder',
   'scoring',
   'shapes',
