@@ -167,7 +167,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], png: epath.PathLike) -> None:
     x = row['trainable_parameters']
     place = round(10 * math.log10(x))
     axes.errorbar(
-      x * 1.04 ** crowded[place],
+      x * 1.02 ** crowded[place],
       average['mean'],
       yerr=average['half'],
       fmt=markers[i // 10 % len(markers)],
@@ -178,6 +178,11 @@ def intervals(rows: Sequence[Mapping[str, Any]], png: epath.PathLike) -> None:
     crowded[place] += 1
   if any(row['is_trained'] for row in known):
     axes.set_xscale('log')
+    base = known[0]['base_parameters']
+    to_percent = lambda n: np.asarray(n) * (100 / base)
+    from_percent = lambda p: np.asarray(p) * (base / 100)
+    share = axes.secondary_xaxis('top', functions=(to_percent, from_percent))
+    share.set_xlabel('% of the base')
   axes.set_xlabel('trained parameters')
   axes.set_ylabel('average accuracy (%), mean over seeds')
   axes.grid(alpha=0.3)

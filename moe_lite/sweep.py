@@ -2,8 +2,8 @@
 
   python -m moe_lite.sweep gin/ablations/experts.gin [more.gin ...]
 
-  --to=DIR            the folder of the runs and the table; runs/sweeps/NAME by
-                      default, NAME being that of the first file
+  --to=DIR            the folder of the runs and the table; by default
+                      runs/sweeps/NAME, where NAME is that of the files
   --jobs=N            runs at a time on this machine; 1
   --print             print the commands of what is missing, to launch them
                       elsewhere, and make the table of what is there
@@ -53,7 +53,8 @@ def _sweep(argv: Sequence[str]) -> bool:
   # Here, because it imports TensorFlow, which the command line keeps quiet.
   from moe_lite.sweeps import sweeping
 
-  root = values.to or f'runs/sweeps/{pathlib.PurePath(files[0]).stem}'
+  name = '_'.join(pathlib.PurePath(file).stem for file in files)
+  root = values.to or f'runs/sweeps/{name}'
   shared = [word for word in rest if word.lstrip('-').startswith(_SHARED)]
   return sweeping.sweep(configured(), root, shared, values.jobs, values.print)
 

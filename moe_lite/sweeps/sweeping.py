@@ -48,7 +48,7 @@ def sweep(
   plan = plans.expand(grid, root, flags)
   say('Building every configuration.')
   checked = checking.check(plan)
-  print(tables.overview(checked.counts), flush=True)
+  say(tables.overview(checked.counts))
   with _held(root, prints) as lock:
     record.claim(plan, checked)
     if prints:
@@ -85,7 +85,7 @@ def report(
   swept = outcome.collect(plan, counts, failed)
   where = tables.write(pathlib.PurePath(plan.root).name, swept, plan.root)
   if swept['runs']:
-    print(tables.accuracy(swept['rows']), flush=True)
+    say(tables.accuracy(swept['rows']))
   for name, why in failed.items():
     say(f'FAILED {name}: {why}')
   if not swept['complete']:

@@ -129,10 +129,25 @@ def test_a_mistake_ends_with_code_2_before_anything_starts(mistake, capsys):
   assert not pathlib.Path('runs').exists()
 
 
+def test_a_failed_run_ends_with_code_1(capsys, monkeypatch):
+  given = []
+  # Whether nothing failed.
+  fake = lambda *arguments: bool(given.append(arguments))
+  monkeypatch.setattr('moe_lite.sweeps.sweeping.sweep', fake)
+  code, _ = run(
+    capsys,
+    *('mine.gin', 'suites/mini.gin', '--gin.AXES={}', '--jobs=3'),
+    '--gin_search_paths=.',
+  )
+  ((grid, root, flags, jobs, prints),) = given
+  assert code == 1 and grid.axes == {} and root == 'runs/sweeps/mine_mini'
+  assert (flags, jobs, prints) == (['--gin_search_paths=.'], 3, False)
+
+
 def test_commands_are_printed_and_a_changed_grid_is_refused(capsys):
   code, printed = run(capsys, 'mine.gin', '--print')
   assert code == 0, printed.err
-  lines = [l for l in printed.out.splitlines() if l.startswith('python')]
+  lines = printed.out.splitlines()  # For a shell, hence nothing else.
   # A single rate is no search: 3 seeds of 2 methods, and the frozen base.
   assert len(lines) == 7 and '7 runs are missing' in printed.err
   words = shlex.split(lines[1])
