@@ -2,6 +2,8 @@
 
 import difflib
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from etils import epath
 
@@ -16,44 +18,53 @@ GRID = 'grid.json'
 def claim(plan: Plan, checked: Checked) -> None:
   """Writes `grid.json`: every run's commands, and all configurations.
 
-  Seeds, choices and variants may be added to a folder's grid. What is there
+  Seeds, choices and variants may be added to a folder's grid. What has begun
   must mean what it meant, so that a table is never of two experiments.
 
   Raises:
     UserError: if the folder is of another grid.
   """
-  path = epath.Path(plan.root) / GRID
-  runs = {run.name: commands(run) for run in plan.runs()}
+  root = epath.Path(plan.root)
+  path = root / GRID
+  runs = {
+    run.folder.removeprefix(f'{plan.root}/'): {
+      command.kind: command.line()
+      for command in (run.train, run.validation, run.evaluation)
+      if command is not None
+    }
+    for run in plan.runs()
+  }
+  content = {'runs': runs, 'configurations': checked.configurations}
   if path.exists():
     before = json.loads(path.read_text())
-    _check(plan.root, before, checked.configurations, runs)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  content = {'runs': runs, 'configurations': checked.configurations}
+    begun = [folder for folder in before['runs'] if (root / folder).exists()]
+    if begun:
+      _check(plan.root, before, content, begun)
+  root.mkdir(parents=True, exist_ok=True)
   run_folder.replace_text(path, json.dumps(content, indent=1) + '\n')
 
 
-def commands(run) -> list[str]:
-  """A run's command lines, but that for the search."""
-  made = [run.train, run.evaluation]
-  return [command.line() for command in made if command is not None]
-
-
-def _check(root: str, before: dict, configurations: dict, runs: dict) -> None:
+def _check(
+  root: str,
+  before: Mapping[str, Mapping[str, Any]],
+  now: Mapping[str, Mapping[str, Any]],
+  begun: Sequence[str],
+) -> None:
   advice = (
     'Name another folder with --to, or remove this one; seeds, choices and '
     'variants may be added to it.'
   )
   for name, old in before['configurations'].items():
-    new = configurations.get(name)
-    if new is not None and new != old:
+    new = now['configurations'].get(name, old)
+    if new != old:
       raise UserError(
         f'{root} holds another grid. Of {name!r} it has -, this command '
         f'+:\n{_changes(old, new)}\n{advice}'
       )
-  if gone := [name for name in before['runs'] if name not in runs]:
+  if gone := [folder for folder in begun if folder not in now['runs']]:
     raise UserError(
       f'{root} holds another grid: {len(gone)} of its runs are none of this '
-      f'one, such as {gone[0]!r}. {advice}'
+      f'one, such as {gone[0]}. {advice}'
     )
 
 

@@ -154,14 +154,22 @@ def test_commands_are_printed_and_a_changed_grid_is_refused(capsys):
   assert words[:3] == ['python', '-m', 'moe_lite.train'] and '&&' in words
   root = pathlib.Path('runs/sweeps/mine')
   recorded = json.loads((root / 'grid.json').read_text())['runs']
-  assert lines[1] == ' && '.join(recorded['IA3, LEARNING_RATE=0.03, seed 0'])
+  (first, *_), last = recorded, 'LoRA/LEARNING_RATE=0.03/seed_2'
+  assert first == 'frozen_base'
+  commands = recorded[last]
+  assert lines[-1] == f'{commands["train"]} && {commands["eval"]}'
 
-  code, printed = run(capsys, 'mine.gin', '--print', '--gin.TRAIN_STEPS=7')
+  # Nothing has begun.
+  changed = ['mine.gin', '--print', '--gin.TRAIN_STEPS=7']
+  assert run(capsys, *changed)[0] == 0
+  assert run(capsys, 'mine.gin', '--print')[0] == 0
+  (root / last).mkdir(parents=True)
+  code, printed = run(capsys, *changed)
   assert code == 2
   for text in ('another grid', '- TRAIN_STEPS = 600', '+ TRAIN_STEPS = 7'):
     assert text in printed.err
   code, printed = run(capsys, 'mine.gin', '--print', '--gin.SEEDS=[0]')
-  assert code == 2 and '4 of its runs are none of this' in printed.err
+  assert code == 2 and f'such as {last}' in printed.err
   rates = '--gin.LEARNING_RATES=[0.03, 0.1]'
   code, printed = run(capsys, 'mine.gin', '--print', rates)
   assert code == 0 and '4 runs of the search are missing' in printed.err
