@@ -51,8 +51,9 @@ def check(name, suite='mini', count=False):
   return plan, checking.check(plan, count)
 
 
-@pytest.mark.parametrize('name', ABLATIONS)
-@pytest.mark.parametrize('suite', ['mini', 'p3'])
+@pytest.mark.parametrize(
+  'name, suite', [*((name, 'mini') for name in ABLATIONS), ('routers', 'p3')]
+)
 def test_every_configuration_of_every_grid_is_built(name, suite):
   plan, checked = check(name, suite)
   settings = [s for found in plan.settings.values() for s in found]
@@ -178,6 +179,7 @@ def test_commands_are_printed_and_a_changed_grid_is_refused(capsys):
 ONE_TASK = "{'MIXTURE_OR_TASK_NAME': 'mini_who_blank_score_eval'}"
 QUICK = [
   'mine.gin',
+  "--gin.AXES={'method': {'IA3': 'methods/ia3.gin'}}",
   '--gin.LEARNING_RATES=[0.1, 0.3]',
   '--gin.SEEDS=[0, 1]',
   '--gin.TRAIN_STEPS=6',
