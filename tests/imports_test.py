@@ -75,6 +75,8 @@ ENTRY_POINTS = {
   'conversions',
   'report',
   'routing_report',
+  'sweep',
+  'sweeps',
 }
 
 MAY_IMPORT = {
