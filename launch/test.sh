@@ -10,4 +10,9 @@ bash launch/venv.sh test
 
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/python -m pytest "$@"
+parallel=()
+if (($# == 0)); then
+  # A file's tests stay together, as they share what is made once.
+  parallel=(-n auto --maxprocesses=4 --dist loadfile)
+fi
+.venv/bin/python -m pytest ${parallel[@]+"${parallel[@]}"} "$@"

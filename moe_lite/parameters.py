@@ -88,6 +88,11 @@ def stack_layers(tree: Tree) -> Tree:
     else:
       leaves[path] = leaf
   for path, layers in stacks.items():
+    if missing := set(range(max(layers))) - set(layers):
+      raise UserError(
+        f'{path} lacks layer {min(missing)}, and has layer {max(layers)}: the '
+        'tree is not whole.'
+      )
     leaves[path] = jax.tree.map(
       lambda *parts: _xp(parts[0]).stack(parts, _layer_axis(parts[0].ndim)),
       *(layers[i] for i in range(len(layers))),
@@ -117,7 +122,8 @@ def layer_axis(path: str, ndim: int) -> int | None:
     path: of the leaf.
     ndim: of the leaf, with that axis.
   """
-  return _layer_axis(ndim - 1) if _STACKED.fullmatch(path) else None
+  is_stack = ndim > 0 and _STACKED.fullmatch(path)
+  return _layer_axis(ndim - 1) if is_stack else None
 
 
 def layer_path(path: str, layer: int) -> str:

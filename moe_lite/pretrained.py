@@ -83,7 +83,7 @@ def load(
   )
   trained = loaded.load(
     EncoderDecoderModel(Transformer(config)),
-    loaded.BASE if adapters is None else folders[0],
+    loaded.BASE if adapters is None else _path(folders[0]),
     folders[-1],
     described.get('trainable', parameters.TRAINABLE_ADAPTERS),
     base_dtype or config.dtype.name,
@@ -112,3 +112,8 @@ def _describe(adapters: str, folder: str, step: int | None) -> dict[str, Any]:
       f'{adapters} --to=DIR'
     )
   return described
+
+
+def _path(folder: str) -> str:
+  """A path for `loaded.load`, to which one name is none."""
+  return f'./{folder}' if folder == loaded.BASE else folder

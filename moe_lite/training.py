@@ -21,6 +21,7 @@ from moe_lite import (
   endings,
   interrupts,
   layout,
+  memory,
   next_command,
   parameters,
   partitioning,
@@ -178,6 +179,7 @@ def train(
       'train_steps': train_steps,
       'mesh': dict(where.mesh.shape),
       'base_dtype': base_dtype,
+      'step_bytes': memory.usage(program).total,
     },
   )
 

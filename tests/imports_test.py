@@ -84,6 +84,8 @@ ENTRY_POINTS = {
   'conversions',
   'report',
   'routing_report',
+  'sweep',
+  'sweeps',
 }
 
 MAY_IMPORT = {

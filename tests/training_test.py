@@ -112,6 +112,7 @@ def test_a_run_leaves_what_its_readme_names(whole, base):
   assert (whole / 'loss.png').read_bytes().startswith(b'\x89PNG')
   run = json.loads((whole / 'run.json').read_text())
   assert run['base']['source'] == base and run['seed'] == 0
+  assert run['step_bytes'] > 4 * run['trainable_parameters']
   assert run['trainable_parameters'] == parameters.count(
     own.restore_trainable(str(whole))[0]
   )
@@ -204,6 +205,7 @@ def test_ctrl_c_saves_and_resuming_changes_nothing(
         os.kill(os.getpid(), signal.SIGINT)
       return step(*arguments)
 
+    call.memory_analysis = step.memory_analysis
     return call
 
   with monkeypatch.context() as patch:

@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import importlib.resources
 import json
+import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from etils import epath
 
 from moe_lite import networks, parameters
 from moe_lite.checkpoints import (
+  buckets,
   folders,
   hugging_face,
   hugging_face_hub,
@@ -192,14 +194,25 @@ def arrays(path: str, network: T5Config | None = None) -> dict[str, Stored]:
 
 def metadata(path: str) -> dict[str, Any]:
   """What a base of ours says of itself; {} where it says nothing."""
-  folder = _shipped_folder() / path if path in shipped() else epath.Path(path)
-  file = folder / METADATA
-  if not file.is_file():
+  folder = path
+  if path in shipped() and not epath.Path(path).exists():
+    folder = str(_shipped_folder() / path)
+  file = posixpath.join(folder, METADATA)
+  contents = buckets.read(file)
+  if contents is None:
     return {}
   try:
-    return json.loads(file.read_text())
+    says = json.loads(contents)
   except ValueError as error:
     raise UserError(f'{file} is damaged: {error}.') from error
+  parts = [says]
+  if isinstance(says, dict):
+    parts = [says[name] for name in ('network', 'text') if name in says]
+  if not all(isinstance(part, dict) for part in parts):
+    raise UserError(
+      f'{file} is damaged: it, its network and its text must be objects.'
+    )
+  return says
 
 
 def network(path: str) -> T5Config:
@@ -212,12 +225,10 @@ def network(path: str) -> T5Config:
     UserError: if there is no base.
   """
   path = local(path)
-  if hugging_face.is_checkpoint(path):
+  if not t5x.is_checkpoint(path) and hugging_face.is_checkpoint(path):
     return hugging_face.network(path)
-  if own.is_run_folder(path):
-    says = own.describe(path)
-  else:
-    says = metadata(path)
+  is_run = not t5x.is_checkpoint(path) and own.is_run_folder(path)
+  says = own.describe(path) if is_run else metadata(path)
   if 'network' in says:
     return networks.from_json({**says['network'], 'adapters': {}})
   return hugging_face.infer(stored.unrolled(arrays(path)))

@@ -1,20 +1,31 @@
 """Folders that appear whole or not at all, and replace nothing unasked."""
 
 import contextlib
+import fnmatch
+import uuid
 from collections.abc import Iterator
 
 from etils import epath
 
 from moe_lite.errors import UserError
 
-# One of these is in every folder that this package writes as a whole, so that
-# a slip of the finger replaces no other.
+# All that this package writes into such folders. One with anything else in it
+# is somebody's, and is not replaced.
 _OURS = (
+  'README.md',
   'adapter_config.json',
+  'adapter_model.safetensors',
+  'after',
+  'before',
   'checkpoint',
   'checkpoints',
+  'collapse.json',
   'config.json',
   'metadata.json',
+  'model.safetensors',
+  'spiece.model',
+  'target.*',
+  'torch_adapters.py',
 )
 
 
@@ -31,11 +42,14 @@ def check(path: str, overwrite: bool = False) -> None:
       f'{path} exists already, and is not overwritten. Remove it, name '
       'another folder, or give --overwrite.'
     )
-  if not any((target / name).exists() for name in _OURS):
-    raise UserError(
-      f'{path} is no folder that this command writes, so that --overwrite '
-      'does not replace it. Remove it, or name another folder.'
-    )
+  if not target.is_dir():
+    raise UserError(f'{path} is a file. Remove it, or name a folder.')
+  for entry in target.iterdir():
+    if not any(fnmatch.fnmatch(entry.name, name) for name in _OURS):
+      raise UserError(
+        f'{path} holds {entry.name}, which this command never writes, so that '
+        '--overwrite does not replace it. Remove it, or name another folder.'
+      )
 
 
 @contextlib.contextmanager
@@ -47,16 +61,25 @@ def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
     overwrite: replace what stands there, once the new one is whole.
 
   Raises:
-    UserError: if `path` exists, unless it is such a folder and `overwrite`.
+    UserError: if `path` exists, unless it is such a folder and `overwrite`; or
+      if nothing can be written there.
   """
   check(path, overwrite)
   target = epath.Path(path)
-  partial = target.parent / f'{target.name}.partial'
-  if partial.exists():  # Of a run that was killed.
+  # No name that anybody may have given.
+  partial, old = (
+    target.parent / f'{target.name}.{what}-{uuid.uuid4().hex[:8]}'
+    for what in ('partial', 'old')
+  )
+  try:
+    partial.mkdir(parents=True)
+  except OSError as error:
+    raise UserError(f'{path} cannot be written: {error}.') from error
+  try:
+    yield partial
+  except BaseException:
     partial.rmtree()
-  partial.mkdir(parents=True)
-  yield partial
-  old = target.parent / f'{target.name}.old'
+    raise
   if target.exists():
     target.rename(old)
   partial.rename(target)

@@ -43,6 +43,8 @@ def inspect(path: str) -> Found:
     UserError: if it is none of these, or is damaged.
   """
   path = base.local(path)
+  if t5x.is_checkpoint(path):
+    return _base(path, 'T5X checkpoint', {'step': t5x.read_step(path)})
   if portable.is_portable(path):
     tree, config = portable.load(path)
     return Found('exported adapters', _leaves(tree), _of_run(config))
@@ -52,19 +54,16 @@ def inspect(path: str) -> Found:
   if own.is_run_folder(path):
     tree, description = own.restore_trainable(path)
     return Found('run', _leaves(tree), _of_run(description))
+  is_theirs = hugging_face.is_checkpoint(path)
+  kind = "model of Hugging Face's" if is_theirs else 'base'
+  return _base(path, kind, base.metadata(path))
+
+
+def _base(path: str, kind: str, facts: dict[str, Any]) -> Found:
   arrays = base.arrays(path)
-  facts: dict[str, Any] = {}
-  if t5x.is_checkpoint(path):
-    facts['step'] = t5x.read_step(path)
-  facts |= base.metadata(path)
   facts['fingerprint'] = stored.fingerprint(arrays)
   leaves = stored.unrolled(arrays)
   adapters = sum(bool(parameters.is_adapter(name)) for name in leaves)
-  kind = 'base'
-  if t5x.is_checkpoint(path):
-    kind = 'T5X checkpoint'
-  elif hugging_face.is_checkpoint(path):
-    kind = "model of Hugging Face's"
   if adapters:
     kind += f' with {adapters} leaves of adapters'
   found = {name: (x.shape, x.dtype.name) for name, x in leaves.items()}

@@ -321,11 +321,20 @@ def _reading(
         f'The run {run_folder} has no checkpoint at step {step}; it has '
         f'{", ".join(map(str, steps))}.'
       )
-    yield (
-      manager,
-      step,
-      _restore_item(manager, step, DESCRIPTION, ocp.args.JsonRestore()),
-    )
+    try:
+      description = _restore_item(
+        manager, step, DESCRIPTION, ocp.args.JsonRestore()
+      )
+      description['tree'].items()
+      yield manager, step, description
+    except UserError:
+      raise
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+      raise UserError(
+        f'The checkpoint of {run_folder} at step {step} is damaged: '
+        f'{(str(error).strip() or type(error).__name__).splitlines()[0]}. Give '
+        'an earlier step, if there is one.'
+      ) from error
   finally:
     manager.close()
 

@@ -60,6 +60,18 @@ _VALUES = {
 }
 
 
+# Of options that are read.
+_KINDS: Mapping[str, tuple[type, ...]] = {
+  'target_modules': (list, str),
+  'exclude_modules': (list, str),
+  'feedforward_modules': (list, str),
+  'r': (int,),
+  'lora_alpha': (int, float),
+  'rank_pattern': (dict,),
+  'alpha_pattern': (dict,),
+}
+
+
 def is_peft(folder: epath.PathLike) -> bool:
   """Whether a folder of PEFT's lies there, readable or not."""
   path = epath.Path(folder) / FILE
@@ -93,6 +105,18 @@ def load(folder: epath.PathLike) -> dict[str, Any]:
     raise UserError(
       f'{path} has {TYPE} {values[TYPE]!r}; {IA3} and {LORA} are read.'
     )
+  for name, kinds in _KINDS.items():
+    if values.get(name) is not None and not isinstance(values[name], kinds):
+      raise UserError(
+        f'{path} has {name} {values[name]!r}, which is none of '
+        f'{", ".join(kind.__name__ for kind in kinds)}.'
+      )
+  for name in ('rank_pattern', 'alpha_pattern'):
+    for pattern, value in (values.get(name) or {}).items():
+      if not isinstance(value, int | float):
+        raise UserError(
+          f'{path} has {value!r} for {pattern!r} in {name}: it is no number.'
+        )
   for name, value in values.items():
     if name in _ANY_VALUE or not value or value in _VALUES.get(name, ()):
       continue

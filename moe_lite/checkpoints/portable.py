@@ -36,6 +36,18 @@ TORCH = 'torch_adapters.py'
 CARD = 'README.md'
 FORMAT = 'moe_lite'
 VERSION = 1
+# What the description always has.
+_KINDS = {
+  'version': int,
+  'step': int,
+  'base': dict,
+  'method': dict,
+  'network': dict,
+  'trainable': str,
+  'training': dict,
+  'text': dict,
+  'tree': dict,
+}
 # Adapters and routers that the file for torch knows.
 IN_TORCH = {'IA3', 'LoRA', 'MoV', 'MoLoRA', 'SoftRouter', 'TopKRouter'}
 
@@ -152,10 +164,21 @@ def describe(path: str) -> dict[str, Any]:
   """What adapters say of themselves.
 
   Raises:
-    UserError: if they are of a newer version.
+    UserError: if the file is damaged, or of a newer version.
   """
   file = epath.Path(path) / CONFIG
-  config = json.loads(file.read_text())
+  try:
+    config = json.loads(file.read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(f'{file} cannot be read: {error}.') from error
+  for name, kind in _KINDS.items():
+    if not isinstance(config.get(name), kind):
+      raise UserError(
+        f'{file} is damaged: its {name} is {config.get(name)!r}. Export or '
+        'fetch it again.'
+      )
+  if not {'source', 'fingerprint'} <= config['base'].keys():
+    raise UserError(f'{file} is damaged: it does not say which base it is on.')
   if config['version'] > VERSION:
     raise UserError(
       f'{file} has version {config["version"]}, and this package reads up to '

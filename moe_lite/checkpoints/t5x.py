@@ -6,8 +6,9 @@ lies beside it, in zarr format. Source: T5X's `checkpoints.py`, version 3. For
 those that T5X wrote through Orbax see `t5x_orbax`.
 """
 
+import contextlib
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax.serialization
@@ -40,23 +41,24 @@ def arrays(path: str) -> dict[str, Stored]:
   """
   if not _is_native(path):
     return t5x_orbax.arrays(path)
-  places: dict[str, Any] = traverse_util.flatten_dict(
-    _optimizer(path).get(_TARGET, {}), sep='/', is_leaf=_is_place
-  )
-  if not places:
-    raise UserError(f"{path}/{FILE} holds no parameters: it is not T5X's.")
-  # All are asked for before the first is waited for.
-  opened = {
-    name: _open(path, place)
-    for name, place in places.items()
-    if isinstance(place, Mapping)
-  }
-  return {
-    name: _beside(path, name, opened[name], place)
-    if name in opened
-    else held(np.asarray(place))
-    for name, place in places.items()
-  }
+  with _understood(path):
+    places: dict[str, Any] = traverse_util.flatten_dict(
+      _optimizer(path).get(_TARGET, {}), sep='/', is_leaf=_is_place
+    )
+    if not places:
+      raise UserError(f"{path}/{FILE} holds no parameters: it is not T5X's.")
+    # All are asked for before the first is waited for.
+    opened = {
+      name: _open(path, place)
+      for name, place in places.items()
+      if isinstance(place, Mapping)
+    }
+    return {
+      name: _beside(path, name, opened[name], place)
+      if name in opened
+      else _within(path, name, place)
+      for name, place in places.items()
+    }
 
 
 def read(path: str) -> dict[str, np.ndarray]:
@@ -68,7 +70,8 @@ def read_step(path: str) -> int:
   """The step at which it was saved."""
   if not _is_native(path):
     return t5x_orbax.read_step(path)
-  return int(np.asarray(_optimizer(path)['state']['step']))
+  with _understood(path):
+    return int(np.asarray(_optimizer(path)['state']['step']))
 
 
 def write(
@@ -112,10 +115,18 @@ def _is_native(path: str) -> bool:
 def _optimizer(path: str) -> Mapping[str, Any]:
   """Parameters and state, as the file holds them."""
   contents = buckets.read(posixpath.join(path, FILE))
+  assert contents is not None
+  state: Any = flax.serialization.msgpack_restore(contents)
+  return state['optimizer']
+
+
+@contextlib.contextmanager
+def _understood(path: str) -> Iterator[None]:
+  """Raises a UserError for a file that is built otherwise than T5X's."""
   try:
-    assert contents is not None
-    state: Any = flax.serialization.msgpack_restore(contents)
-    return state['optimizer']
+    yield
+  except UserError:
+    raise
   except Exception as error:  # msgpack raises many kinds.
     raise UserError(
       f"{path}/{FILE} is not T5X's: {type(error).__name__}: {error}. It may be "
@@ -149,6 +160,13 @@ def _open(folder: str, place: Mapping[str, Any]) -> Any:
 def _innermost(place: Mapping[str, Any]) -> Mapping[str, Any]:
   """What is stored, where it was converted as it was written."""
   return _innermost(place['base']) if 'base' in place else place
+
+
+def _within(path: str, name: str, leaf: Any) -> Stored:
+  array = np.asarray(leaf)
+  if array.dtype.kind in 'OSU':
+    raise UserError(f'{name} of {path} is no array: {str(leaf)[:40]!r}.')
+  return held(array)
 
 
 def _beside(

@@ -5,6 +5,7 @@ which Orbax reads. Source: T5X's `OrbaxCheckpointManagerInterface`.
 """
 
 import functools
+import os
 import posixpath
 from typing import Any
 
@@ -60,9 +61,8 @@ def read_step(path: str) -> int:
 
 def _metadata(path: str) -> dict[str, Any]:
   """Path to shape and type, the optimizer's state included."""
-  folder = epath.Path(path) / _STATE
   try:
-    metadata = ocp.PyTreeCheckpointHandler().metadata(folder)
+    metadata = ocp.PyTreeCheckpointHandler().metadata(_folder(path))
   except Exception as error:  # Orbax raises many kinds.
     raise UserError(
       f'{path} is no checkpoint that Orbax reads: {_first_line(error)}. It may '
@@ -78,7 +78,7 @@ def _read(path: str, name: str) -> np.ndarray:
   )
   try:
     restored = ocp.PyTreeCheckpointHandler().restore(
-      epath.Path(path) / _STATE,
+      _folder(path),
       args=ocp.args.PyTreeRestore(
         item=tree, restore_args=wanted, partial_restore=True
       ),
@@ -89,6 +89,12 @@ def _read(path: str, name: str) -> np.ndarray:
     ) from error
   (leaf,) = jax.tree.leaves(restored)
   return np.asarray(leaf)
+
+
+def _folder(path: str) -> epath.Path:
+  """Orbax takes no relative paths."""
+  whole = path if buckets.is_bucket(path) else os.path.abspath(path)
+  return epath.Path(whole) / _STATE
 
 
 def _first_line(error: Exception) -> str:

@@ -41,7 +41,7 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
     local = path.copy(epath.Path(folder.name) / path.name)
   try:
     file = safetensors.safe_open(local, framework='numpy')
-  except safetensors.SafetensorError as error:
+  except (OSError, safetensors.SafetensorError) as error:
     raise UserError(f'{path} is not a safetensors file: {error}.') from error
 
   found = {}

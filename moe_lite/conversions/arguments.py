@@ -1,5 +1,6 @@
 """Arguments of a conversion: one path, `--to`, and what else a verb takes."""
 
+import os
 from collections.abc import Sequence
 
 from absl import flags
@@ -29,4 +30,11 @@ def one_path(
     raise UserError(f'{error} See --help.') from error
   if len(paths) != 1 or not values.to:
     raise UserError('Give one folder and --to=DIR. See --help.')
+  source, target = (
+    os.path.abspath(x) if '://' not in x else x for x in (paths[0], values.to)
+  )
+  if f'{source}/'.startswith(f'{target}/'):
+    raise UserError(
+      f'--to={values.to} is what is read, or holds it. Name another folder.'
+    )
   return paths[0]

@@ -50,7 +50,7 @@ def export_t5x(argv: Sequence[str]) -> None:
   values = _flags()
   flags.DEFINE_bool('scan_layers', False, 'Stacked.', flag_values=values)
   source = base.local(arguments.one_path('export_t5x', argv, values))
-  if own.is_run_folder(source):
+  if _is_run(source):
     trained, facts = own.restore_trainable(source, values.step)
     leaves = _cast(parameters.flatten(trained), values.dtype)
   else:
@@ -69,7 +69,7 @@ def export_t5x(argv: Sequence[str]) -> None:
 
 def network_of(source: str) -> T5Config:
   """The network of a run or a base, by what it says or by its leaves."""
-  if (epath.Path(source) / run_folder.CONFIG).exists():
+  if _is_run(source) and (epath.Path(source) / run_folder.CONFIG).exists():
     return run_folder.read_config(source)['model'].module.config
   return base.network(source)
 
@@ -81,11 +81,16 @@ def _flags() -> flags.FlagValues:
   return values
 
 
+def _is_run(source: str) -> bool:
+  # In this order: a bucket of T5X's needs nothing but tensorstore.
+  return not t5x.is_checkpoint(source) and own.is_run_folder(source)
+
+
 def _read(
   source: str, values: flags.FlagValues
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """A base's leaves, layers apart, and what is known of it, for JSON."""
-  if own.is_run_folder(source):
+  if _is_run(source):
     leaves, description = base.read_run(source, values.step)
     facts = {
       'run': source,

@@ -105,6 +105,12 @@ class T5Config:
     for name in ('vocab_size', 'emb_dim', 'num_heads', 'head_dim', 'mlp_dim'):
       if getattr(self, name) < 1:
         raise UserError(f'{name} = {getattr(self, name)} must be at least 1.')
+    if self.relative_attention_num_buckets < 4:
+      raise UserError(
+        'relative_attention_num_buckets = '
+        f'{self.relative_attention_num_buckets} must be at least 4: near and '
+        'far positions, on two sides.'
+      )
     if not isinstance(self.adapters, Mapping):
       raise UserError(
         f'ADAPTERS = {self.adapters!r} must map sites to adapters, such as '

@@ -128,6 +128,12 @@ def damage(folder, how):
   if how == 'newer':
     config['version'] = 99
     says = 'reads up to 1'
+  elif how == 'no step':
+    del config['step']
+    says = 'is damaged: its step is None'
+  elif how == 'a base as a text':
+    config['base'] = 'mini'
+    says = "is damaged: its base is 'mini'"
   elif how == 'a leaf is missing':
     config['tree']['encoder/more'] = [[3], 'float32']
     says = r'encoder/more is absent, but float32 \[3\]'
@@ -139,7 +145,9 @@ def damage(folder, how):
 
 
 @pytest.mark.parametrize(
-  'how', ['cut short', 'no weights', 'newer', 'a leaf is missing', 'shape']
+  'how',
+  ['cut short', 'no weights', 'newer', 'no step', 'a base as a text']
+  + ['a leaf is missing', 'shape'],
 )
 def test_a_damaged_folder_is_refused(exported, how):
   says = damage(exported, how)

@@ -122,6 +122,8 @@ def test_it_is_read_from_a_bucket(bucket):
   array = 'runs/checkpoint_3/target.decoder.layers_0.mlp.wo.kernel/0.0'
   assert asked.count(array) == 1
   assert t5x.read_step(f'{root}/runs/checkpoint_3') == 3
+  argv = ['convert', 'inspect', f'{root}/runs/checkpoint_3']
+  assert cli.guard(convert.convert, argv, None) == 0
   with pytest.raises(UserError, match='forbidden/checkpoint cannot be read'):
     base.read(f'{root}/forbidden')
 
@@ -168,9 +170,19 @@ def without_parameters(folder, contents):
   return 'holds no parameters'
 
 
+def built_otherwise(folder, contents):
+  state = flax.serialization.msgpack_restore(contents.read_bytes())
+  state['optimizer']['target']['encoder']['layers_0']['mlp']['wo']['kernel'][
+    'kvstore'
+  ] = 'x'
+  contents.write_bytes(flax.serialization.msgpack_serialize(state))
+  return "is not T5X's: AttributeError"
+
+
 @pytest.mark.parametrize(
   'damage',
   [
+    built_otherwise,
     no_array,
     no_chunk,
     cut_off,
@@ -209,9 +221,11 @@ def write_by_orbax(folder, use_ocdbt):
 
 
 @pytest.mark.parametrize('use_ocdbt', [True, False], ids=['ocdbt', 'zarr'])
-def test_what_t5x_wrote_through_orbax(tmp_path, use_ocdbt):
+def test_what_t5x_wrote_through_orbax(tmp_path, use_ocdbt, monkeypatch):
   path = write_by_orbax(tmp_path, use_ocdbt)
   assert_is_the_base(path)
+  monkeypatch.chdir(tmp_path.parent)
+  assert_is_the_base(tmp_path.name)
   assert t5x.read_step(path) == 3
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from moe_lite import cli, gin_paths, parameters
 from moe_lite.checkpoints import base as base_checkpoints
+from moe_lite.checkpoints import t5x
 from moe_lite.errors import UserError
 from tasks import mini_vocabulary
 from tests.tasks import p3_rows
@@ -52,19 +53,11 @@ def command(module, *arguments, devices=1, files=()):
 def base(tmp_path_factory):
   """The mini base as a checkpoint of T5X, as it stands after 1,000 steps."""
   folder = tmp_path_factory.mktemp('base') / 'checkpoint_1000'
-  folder.mkdir()
   leaves = {
     path: np.asarray(leaf, np.float32)
     for path, leaf in base_checkpoints.read('mini').items()
   }
-  state = {'step': np.int32(1000), 'param_states': {}}
-  contents = {
-    'version': 3,
-    'optimizer': {'target': parameters.unflatten(leaves), 'state': state},
-  }
-  (folder / 'checkpoint').write_bytes(
-    flax.serialization.msgpack_serialize(contents)
-  )
+  t5x.write(str(folder), leaves, 1000)
   return folder
 
 

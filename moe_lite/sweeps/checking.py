@@ -1,0 +1,161 @@
+"""Every configuration of a plan is built before anything runs."""
+
+import dataclasses
+import functools
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import gin
+
+from moe_lite import cli, data, parameters, run_folder
+from moe_lite.errors import UserError
+from moe_lite.models import EncoderDecoderModel
+from moe_lite.sweeps.plan import Command, Plan, Setting
+
+# What tells one run of a setting from another is left out of configurations.
+_SAME = {'MODEL_DIR': "'MODEL_DIR'", 'SEED': '0'}
+_OUTPUT = {'CHECKPOINT_PATH': "'base'", 'EVAL_OUTPUT_DIR': "'EVAL_OUTPUT_DIR'"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+  """What the configurations of a plan say.
+
+  Attributes:
+    configurations: what is run of a setting, 'MoV, LEARNING_RATE=0.03: eval',
+      to gin's text without folders and seeds.
+    train_steps: a setting's name to the steps of its runs.
+    counts: a variant to its trained and base parameters.
+  """
+
+  configurations: dict[str, str]
+  train_steps: dict[str, int]
+  counts: dict[str, tuple[int, int]]
+
+
+def check(plan: Plan, count: bool = True) -> Checked:
+  """Parses every configuration, and traces every variant's parameters.
+
+  Args:
+    plan: to check.
+    count: whether to trace; `counts` stays empty without.
+
+  Raises:
+    UserError: for the first mistake; it names the variant.
+  """
+  checked = Checked({}, {}, {})
+  traced: dict[str, tuple[int, int]] = {}
+  try:
+    for variant, settings in plan.settings.items():
+      for setting in settings:
+        try:
+          _check_setting(setting, plan.searches, checked)
+          if count and variant not in checked.counts:
+            checked.counts[variant] = _counts(setting, traced)
+        except UserError as error:
+          name = setting.name
+          raise UserError(f'{name}: {cli.message(error)}') from error
+  finally:
+    gin.clear_config()
+  return checked
+
+
+def _check_setting(setting: Setting, searches: bool, checked: Checked) -> None:
+  run = setting.runs[0]
+  with tempfile.TemporaryDirectory() as folder:
+    config = os.path.join(folder, run_folder.CONFIG)
+    if run.train is not None:
+      arguments = _configure(run.train, _SAME)
+      with _gin_errors():
+        _check_dataset(arguments()['dataset'], arguments()['model'])
+        checked.train_steps[setting.name] = arguments()['train_steps']
+      text = gin.config_str()
+      checked.configurations[f'{setting.name}: {run.train.kind}'] = text
+      with open(config, 'w') as file:
+        file.write(text)
+    commands = [run.evaluation]
+    if searches and run.train is not None:
+      commands.append(run.validation)
+    for command in commands:
+      arguments = _configure(command, _OUTPUT, config)
+      with _gin_errors():
+        data.find(arguments()['mixture_or_task_name'])
+      text = gin.config_str()
+      checked.configurations[f'{setting.name}: {command.kind}'] = text
+
+
+def _check_dataset(dataset: data.Dataset, model: EncoderDecoderModel) -> None:
+  # Not whether its files are here: commands may be printed for elsewhere.
+  provider = data.find(dataset.mixture_or_task_name)
+  data.check_vocabulary(provider, model.module.config.vocab_size)
+
+
+def _configure(
+  command: Command, changes: dict[str, str], config: str = ''
+) -> Callable[[], dict[str, Any]]:
+  """Parses a command's configuration; returns what builds its arguments.
+
+  Args:
+    command: to parse.
+    changes: values of macros in place of the command's.
+    config: stands for the configuration that the run will have written.
+  """
+  argv = [command.module]
+  for flag in command.flags:
+    name, _, value = flag.partition('=')
+    macro = name.removeprefix('--gin.')
+    if macro in changes:
+      flag = f'{name}={changes[macro]}'
+    elif name == '--gin_file' and value.endswith(f'/{run_folder.CONFIG}'):
+      flag = f'{name}={config}'
+    argv.append(flag)
+  entry, file = {
+    'moe_lite.train': ('training.train', 'runs/finetune.gin'),
+    'moe_lite.eval': ('evaluation.evaluate', 'runs/eval.gin'),
+  }[command.module]
+  cli.configure(argv, entry, file)
+  return functools.cache(lambda: gin.get_bindings(entry))
+
+
+def _counts(
+  setting: Setting, traced: dict[str, tuple[int, int]]
+) -> tuple[int, int]:
+  """Trained and base parameters of a variant, by their shapes.
+
+  Args:
+    setting: of the variant.
+    traced: those of methods seen before; a large one takes seconds.
+  """
+  run = setting.runs[0]
+  arguments = _configure(run.train or run.evaluation, {**_SAME, **_OUTPUT})
+  with _gin_errors():
+    model, trainable = arguments()['model'], arguments()['trainable']
+    method = run_folder.describe_run(model.module.config, trainable)
+    key = json.dumps(method, sort_keys=True)
+    if key not in traced:
+      params = model.abstract_variables()['params']
+      trained, _ = parameters.split(params, trainable)
+      leaves = parameters.flatten(params)
+      base = [x for x in leaves if not parameters.is_adapter(x)]
+      traced[key] = (
+        parameters.count(trained),
+        sum(leaves[x].size for x in base),
+      )
+  trained, base = traced[key]
+  return (trained if run.train is not None else 0), base
+
+
+class _gin_errors:
+  """A ValueError of a mistaken value in a binding is the user's."""
+
+  def __enter__(self) -> None:
+    pass
+
+  def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    if isinstance(error, TypeError | ValueError) and not isinstance(
+      error, UserError
+    ):
+      raise UserError(cli.message(error)) from error

@@ -1,0 +1,78 @@
+"""Whose folder it is: one grid's, which may grow and not otherwise change."""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from moe_lite import run_folder
+from moe_lite.errors import UserError
+from moe_lite.sweeps.checking import Checked
+from moe_lite.sweeps.plan import Plan
+
+GRID = 'grid.json'
+
+
+def claim(plan: Plan, checked: Checked) -> None:
+  """Writes `grid.json`: every run's commands, and all configurations.
+
+  Seeds, choices and variants may be added to a folder's grid. What has begun
+  must mean what it meant, so that a table is never of two experiments.
+
+  Raises:
+    UserError: if the folder is of another grid.
+  """
+  root = epath.Path(plan.root)
+  path = root / GRID
+  runs = {
+    run.folder.removeprefix(f'{plan.root}/'): {
+      command.kind: command.line()
+      for command in (run.train, run.validation, run.evaluation)
+      if command is not None
+    }
+    for run in plan.runs()
+  }
+  content = {'runs': runs, 'configurations': checked.configurations}
+  if path.exists():
+    before = json.loads(path.read_text())
+    begun = [folder for folder in before['runs'] if (root / folder).exists()]
+    if begun:
+      _check(plan.root, before, content, begun)
+  root.mkdir(parents=True, exist_ok=True)
+  run_folder.replace_text(path, json.dumps(content, indent=1) + '\n')
+
+
+def _check(
+  root: str,
+  before: Mapping[str, Mapping[str, Any]],
+  now: Mapping[str, Mapping[str, Any]],
+  begun: Sequence[str],
+) -> None:
+  advice = (
+    'Name another folder with --to, or remove this one; seeds, choices and '
+    'variants may be added to it.'
+  )
+  for name, old in before['configurations'].items():
+    new = now['configurations'].get(name, old)
+    if new != old:
+      raise UserError(
+        f'{root} holds another grid. Of {name!r} it has -, this command '
+        f'+:\n{_changes(old, new)}\n{advice}'
+      )
+  if gone := [folder for folder in begun if folder not in now['runs']]:
+    raise UserError(
+      f'{root} holds another grid: {len(gone)} of its runs are none of this '
+      f'one, such as {gone[0]}. {advice}'
+    )
+
+
+def _changes(old: str, new: str, most: int = 8) -> str:
+  lines = [
+    line
+    for line in difflib.ndiff(old.splitlines(), new.splitlines())
+    if line[0] in '-+'
+  ]
+  more = [f'... and {len(lines) - most} more'] if len(lines) > most else []
+  return '\n'.join(f'  {line}' for line in [*lines[:most], *more])

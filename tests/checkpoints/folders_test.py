@@ -1,0 +1,64 @@
+"""Folders that appear whole, and replace nothing of anybody's."""
+
+import pytest
+
+from moe_lite import cli, convert
+from moe_lite.checkpoints import base, folders
+from moe_lite.errors import UserError
+from tests import tiny
+
+
+def names(folder):
+  return sorted(path.name for path in folder.iterdir())
+
+
+def write(target, text, overwrite=False):
+  with folders.new(str(target), overwrite) as folder:
+    (folder / 'metadata.json').write_text(text)
+
+
+def test_it_is_replaced_when_the_new_one_is_whole(tmp_path):
+  write(tmp_path / 'x', 'old')
+  with pytest.raises(UserError, match='give --overwrite'):
+    write(tmp_path / 'x', 'new')
+  with (
+    pytest.raises(RuntimeError),
+    folders.new(str(tmp_path / 'x'), True) as folder,
+  ):
+    (folder / 'metadata.json').write_text('half')
+    raise RuntimeError
+  assert (tmp_path / 'x' / 'metadata.json').read_text() == 'old'
+  write(tmp_path / 'x', 'new', overwrite=True)
+  assert (tmp_path / 'x' / 'metadata.json').read_text() == 'new'
+  assert names(tmp_path) == ['x']
+
+
+def test_what_lies_beside_it_stays(tmp_path):
+  for name in ('x.partial', 'x.old'):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'notes').write_text('precious')
+  write(tmp_path / 'x', 'old')
+  write(tmp_path / 'x', 'new', overwrite=True)
+  assert names(tmp_path) == ['x', 'x.old', 'x.partial']
+  assert (tmp_path / 'x.old' / 'notes').exists()
+
+
+def test_somebody_elses_folder_is_never_replaced(tmp_path):
+  (tmp_path / 'config.json').write_text('{}')
+  (tmp_path / 'main.py').write_text('')
+  with pytest.raises(UserError, match='holds main.py'):
+    write(tmp_path, 'new', overwrite=True)
+  with pytest.raises(UserError, match='is a file'):
+    write(tmp_path / 'main.py', 'new', overwrite=True)
+  with pytest.raises(UserError, match='cannot be written'):
+    write(tmp_path / 'main.py' / 'x', 'new')
+
+
+@pytest.mark.parametrize('target', ['base', '.', 'base/../base'])
+def test_what_is_read_is_not_replaced(tmp_path, monkeypatch, capsys, target):
+  monkeypatch.chdir(tmp_path)
+  tiny.save_base('base')
+  argv = ['convert', 'export_base', 'base', f'--to={target}', '--overwrite']
+  assert cli.guard(convert.convert, argv, None) == 2
+  assert 'is what is read, or holds it' in capsys.readouterr().err
+  assert base.read('base')

@@ -1,0 +1,54 @@
+"""A small grid, and sweeping it with stand-ins for training and evaluation.
+
+Run as a program, it sweeps into a folder as a sweep does that checked its
+configurations before.
+"""
+
+import pathlib
+import sys
+
+from moe_lite.sweeps import Grid, running, sweeping
+from moe_lite.sweeps import plan as plans
+
+STUB = pathlib.Path(__file__).parent / 'stub.py'
+COUNTS = {'frozen base': (0, 1000), 'IA3': (10, 1000), 'MoV': (100, 1000)}
+STEPS = 4
+
+
+def grid(**changes):
+  """Two methods, two learning rates, two seeds, on the mini suite."""
+  return Grid(
+    **{
+      'model': 'models/t5_1_1_mini.gin',
+      'axes': {'method': {'IA3': 'methods/ia3.gin', 'MoV': 'methods/mov.gin'}},
+      'train': ['data/mini.gin', 'runs/finetune.gin', {'TRAIN_STEPS': STEPS}],
+      'evaluate': ['data/mini_eval.gin', 'runs/eval.gin'],
+      'validate': [
+        'data/mini_eval.gin',
+        'runs/eval.gin',
+        "MIXTURE_OR_TASK_NAME = 'mini_train_score_eval'",
+      ],
+      'search': {'LEARNING_RATE': [0.1, 0.3]},
+      'seeds': [0, 1],
+      **changes,
+    }
+  )
+
+
+def use_stub():
+  plans.PYTHON = (sys.executable, '-S', str(STUB))
+
+
+def sweep(root, jobs=1, **changes):
+  """Sweeps with the stub; whether nothing failed."""
+  plan = plans.expand(grid(**changes), str(root))
+  names = [s.name for settings in plan.settings.values() for s in settings]
+  steps = dict.fromkeys(names, STEPS)
+  with running.locked(str(root)) as lock:
+    failed = sweeping.run(plan, steps, jobs, lock)
+    return sweeping.report(plan, COUNTS, failed)
+
+
+if __name__ == '__main__':
+  use_stub()
+  sweep(sys.argv[1])
