@@ -1,8 +1,8 @@
 """Whether experts are used, while a run trains.
 
 The paper's experts collapse where batches are large (Zadouri et al., arXiv
-2309.05444): few of them get all the weight, and the mixture is no mixture. These
-numbers tell it when it happens, of every site and layer.
+2309.05444): few of them get all the weight, and the mixture is no mixture.
+These numbers tell it when it happens, of every site and layer.
 """
 
 from collections.abc import Mapping, Sequence

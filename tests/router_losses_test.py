@@ -47,15 +47,13 @@ def draw(model):
   rng = np.random.default_rng(0)
   shapes = model.abstract_variables()['params']
   return jax.tree.map(
-    lambda x: rng.normal(0, 0.5, x.shape).astype(np.float32), shapes
+    lambda x: jnp.asarray(rng.normal(0, 0.5, x.shape), jnp.float32), shapes
   )
 
 
 def expected(model, params, batch):
   """The losses' values in NumPy, from every token's probabilities."""
-  statistics = parameters.flatten(
-    jax.jit(model.routing_tokens)(params, batch)
-  )
+  statistics = parameters.flatten(jax.jit(model.routing_tokens)(params, batch))
   values = {'load_balance': [], 'router_z_loss': [], 'router_entropy': []}
   for path, p in statistics.items():
     if not path.endswith('/probability'):

@@ -19,7 +19,10 @@ def statistics(*weights):
 
 def test_measures_of_a_router():
   measured = routing_metrics.of_routers(statistics([8, 8], [15.9, 0.1]))
-  assert list(measured) == ['encoder/layers_0/mlp/wo', 'encoder/layers_1/mlp/wo']
+  assert list(measured) == [
+    'encoder/layers_0/mlp/wo',
+    'encoder/layers_1/mlp/wo',
+  ]
   even, uneven = measured.values()
   assert even['entropy'] == pytest.approx(0.5)
   assert (even['dead_experts'], even['from_uniform']) == (0, 0)
