@@ -200,7 +200,8 @@ class TopKRouter(Router):
 def by_router(statistics: Tree) -> dict[str, dict[str, Array]]:
   """The path of a router to what it sowed, as in the collection `routing`."""
   routers: dict[str, dict[str, Array]] = {}
-  for path, leaf in flatten_dict(statistics, sep='/').items():
+  leaves: dict[str, Any] = flatten_dict(statistics, sep='/')
+  for path, leaf in leaves.items():
     router, _, name = path.rpartition('/')
     routers.setdefault(router, {})[name] = leaf
   return routers

@@ -294,3 +294,17 @@ def test_what_is_no_checkpoint_is_not_skipped_silently(base, tmp_path):
   (folder / 'checkpoints' / '5').mkdir(parents=True)
   with pytest.raises(UserError, match='is no whole checkpoint of this run'):
     train(folder, base, train_steps=4)
+
+
+def test_routers_are_looked_after(tmp_path, base, capsys):
+  model = make_model(load_balance=0.1, routing_metrics=True)
+  train(tmp_path, base, 2, model, microbatches=2)
+  (line,) = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  scalars = json.loads(line)
+  assert 0.9 < scalars['load_balance'] < 2
+  assert 0 < scalars['routing_entropy'] <= np.log(10) + 1e-3
+  (line,) = (tmp_path / 'routing.jsonl').read_text().splitlines()
+  routers = json.loads(line)['routers']
+  assert len(routers) == 3
+  first = routers['encoder/layers_0/mlp/intermediate']
+  assert sum(first['share']) == pytest.approx(1, abs=1e-3)
