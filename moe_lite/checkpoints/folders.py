@@ -2,6 +2,7 @@
 
 import contextlib
 import fnmatch
+import os
 import uuid
 from collections.abc import Iterator
 
@@ -42,6 +43,8 @@ def check(path: str, overwrite: bool = False) -> None:
       f'{path} exists already, and is not overwritten. Remove it, name '
       'another folder, or give --overwrite.'
     )
+  if os.path.islink(path):
+    raise UserError(f'{path} is a link. Name the folder that it leads to.')
   if not target.is_dir():
     raise UserError(f'{path} is a file. Remove it, or name a folder.')
   for entry in target.iterdir():
@@ -80,8 +83,17 @@ def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
   except BaseException:
     partial.rmtree()
     raise
-  if target.exists():
-    target.rename(old)
-  partial.rename(target)
-  if old.exists():
+  replaces = target.exists()
+  try:
+    if replaces:
+      target.rename(old)
+    partial.rename(target)
+  except OSError as error:
+    if old.exists():
+      old.rename(target)
+    raise UserError(
+      f'{path} cannot be written: {error}. What should stand there is '
+      f'{partial}.'
+    ) from error
+  if replaces:
     old.rmtree()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from moe_lite.checkpoints import folders
 from moe_lite.errors import UserError
 
 
@@ -22,7 +23,7 @@ def one_path(
   """The path that a verb's arguments name; fills in the flags.
 
   Raises:
-    UserError: unless there is one, and `--to`.
+    UserError: unless there is one, and `--to`, where something may be written.
   """
   try:
     _, *paths = values([verb, *arguments])
@@ -30,11 +31,22 @@ def one_path(
     raise UserError(f'{error} See --help.') from error
   if len(paths) != 1 or not values.to:
     raise UserError('Give one folder and --to=DIR. See --help.')
-  source, target = (
-    os.path.abspath(x) if '://' not in x else x for x in (paths[0], values.to)
-  )
-  if f'{source}/'.startswith(f'{target}/'):
-    raise UserError(
-      f'--to={values.to} is what is read, or holds it. Name another folder.'
-    )
+  given = values['base'].value if 'base' in values else None
+  check_apart(values.to, *filter(None, [paths[0], given]))
+  # Before anything large is fetched and read.
+  folders.check(values.to, values.overwrite)
   return paths[0]
+
+
+def check_apart(target: str, *read: str) -> None:
+  """Raises UserError if `target` is one of the paths read, or holds it."""
+  for path in read:
+    if f'{_real(path)}/'.startswith(f'{_real(target)}/'):
+      raise UserError(
+        f'--to={target} is what is read, or holds it: {path}. Name another '
+        'folder.'
+      )
+
+
+def _real(path: str) -> str:
+  return path.rstrip('/') if '://' in path else os.path.realpath(path)

@@ -12,7 +12,7 @@ from etils import epath
 
 from moe_lite import cli, parameters, run_folder
 from moe_lite import collapse as mixtures
-from moe_lite.checkpoints import folders, portable
+from moe_lite.checkpoints import portable
 from moe_lite.conversions import adapters, arguments
 from moe_lite.errors import UserError
 from moe_lite.models import EncoderDecoderModel
@@ -34,13 +34,13 @@ def collapse(argv: Sequence[str]) -> None:
   flags.DEFINE_string('evaluate_split', 'validation', 'Of its tasks.', values)
   flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', values)
   run = arguments.one_path('collapse', argv, values)
-  folders.check(values.to, values.overwrite)
   cli.import_tensorflow()
   cli.add_cache_dirs(values.seqio_additional_cache_dirs)
   from moe_lite import routing_usage
 
   trained, description = adapters.read(run, values.step)
   bound = run_folder.read_config(run)
+  arguments.check_apart(values.to, bound['initial_checkpoint_path'])
   network = bound['model'].module.config
   mixtures.check(network)
   leaves = parameters.flatten(trained)

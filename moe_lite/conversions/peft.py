@@ -9,7 +9,6 @@ from absl import flags
 from moe_lite import networks, parameters, run_folder
 from moe_lite.checkpoints import (
   base,
-  folders,
   hugging_face,
   hugging_face_hub,
   peft,
@@ -61,8 +60,6 @@ def import_peft(argv: Sequence[str]) -> None:
       f"Hugging Face's, or one of its hub, {hugging_face_hub.PREFIX}"
       'ORGANISATION/NAME.'
     )
-  # Before a base is fetched and read.
-  folders.check(values.to, values.overwrite)
   kind, _, facts = peft.summary(folder)
   source = base.local(values.base)
   leaves = base.read(source)

@@ -1,11 +1,13 @@
 """Folders that appear whole, and replace nothing of anybody's."""
 
 import pytest
+from etils import epath
 
 from moe_lite import cli, convert
 from moe_lite.checkpoints import base, folders
 from moe_lite.errors import UserError
 from tests import tiny
+from tests.checkpoints import hugging_face_files as made
 
 
 def names(folder):
@@ -52,6 +54,50 @@ def test_somebody_elses_folder_is_never_replaced(tmp_path):
     write(tmp_path / 'main.py', 'new', overwrite=True)
   with pytest.raises(UserError, match='cannot be written'):
     write(tmp_path / 'main.py' / 'x', 'new')
+
+
+def test_a_swap_that_fails_gives_the_old_one_back(tmp_path, monkeypatch):
+  write(tmp_path / 'x', 'old')
+  rename = type(epath.Path('x')).rename
+
+  def fail(path, target):
+    if '.partial-' in path.name:
+      raise OSError('the disk is full')
+    return rename(path, target)
+
+  monkeypatch.setattr(type(epath.Path('x')), 'rename', fail)
+  with pytest.raises(UserError, match='the disk is full.*partial-'):
+    write(tmp_path / 'x', 'new', overwrite=True)
+  assert (tmp_path / 'x' / 'metadata.json').read_text() == 'old'
+
+
+def test_a_link_is_never_replaced(tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  tiny.save_base('base')
+  (tmp_path / 'link').symlink_to('base')
+  with pytest.raises(UserError, match='is a link'):
+    write(tmp_path / 'link', 'new', overwrite=True)
+  argv = ['convert', 'export_base', 'link', '--to=base', '--overwrite']
+  assert cli.guard(convert.convert, argv, None) == 2
+  assert 'is what is read, or holds it' in capsys.readouterr().err
+
+
+def test_it_is_refused_before_anything_is_read(tmp_path, monkeypatch):
+  monkeypatch.setattr(base, 'arrays', None)
+  argv = ['convert', 'export_base', 'mini', f'--to={tmp_path}']
+  assert cli.guard(convert.convert, argv, None) == 2
+
+
+@pytest.mark.parametrize('verb', ['import_peft', 'export_peft'])
+def test_a_base_that_is_read_is_not_replaced(
+  tmp_path, monkeypatch, capsys, verb
+):
+  monkeypatch.chdir(tmp_path)
+  made.write(tmp_path / 'base', made.state('1.1'))
+  argv = ['convert', verb, 'x', '--to=base', '--base=base', '--overwrite']
+  assert cli.guard(convert.convert, argv, None) == 2
+  assert 'is what is read, or holds it' in capsys.readouterr().err
+  assert base.read('base')
 
 
 @pytest.mark.parametrize('target', ['base', '.', 'base/../base'])
