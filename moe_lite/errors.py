@@ -1,7 +1,7 @@
 """The one exception for a user's mistake, and the wording it shares."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -18,3 +18,9 @@ def nearest(name: str, allowed: Iterable[str], most: int = 3) -> str:
   if not close:
     return ''
   return ' Did you mean ' + ' or '.join(repr(c) for c in close) + '?'
+
+
+def some(items: Sequence[str], most: int = 4) -> str:
+  """'a, b and 3 more'."""
+  more = f' and {len(items) - most} more' if len(items) > most else ''
+  return ', '.join(items[:most]) + more

@@ -10,12 +10,14 @@ Neither TensorFlow nor SeqIO is imported. `text_model` says what a model does.
 """
 
 import dataclasses
+import os
 from typing import Any
 
 from moe_lite import loaded, networks, parameters, partitioning, text_model
 from moe_lite import vocabulary as vocabularies
 from moe_lite.checkpoints import base as base_checkpoints
-from moe_lite.checkpoints import hugging_face, own, portable
+from moe_lite.checkpoints import formats, own, portable
+from moe_lite.checkpoints.formats import Kind
 from moe_lite.errors import UserError
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.t5 import Transformer
@@ -26,8 +28,8 @@ _UNROLLED_LAYERS = 4
 
 
 def load(
-  base: str,
-  adapters: str | None = None,
+  base: str | os.PathLike[str],
+  adapters: str | os.PathLike[str] | None = None,
   *,
   vocabulary: str | vocabularies.Vocabulary | None = None,
   inputs_eos: bool | None = None,
@@ -62,19 +64,21 @@ def load(
   Raises:
     UserError: if something is missing, or does not belong together.
   """
-  folders = [base_checkpoints.local(base)]
-  says: dict[str, Any] = base_checkpoints.metadata(base).get('text', {})
+  base = os.fspath(base)
+  folders = [formats.local(base)]
+  says = base_checkpoints.text(base)
   described: dict[str, Any] = {}
   if adapters is not None:
+    adapters = os.fspath(adapters)
     folders.insert(0, portable.local(adapters))
     described = _describe(adapters, folders[0], step)
     config = networks.from_json(described['network'])
-    says = {**says, **described.get('text', {})}
+    # A run that says nothing of it was trained on a task of ours, without.
+    says = {**says, 'inputs_eos': False, **described.get('text', {})}
   else:
     config = base_checkpoints.network(folders[0])
   if inputs_eos is None:
-    is_theirs = adapters is None and hugging_face.is_checkpoint(folders[0])
-    inputs_eos = bool(says.get('inputs_eos', is_theirs))
+    inputs_eos = bool(says.get('inputs_eos', False))
   words = vocabularies.load(vocabulary, folders, says, config.vocab_size)
   text = vocabularies.Text(words, config.vocab_size, inputs_eos)
   layers = max(config.num_encoder_layers, config.num_decoder_layers)
@@ -84,7 +88,7 @@ def load(
   trained = loaded.load(
     EncoderDecoderModel(Transformer(config)),
     loaded.BASE if adapters is None else _path(folders[0]),
-    folders[-1],
+    base,
     described.get('trainable', parameters.TRAINABLE_ADAPTERS),
     base_dtype or config.dtype.name,
     mesh,
@@ -95,9 +99,12 @@ def load(
 
 def _describe(adapters: str, folder: str, step: int | None) -> dict[str, Any]:
   """What adapters say of themselves, their network included."""
-  if portable.is_portable(folder):
+  kind = formats.kind(folder)
+  if kind is Kind.EXPORTED:
+    if step is not None:
+      raise UserError(f'step = {step} is of a run, and {adapters!r} is none.')
     described = portable.describe(folder)
-  elif own.is_run_folder(folder):
+  elif kind is Kind.RUN:
     described = own.describe(folder, step)
   else:
     raise UserError(

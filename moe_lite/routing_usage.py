@@ -254,7 +254,9 @@ def measure_run(
     config['initial_checkpoint_path'],
     config['trainable'],
     config['base_dtype'],
-    step=step,
+    config.get('mesh'),
+    step,
+    config.get('fully_sharded', False),
   )
   say(f'{run}: routing of {len(tasks)} tasks, {examples} examples each')
   return measure(

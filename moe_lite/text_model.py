@@ -7,7 +7,7 @@ else is in its batch, up to rounding.
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -120,11 +120,13 @@ class TextModel:
     Raises:
       UserError: for an empty input, or options out of their range.
     """
-    if max_length < 1 or num_beams < 1:
-      raise UserError(
-        f'max_length = {max_length} and num_beams = {num_beams} must be '
-        'positive.'
-      )
+    numbers = {'max_length': max_length, 'num_beams': num_beams, 'seed': seed}
+    for name, value in numbers.items():
+      least = 0 if name == 'seed' else 1
+      if not isinstance(value, int) or value < least:
+        raise UserError(
+          f'{name} = {value!r} must be a whole number of at least {least}.'
+        )
     texts = _several(inputs)
     ids = self._input_ids(texts)
     options = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p}
@@ -167,8 +169,9 @@ class TextModel:
     Raises:
       UserError: if inputs or choices are empty.
     """
-    sets = _choices(inputs, choices)
-    ids = self._input_ids(_several(inputs))
+    texts = _several(inputs)
+    sets = _choices(inputs, len(texts), choices)
+    ids = self._input_ids(texts)
     counts = [len(x) for x in sets]
     targets = [
       np.array(self._text.targets(x), np.int32) for part in sets for x in part
@@ -276,17 +279,24 @@ def _routing(model: EncoderDecoderModel) -> Any:
 
 
 def _several(texts: str | Sequence[str], name: str = 'inputs') -> list[str]:
+  if not isinstance(texts, str | Iterable):
+    raise UserError(f'{name} = {texts!r} must be a text or several.')
   several = [texts] if isinstance(texts, str) else list(texts)
   if not several:
     raise UserError(f'There are no {name}: give at least one text.')
   return several
 
 
-def _choices(inputs: str | Sequence[str], choices: Any) -> list[list[str]]:
-  """The choices of every input, which may be the same for all."""
-  if isinstance(choices, str):
+def _choices(inputs: Any, count: int, choices: Any) -> list[list[str]]:
+  """The choices of every one of `count` inputs; they may be the same for all.
+
+  Args: `inputs`, of which a text alone has no lists of choices.
+  """
+  if isinstance(choices, str) or not isinstance(choices, Iterable):
     raise UserError(f'choices = {choices!r} must be a list of texts.')
-  count, choices = len(_several(inputs)), list(choices)
+  choices = list(choices)
+  if wrong := [x for x in choices if not isinstance(x, Iterable)]:
+    raise UserError(f'choices has {wrong[0]!r}, which is no text.')
   if all(isinstance(choice, str) for choice in choices):
     return [_several(choices, 'choices')] * count
   if isinstance(inputs, str) or len(choices) != count:

@@ -5,13 +5,14 @@ of its sentinels included.
 """
 
 import importlib.resources
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from etils import epath
 
 from moe_lite import decoding
-from moe_lite.checkpoints import hugging_face_files
+from moe_lite.checkpoints import buckets, hugging_face_files
 from moe_lite.errors import UserError
 
 # How many sentinels T5 has beyond its model's pieces.
@@ -36,7 +37,7 @@ class SentencePiece:
   '<extra_id_0>' is the last id, '<extra_id_1>' the one before, and so on.
   """
 
-  def __init__(self, path: epath.PathLike, extra_ids: int = 0):
+  def __init__(self, path: str, extra_ids: int = 0):
     """Args: `extra_ids`, how many sentinels come after the model's pieces.
 
     Raises:
@@ -49,7 +50,7 @@ class SentencePiece:
     # Protobuf makes the class when its module is imported.
     proto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
     try:
-      model = proto.FromString(epath.Path(path).read_bytes())
+      model = proto.FromString(buckets.read(path))
       for i in reversed(range(extra_ids)):
         model.pieces.add(
           piece=f'▁<extra_id_{i}>', type=proto.SentencePiece.USER_DEFINED
@@ -175,15 +176,17 @@ def load(
   """
   if given is not None and not isinstance(given, str):
     return given
-  path = epath.Path(given) if given else _find(folders, says)
+  path = given or _find(folders, says)
   if path is None:
-    has = lambda name: any((epath.Path(x) / name).is_file() for x in folders)
+    has = lambda name: any(
+      buckets.exists(posixpath.join(folder, name)) for folder in folders
+    )
     hint = ' (a tokenizer.json alone is not read)' * has('tokenizer.json')
     raise UserError(
       f'There is no {hugging_face_files.VOCABULARY} in '
       f'{" or ".join(folders)}{hint}. {_HOW}'
     )
-  if not path.is_file():
+  if not buckets.exists(path):
     raise UserError(f'vocabulary = {given!r} is no file. {_HOW}')
   extra_ids = says.get('extra_ids')
   if extra_ids is None:
@@ -192,9 +195,15 @@ def load(
   return SentencePiece(path, extra_ids)
 
 
-def _find(folders: Sequence[str], says: Mapping[str, Any]) -> epath.Path | None:
-  paths = [epath.Path(x) / hugging_face_files.VOCABULARY for x in folders]
+def model_in(folder: str) -> bytes | None:
+  """The SentencePiece model of a base's or adapters' folder, if it has one."""
+  return buckets.read(posixpath.join(folder, hugging_face_files.VOCABULARY))
+
+
+def _find(folders: Sequence[str], says: Mapping[str, Any]) -> str | None:
+  name = hugging_face_files.VOCABULARY
+  paths = [posixpath.join(folder, name) for folder in folders]
   if 'vocabulary' in says:
     package = epath.Path(str(importlib.resources.files('moe_lite')))
-    paths.append(package.parent / says['vocabulary'])
-  return next((path for path in paths if path.is_file()), None)
+    paths.append(str(package.parent / says['vocabulary']))
+  return next(filter(buckets.exists, paths), None)

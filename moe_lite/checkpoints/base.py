@@ -7,8 +7,8 @@ and the bases that ship with the package, by name.
 """
 
 import collections
+import contextlib
 import dataclasses
-import importlib.resources
 import json
 import posixpath
 import re
@@ -17,14 +17,15 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors.numpy
 from etils import epath
 
 from moe_lite import networks, parameters
 from moe_lite.checkpoints import (
   buckets,
   folders,
+  formats,
   hugging_face,
+  hugging_face_files,
   hugging_face_hub,
   own,
   placing,
@@ -32,12 +33,13 @@ from moe_lite.checkpoints import (
   t5x,
   tensors,
 )
+from moe_lite.checkpoints.formats import Kind
 from moe_lite.checkpoints.stored import Stored
-from moe_lite.errors import UserError, nearest
+from moe_lite.errors import UserError, nearest, some
 from moe_lite.t5 import T5Config
 from moe_lite.types import Tree
 
-WEIGHTS = 'model.safetensors'
+WEIGHTS = formats.WEIGHTS
 METADATA = 'metadata.json'
 # That a base is written in.
 DTYPES = ('bfloat16', 'float32')
@@ -80,14 +82,6 @@ def check_same(
     )
 
 
-def shipped() -> list[str]:
-  """Names of the bases that ship with the package."""
-  folder = _shipped_folder()
-  if not folder.exists():
-    return []
-  return sorted(p.name for p in folder.iterdir() if (p / WEIGHTS).exists())
-
-
 def load_base(
   path: str, wanted: Tree, network: T5Config | None = None
 ) -> tuple[Tree, BaseInfo]:
@@ -119,8 +113,9 @@ def load_base(
   )
   placement = placing.Placement(wanted)
   digests = {}
-  with placing.freeing_at_once():
-    for name, leaf in stored.read_layers(found, _order(found)):
+  leaves = stored.read_layers(found, _order(found))
+  with placing.freeing_at_once(), contextlib.closing(leaves):
+    for name, leaf in leaves:
       digests[name] = parameters.digest(name, leaf)
       placement.fill(name, leaf)
   info = BaseInfo(str(path), parameters.combine(digests))
@@ -143,13 +138,6 @@ def _stack_of(name: str) -> str:
   return re.sub(r'layers_\d+', 'layers', name)
 
 
-def local(path: str) -> str:
-  """Where a base lies: its path, or where a hub's model was downloaded to."""
-  if hugging_face_hub.is_address(path):
-    return hugging_face_hub.download(path)
-  return path
-
-
 def read(path: str, network: T5Config | None = None) -> dict[str, np.ndarray]:
   """Path to leaf, layers apart, as the source holds them: all in memory.
 
@@ -163,55 +151,55 @@ def arrays(path: str, network: T5Config | None = None) -> dict[str, Stored]:
 
   Args: as of `load_base`.
   """
-  path = local(path)
-  # Before anything that would ask TensorFlow for a bucket.
-  if t5x.is_checkpoint(path):
+  given, path = path, formats.local(path)
+  kind = formats.kind(path)
+  if kind is Kind.T5X:
     return t5x.arrays(path)
-  folder = epath.Path(path)
-  if hugging_face.is_checkpoint(folder):
+  if kind is Kind.HUGGING_FACE:
     if network is not None:
-      hugging_face.check(folder, network)
-    return hugging_face.arrays(folder)
-  if (folder / WEIGHTS).exists():
-    return _arrays(folder / WEIGHTS)
-  if own.is_run_folder(path):
-    return {name: stored.held(x) for name, x in read_run(path)[0].items()}
-  if folder.is_file():
-    return _arrays(folder)
-  if path in shipped():
-    return _arrays(_shipped_folder() / path / WEIGHTS)
-  names = shipped()
+      hugging_face.check(path, network)
+    return hugging_face.arrays(path)
+  if kind is Kind.BASE:
+    if network is not None:
+      _check_network(given, metadata(path).get('network', {}), network)
+    return _arrays(posixpath.join(path, WEIGHTS))
+  if kind is Kind.RUN:
+    leaves, description = read_run(path)
+    if network is not None:
+      _check_network(given, description.get('network', {}), network)
+    return {name: stored.held(x) for name, x in leaves.items()}
+  if kind is Kind.FILE:
+    return _arrays(path)
+  names = formats.shipped()
   raise UserError(
-    f'INITIAL_CHECKPOINT_PATH = {path!r}: there is no base. Give a safetensors '
-    f'file, a folder with {WEIGHTS}, a T5X checkpoint, a folder of Hugging '
+    f'{given!r}: there is no base. Give a safetensors file, a folder with '
+    f'{WEIGHTS}, a T5X checkpoint, a folder of Hugging '
     f"Face's ({hugging_face.CONFIG} and weights), a model of its hub "
     f'({hugging_face_hub.PREFIX}ORGANISATION/NAME), the MODEL_DIR of a run '
     'that trained every parameter, or the name of a base that ships with the '
-    f'package ({", ".join(names) or "there are none"}).{nearest(path, names)}'
-    f'{_checkpoints_in(folder)}'
+    f'package ({", ".join(names) or "there are none"}).{nearest(given, names)}'
+    f'{_checkpoints_in(epath.Path(path))}'
   )
 
 
 def metadata(path: str) -> dict[str, Any]:
-  """What a base of ours says of itself; {} where it says nothing."""
-  folder = path
-  if path in shipped() and not epath.Path(path).exists():
-    folder = str(_shipped_folder() / path)
-  file = posixpath.join(folder, METADATA)
+  """What a base of ours says of itself; {} where it says nothing.
+
+  Raises:
+    UserError: if the file is damaged.
+  """
+  file = posixpath.join(formats.local(path), METADATA)
   contents = buckets.read(file)
   if contents is None:
     return {}
   try:
     says = json.loads(contents)
-  except ValueError as error:
+    parts = [says, says.get('network', {}), says.get('text', {})]
+    name = parts[-1].get('vocabulary', '')
+  except (AttributeError, ValueError) as error:
     raise UserError(f'{file} is damaged: {error}.') from error
-  parts = [says]
-  if isinstance(says, dict):
-    parts = [says[name] for name in ('network', 'text') if name in says]
-  if not all(isinstance(part, dict) for part in parts):
-    raise UserError(
-      f'{file} is damaged: it, its network and its text must be objects.'
-    )
+  if not all(isinstance(x, dict) for x in parts) or not isinstance(name, str):
+    raise UserError(f'{file} is damaged: it says {says!r}.')
   return says
 
 
@@ -224,14 +212,25 @@ def network(path: str) -> T5Config:
   Raises:
     UserError: if there is no base.
   """
-  path = local(path)
-  if not t5x.is_checkpoint(path) and hugging_face.is_checkpoint(path):
+  path = formats.local(path)
+  kind = formats.kind(path)
+  if kind is Kind.HUGGING_FACE:
     return hugging_face.network(path)
-  is_run = not t5x.is_checkpoint(path) and own.is_run_folder(path)
-  says = own.describe(path) if is_run else metadata(path)
+  says = own.describe(path) if kind is Kind.RUN else metadata(path)
   if 'network' in says:
     return networks.from_json({**says['network'], 'adapters': {}})
   return hugging_face.infer(stored.unrolled(arrays(path)))
+
+
+def text(path: str) -> dict[str, Any]:
+  """How texts become ids for a base, as far as it says; see `vocabulary.load`.
+
+  T5 as Hugging Face has it was trained on inputs that end with EOS.
+  """
+  path = formats.local(path)
+  if formats.kind(path) is Kind.HUGGING_FACE:
+    return {'inputs_eos': True}
+  return metadata(path).get('text', {})
 
 
 def read_run(
@@ -259,6 +258,7 @@ def save_base(
   folder: str,
   params: Tree,
   metadata: Mapping[str, Any],
+  vocabulary: bytes | None = None,
   overwrite: bool = False,
 ) -> None:
   """Writes a base, unrolled, under a temporary name first.
@@ -267,6 +267,7 @@ def save_base(
     folder: must not exist.
     params: bfloat16 or float32, in loop or scan form.
     metadata: what to say of it, for JSON; its fingerprint is added.
+    vocabulary: a SentencePiece model.
     overwrite: replace what stands there.
 
   Raises:
@@ -280,11 +281,13 @@ def save_base(
   }
   metadata = {**metadata, 'fingerprint': parameters.fingerprint(tree)}
   with folders.new(folder, overwrite) as partial:
-    (partial / WEIGHTS).write_bytes(safetensors.numpy.save(leaves))
+    tensors.write(partial / WEIGHTS, leaves)
+    if vocabulary is not None:
+      (partial / hugging_face_files.VOCABULARY).write_bytes(vocabulary)
     (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
 
 
-def _arrays(path: epath.Path) -> dict[str, Stored]:
+def _arrays(path: str) -> dict[str, Stored]:
   found = tensors.arrays(path)
   if hugging_face.is_theirs(found):
     raise UserError(
@@ -305,6 +308,23 @@ def _checkpoints_in(folder: epath.Path) -> str:
   return f' T5X checkpoints are in it: give one, such as {last}.'
 
 
+def _check_network(
+  path: str, says: Mapping[str, Any], wanted: T5Config
+) -> None:
+  """Raises UserError for what shapes do not tell, such as activations."""
+  now = networks.to_json(wanted)
+  problems = [
+    f'{name} {says[name]} in the base, {now[name]} in the models/ gin file'
+    for name in networks.SIZES
+    if name in says and says[name] != now[name]
+  ]
+  if problems:
+    raise UserError(
+      f'The base {path} does not fit the network: {"; ".join(problems)}. Give '
+      'the gin file of this base, or a base of that size.'
+    )
+
+
 def _check_leaves(
   path: str, found: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> None:
@@ -312,28 +332,29 @@ def _check_leaves(
   extra = sorted(set(found) - set(wanted))
   problems = []
   if missing:
-    problems.append(f'lacks {_some(missing)}')
+    problems.append(f'lacks {some(missing)}')
   if extra:
-    problems.append(f'has, beyond what the network takes, {_some(extra)}')
+    problems.append(f'has, beyond what the network takes, {some(extra)}')
   shapes = [
     f'{name} {tuple(found[name].shape)} instead of {tuple(leaf.shape)}'
     for name, leaf in sorted(wanted.items())
     if name in found and tuple(found[name].shape) != tuple(leaf.shape)
   ]
   if shapes:
-    problems.append(f'has other shapes: {_some(shapes)}')
+    problems.append(f'has other shapes: {some(shapes)}')
+  types = [
+    f'{name} {leaf.dtype.name}'
+    for name, leaf in sorted(found.items())
+    if leaf.dtype.name not in hugging_face_files.DTYPES
+  ]
+  if types:
+    problems.append(
+      f'has types other than {", ".join(hugging_face_files.DTYPES)}: '
+      f'{some(types)}'
+    )
   if problems:
     raise UserError(
       f'The base {path} does not fit the network: it {"; it ".join(problems)}. '
       'Give a base of the same size as the models/ gin file, or the gin file '
       'of this base.'
     )
-
-
-def _some(items: list[str], most: int = 5) -> str:
-  more = f' and {len(items) - most} more' if len(items) > most else ''
-  return ', '.join(items[:most]) + more
-
-
-def _shipped_folder() -> epath.Path:
-  return epath.Path(str(importlib.resources.files('moe_lite') / 'bases'))

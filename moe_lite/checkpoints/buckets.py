@@ -4,6 +4,7 @@ Its own driver needs neither TensorFlow nor gcsfs, and finds a machine's
 credentials by itself.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorstore
@@ -37,12 +38,32 @@ def read(path: str) -> bytes | None:
     local = epath.Path(path)
     return local.read_bytes() if local.is_file() else None
   folder, _, name = str(path).rpartition('/')
+  found = _asked(path, folder, lambda store: store.read(name))
+  return found.value if found.state == 'value' else None
+
+
+def exists(path: str) -> bool:
+  """Whether there is a file, which is not read where it may be listed.
+
+  Raises:
+    UserError: as of `read`.
+  """
+  if not is_bucket(path):
+    return epath.Path(path).is_file()
+  folder, _, name = str(path).rpartition('/')
+  # Nothing lies between a key and itself with the least character behind it.
+  only = tensorstore.KvStore.KeyRange(name, f'{name}\0')
+  listed = _asked(path, folder, lambda store: store.list(only))
+  # The driver lists nothing, without a word, where it may not list.
+  return bool(listed) or read(path) is not None
+
+
+def _asked(path: str, folder: str, question: Callable[[Any], Any]) -> Any:
   try:
-    store: Any = tensorstore.KvStore.open(spec(folder + '/')).result()
-    found = store.read(name).result()
+    store = tensorstore.KvStore.open(spec(folder + '/')).result()
+    return question(store).result()
   except ValueError as error:
     raise UserError(f'{path} cannot be read: {reason(error)}') from error
-  return found.value if found.state == 'value' else None
 
 
 def reason(error: Exception) -> str:

@@ -8,19 +8,19 @@ T5ForConditionalGeneration.
 """
 
 import json
+import posixpath
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-import safetensors.numpy
 from etils import epath
 
-from moe_lite.checkpoints import folders, stored
+from moe_lite.checkpoints import buckets, folders, stored, tensors
 from moe_lite.checkpoints import hugging_face_config as configs
 from moe_lite.checkpoints import hugging_face_files as files
 from moe_lite.checkpoints import hugging_face_names as names
 from moe_lite.checkpoints.stored import Stored
-from moe_lite.errors import UserError
+from moe_lite.errors import UserError, some
 from moe_lite.t5 import T5Config
 
 WEIGHTS = 'model.safetensors'
@@ -58,7 +58,7 @@ class Leaf(NamedTuple):
 
 def is_checkpoint(path: epath.PathLike) -> bool:
   """Whether a folder of such a model lies there."""
-  return (epath.Path(path) / configs.FILE).is_file()
+  return buckets.exists(posixpath.join(path, configs.FILE))
 
 
 def is_theirs(leaf_names: Collection[str]) -> bool:
@@ -118,14 +118,14 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
   missing = [x.theirs for x in wanted if x.theirs not in found]
   if missing:
     raise UserError(
-      f'{weights.file(missing[0])} lacks {_some(missing)}, which the network '
+      f'{weights.file(missing[0])} lacks {some(missing)}, which the network '
       f'in {configs.FILE} has. It may be cut off, or of another model.'
     )
   known = {x.theirs for x in wanted} | _IGNORED
   if unknown := sorted(found.keys() - known):
     raise UserError(
       f'{weights.file(unknown[0])} has, beyond what the network in '
-      f'{configs.FILE} takes, {_some(unknown)}.'
+      f'{configs.FILE} takes, {some(unknown)}.'
     )
   result = {}
   for leaf in wanted:
@@ -164,7 +164,7 @@ def write(
   if differing:
     raise UserError(
       f'Not written, as these are not the leaves of the network: '
-      f'{_some(sorted({path for path, _ in differing}))}.'
+      f'{some(sorted({path for path, _ in differing}))}.'
     )
   dtypes = {leaf.dtype.name for leaf in params.values()}
   if not dtypes <= set(files.DTYPES):
@@ -182,9 +182,7 @@ def write(
   with folders.new(folder, overwrite) as partial:
     text = json.dumps(described, indent=2)
     (partial / configs.FILE).write_text(text + '\n')
-    (partial / WEIGHTS).write_bytes(
-      safetensors.numpy.save(state, {'format': 'pt'})
-    )
+    tensors.write(partial / WEIGHTS, state, {'format': 'pt'})
 
 
 def _join_copies(weights: files.Weights, tied: bool) -> None:
@@ -213,8 +211,3 @@ def _are_equal(one: np.ndarray, other: np.ndarray) -> bool:
     return False
   as_bytes = lambda x: np.ascontiguousarray(x).view(np.uint8)
   return np.array_equal(as_bytes(one), as_bytes(other))
-
-
-def _some(items: list[str], most: int = 3) -> str:
-  more = f' and {len(items) - most} more' if len(items) > most else ''
-  return ', '.join(items[:most]) + more

@@ -82,7 +82,7 @@ def network(folder: epath.PathLike) -> T5Config:
   path = epath.Path(folder) / FILE
   values = load(folder)
   for name in _SIZES:
-    if not isinstance(values.get(name), int):
+    if type(values.get(name)) is not int:  # No bool.
       raise UserError(
         f'{path} has {name} {values.get(name)!r}; a whole number is needed.'
       )

@@ -12,13 +12,14 @@ import numpy as np
 from moe_lite import parameters, results
 from moe_lite.checkpoints import (
   base,
-  hugging_face,
+  formats,
   own,
   peft,
   portable,
   stored,
   t5x,
 )
+from moe_lite.checkpoints.formats import Kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,32 +43,32 @@ def inspect(path: str) -> Found:
   Raises:
     UserError: if it is none of these, or is damaged.
   """
-  path = base.local(path)
-  if t5x.is_checkpoint(path):
-    return _base(path, 'T5X checkpoint', {'step': t5x.read_step(path)})
-  if portable.is_portable(path):
+  path = formats.local(path)
+  kind = formats.kind(path)
+  if kind is Kind.EXPORTED:
     tree, config = portable.load(path)
-    return Found('exported adapters', _leaves(tree), _of_run(config))
-  if peft.is_peft(path):
-    kind, theirs, facts = peft.summary(path)
-    return Found(f"{kind} of PEFT's", _leaves(theirs), facts)
-  if own.is_run_folder(path):
+    return Found(kind.value, _leaves(tree), _of_run(config))
+  if kind is Kind.PEFT:
+    what, theirs, facts = peft.summary(path)
+    return Found(f"{what} of PEFT's", _leaves(theirs), facts)
+  if kind is Kind.RUN:
     tree, description = own.restore_trainable(path)
-    return Found('run', _leaves(tree), _of_run(description))
-  is_theirs = hugging_face.is_checkpoint(path)
-  kind = "model of Hugging Face's" if is_theirs else 'base'
-  return _base(path, kind, base.metadata(path))
+    return Found(kind.value, _leaves(tree), _of_run(description))
+  return _base(path, kind)
 
 
-def _base(path: str, kind: str, facts: dict[str, Any]) -> Found:
+def _base(path: str, kind: Kind | None) -> Found:
   arrays = base.arrays(path)
+  assert kind is not None  # Else there were none.
+  facts: dict[str, Any] = base.metadata(path)
+  if kind is Kind.T5X:
+    facts['step'] = t5x.read_step(path)
   facts['fingerprint'] = stored.fingerprint(arrays)
   leaves = stored.unrolled(arrays)
   adapters = sum(bool(parameters.is_adapter(name)) for name in leaves)
-  if adapters:
-    kind += f' with {adapters} leaves of adapters'
+  with_adapters = f' with {adapters} leaves of adapters' if adapters else ''
   found = {name: (x.shape, x.dtype.name) for name, x in leaves.items()}
-  return Found(kind, found, facts)
+  return Found(kind.value + with_adapters, found, facts)
 
 
 def text(path: str, found: Found) -> str:

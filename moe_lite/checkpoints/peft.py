@@ -15,15 +15,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from etils import epath
 
 from moe_lite import adapters
-from moe_lite.checkpoints import folders, peft_leaves
+from moe_lite.checkpoints import folders, peft_leaves, tensors
 from moe_lite.checkpoints import hugging_face_files as files
 from moe_lite.checkpoints import hugging_face_names as names
 from moe_lite.checkpoints import peft_config as configs
-from moe_lite.errors import UserError
+from moe_lite.errors import UserError, some
 from moe_lite.t5 import T5Config
 
 WEIGHTS = 'adapter_model.safetensors'
@@ -96,9 +95,7 @@ def write(
   described = configs.describe(kind, targets, options, base, revision)
   with folders.new(folder, overwrite) as partial:
     (partial / CONFIG).write_text(json.dumps(described, indent=2) + '\n')
-    (partial / WEIGHTS).write_bytes(
-      safetensors.numpy.save(state, {'format': 'pt'})
-    )
+    tensors.write(partial / WEIGHTS, state, {'format': 'pt'})
 
 
 def read(
@@ -141,7 +138,7 @@ def read(
   if found:
     raise UserError(
       f'{path} has, beyond what {CONFIG} places in a T5 of this size, '
-      f'{_some(sorted(found))}. Give the base that they were trained on.'
+      f'{some(sorted(found))}. Give the base that they were trained on.'
     )
   if not standing:
     raise UserError(f'{path} has no adapters.')
@@ -256,8 +253,3 @@ def _lora_options(
     options[name] = common
     options[patterns] = {x: n for x, n in found.items() if n != common}
   return options
-
-
-def _some(items: list[str], most: int = 3) -> str:
-  more = f' and {len(items) - most} more' if len(items) > most else ''
-  return ', '.join(items[:most]) + more

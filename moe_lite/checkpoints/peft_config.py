@@ -8,12 +8,14 @@ Source: the options of PEFT's IA3Config and LoraConfig, version 0.21.
 
 import json
 import math
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
 
+from moe_lite.checkpoints import buckets
 from moe_lite.errors import UserError
 
 FILE = 'adapter_config.json'
@@ -74,11 +76,11 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 
 def is_peft(folder: epath.PathLike) -> bool:
   """Whether a folder of PEFT's lies there, readable or not."""
-  path = epath.Path(folder) / FILE
-  if not path.is_file():
+  contents = buckets.read(posixpath.join(folder, FILE))
+  if contents is None:
     return False
   try:
-    return TYPE in json.loads(path.read_text())
+    return TYPE in json.loads(contents)
   except (ValueError, TypeError):
     return False
 

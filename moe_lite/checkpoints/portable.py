@@ -11,19 +11,20 @@ Anything that names a run for evaluation or inference may name such a folder.
 
 import importlib.resources
 import json
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from etils import epath
 
 from moe_lite import parameters
 from moe_lite.checkpoints import (
+  buckets,
   folders,
   hugging_face_files,
   hugging_face_hub,
+  tensors,
 )
 from moe_lite.errors import UserError
 from moe_lite.run_folder import replace_text
@@ -104,11 +105,11 @@ def local(path: str) -> str:
 
 def is_portable(path: str) -> bool:
   """Whether adapters of this form lie there; other formats share the names."""
-  config = epath.Path(path) / CONFIG
-  if not config.is_file():
+  contents = buckets.read(posixpath.join(path, CONFIG))
+  if contents is None:
     return False
   try:
-    return json.loads(config.read_text()).get('format') == FORMAT
+    return json.loads(contents).get('format') == FORMAT
   except (ValueError, AttributeError):
     return False
 
@@ -151,7 +152,7 @@ def save(
     'tree': _tree(leaves),
   }
   with folders.new(folder, overwrite) as partial:
-    (partial / WEIGHTS).write_bytes(safetensors.numpy.save(leaves))
+    tensors.write(partial / WEIGHTS, leaves)
     (partial / CONFIG).write_text(json.dumps(config, indent=2) + '\n')
     if vocabulary is not None:
       (partial / VOCABULARY).write_bytes(vocabulary)
@@ -168,8 +169,9 @@ def describe(path: str) -> dict[str, Any]:
   """
   file = epath.Path(path) / CONFIG
   try:
-    config = json.loads(file.read_text())
-  except (OSError, ValueError) as error:
+    # The first exports had neither.
+    config = {'training': {}, 'text': {}, **json.loads(file.read_text())}
+  except (OSError, TypeError, ValueError) as error:
     raise UserError(f'{file} cannot be read: {error}.') from error
   for name, kind in _KINDS.items():
     if not isinstance(config.get(name), kind):
@@ -197,14 +199,7 @@ def load(path: str) -> tuple[Tree, dict[str, Any]]:
   folder = epath.Path(path)
   config = describe(path)
   weights = folder / WEIGHTS
-  try:
-    leaves = safetensors.numpy.load(weights.read_bytes())
-  except OSError as error:
-    raise UserError(f'{weights} cannot be read: {error}.') from error
-  except safetensors.SafetensorError as error:
-    raise UserError(
-      f'{weights} is damaged: {error}. Export or fetch it again.'
-    ) from error
+  leaves = tensors.read(weights)
   found = _tree(leaves)
   for name in sorted(found.keys() | config['tree'].keys()):
     if found.get(name) != config['tree'].get(name):

@@ -7,7 +7,7 @@ an array, uses it and drops it.
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent import futures
 
 import numpy as np
@@ -54,7 +54,7 @@ def held(array: np.ndarray) -> Stored:
 
 def read(
   arrays: Mapping[str, Stored], names: Iterable[str]
-) -> Iterator[tuple[str, np.ndarray]]:
+) -> Generator[tuple[str, np.ndarray]]:
   """Reads some arrays in order; small ones ahead of their use."""
   pending: collections.deque[tuple[str, futures.Future[np.ndarray]]]
   pending = collections.deque()
@@ -81,7 +81,7 @@ def read(
 
 def read_layers(
   arrays: Mapping[str, Stored], names: Iterable[str]
-) -> Iterator[tuple[str, np.ndarray]]:
+) -> Generator[tuple[str, np.ndarray]]:
   """Reads some arrays in order: paths and leaves of single layers."""
   for path, array in read(arrays, names):
     axis = parameters.layer_axis(path, array.ndim)

@@ -109,7 +109,7 @@ def write(
 
 
 def _is_native(path: str) -> bool:
-  return buckets.read(posixpath.join(path, FILE)) is not None
+  return buckets.exists(posixpath.join(path, FILE))
 
 
 def _optimizer(path: str) -> Mapping[str, Any]:

@@ -29,8 +29,7 @@ _STEP = 'state/step'
 def is_checkpoint(path: str) -> bool:
   """Whether such a checkpoint lies there."""
   return any(
-    buckets.read(posixpath.join(path, _STATE, name)) is not None
-    for name in _FILES
+    buckets.exists(posixpath.join(path, _STATE, name)) for name in _FILES
   )
 
 
@@ -65,8 +64,8 @@ def _metadata(path: str) -> dict[str, Any]:
     metadata = ocp.PyTreeCheckpointHandler().metadata(_folder(path))
   except Exception as error:  # Orbax raises many kinds.
     raise UserError(
-      f'{path} is no checkpoint that Orbax reads: {_first_line(error)}. It may '
-      'have been cut off; fetch it again.'
+      f'{path} is no checkpoint that Orbax reads: {_first_line(error)}. '
+      f'{_advice(path)}'
     ) from error
   return traverse_util.flatten_dict(metadata.tree, sep='/')
 
@@ -95,6 +94,12 @@ def _folder(path: str) -> epath.Path:
   """Orbax takes no relative paths."""
   whole = path if buckets.is_bucket(path) else os.path.abspath(path)
   return epath.Path(whole) / _STATE
+
+
+def _advice(path: str) -> str:
+  if buckets.is_bucket(path):
+    return 'It reads buckets with TensorFlow or gcsfs: copy it to a folder.'
+  return 'It may have been cut off; fetch it again.'
 
 
 def _first_line(error: Exception) -> str:

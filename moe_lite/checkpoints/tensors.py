@@ -2,10 +2,12 @@
 
 import functools
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import safetensors
+import safetensors.numpy
 from etils import epath
 
 from moe_lite.checkpoints import stored
@@ -41,8 +43,12 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
     local = path.copy(epath.Path(folder.name) / path.name)
   try:
     file = safetensors.safe_open(local, framework='numpy')
-  except (OSError, safetensors.SafetensorError) as error:
-    raise UserError(f'{path} is not a safetensors file: {error}.') from error
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error}.') from error
+  except safetensors.SafetensorError as error:
+    raise UserError(
+      f'{path} is not a safetensors file: {error}. It may be cut off.'
+    ) from error
 
   found = {}
   names = file.keys()
@@ -62,6 +68,18 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
 def read(path: epath.PathLike) -> dict[str, np.ndarray]:
   """Name to array, all of them read; see `arrays`."""
   return dict(stored.read(found := arrays(path), found))
+
+
+def write(
+  path: epath.Path,
+  leaves: Mapping[str, np.ndarray],
+  metadata: dict[str, str] | None = None,
+) -> None:
+  """Writes contiguous arrays, which are not copied unless the file is far."""
+  if '://' in str(path):
+    path.write_bytes(safetensors.numpy.save(dict(leaves), metadata))
+  else:
+    safetensors.numpy.save_file(dict(leaves), path, metadata)
 
 
 def _read(file: Any, name: str, folder: Any) -> np.ndarray:

@@ -22,13 +22,19 @@ def export(argv: Sequence[str]) -> None:
   flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
   run = arguments.one_path('export', argv, values)
   trained, description = read(run, values.step)
-  dataset = run_folder.read_config(run)['dataset']
+  if 'text' in description:  # Of a run that `import` made.
+    training, text = description['training'], description['text']
+    texts = vocabularies.model_in(run), text
+  else:
+    dataset = run_folder.read_config(run)['dataset']
+    training = training_of(run, description, dataset)
+    texts = texts_of(dataset)
   portable.save(
     values.to,
     trained,
     description,
-    training_of(run, description, dataset),
-    *texts_of(dataset),
+    training,
+    *texts,
     overwrite=values.overwrite,
   )
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
@@ -41,12 +47,16 @@ def import_(argv: Sequence[str]) -> None:
   if not portable.is_portable(folder):
     raise UserError(f'{folder} holds no adapters that `export` wrote.')
   trained, description = portable.load(folder)
+  networks.from_json(description['network'])  # Or a message, before a run.
+  vocabulary = vocabularies.model_in(folder)
   with folders.new(values.to, values.overwrite) as partial:
     checkpoints = own.Checkpoints(str(partial))
     # Nothing of the loop's: a run that trains on begins its optimizer anew.
     nothing = {'imported': np.zeros((), np.int32)}
     checkpoints.save(description['step'], trained, nothing, {}, description)
     checkpoints.close()
+    if vocabulary is not None:
+      (partial / portable.VOCABULARY).write_bytes(vocabulary)
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
 

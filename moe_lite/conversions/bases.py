@@ -8,7 +8,9 @@ from absl import flags
 from etils import epath
 
 from moe_lite import networks, parameters, run_folder
-from moe_lite.checkpoints import base, hugging_face, own, t5x
+from moe_lite import vocabulary as vocabularies
+from moe_lite.checkpoints import base, formats, hugging_face, own, t5x
+from moe_lite.checkpoints.formats import Kind
 from moe_lite.conversions import arguments
 from moe_lite.errors import UserError
 from moe_lite.progress import say
@@ -18,7 +20,7 @@ from moe_lite.t5 import T5Config
 def export_base(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = _flags()
-  source = base.local(arguments.one_path('export_base', argv, values))
+  source = formats.local(arguments.one_path('export_base', argv, values))
   leaves, facts = _read(source, values)
   described = networks.to_json(network_of(source))
   base.save_base(
@@ -29,6 +31,7 @@ def export_base(argv: Sequence[str]) -> None:
       'dtype': _types(leaves),
       'network': {**described, 'adapters': {}},
     },
+    vocabularies.model_in(source),
     values.overwrite,
   )
   _say_written(values.to, leaves)
@@ -37,7 +40,7 @@ def export_base(argv: Sequence[str]) -> None:
 def export_hf(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = _flags()
-  source = base.local(arguments.one_path('export_hf', argv, values))
+  source = formats.local(arguments.one_path('export_hf', argv, values))
   leaves, _ = _read(source, values)
   network = network_of(source)
   hugging_face.write(values.to, leaves, network, values.overwrite)
@@ -49,8 +52,8 @@ def export_t5x(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = _flags()
   flags.DEFINE_bool('scan_layers', False, 'Stacked.', flag_values=values)
-  source = base.local(arguments.one_path('export_t5x', argv, values))
-  if _is_run(source):
+  source = formats.local(arguments.one_path('export_t5x', argv, values))
+  if formats.kind(source) is Kind.RUN:
     trained, facts = own.restore_trainable(source, values.step)
     leaves = _cast(parameters.flatten(trained), values.dtype)
   else:
@@ -69,7 +72,8 @@ def export_t5x(argv: Sequence[str]) -> None:
 
 def network_of(source: str) -> T5Config:
   """The network of a run or a base, by what it says or by its leaves."""
-  if _is_run(source) and (epath.Path(source) / run_folder.CONFIG).exists():
+  is_run = formats.kind(source) is Kind.RUN
+  if is_run and (epath.Path(source) / run_folder.CONFIG).exists():
     return run_folder.read_config(source)['model'].module.config
   return base.network(source)
 
@@ -81,16 +85,12 @@ def _flags() -> flags.FlagValues:
   return values
 
 
-def _is_run(source: str) -> bool:
-  # In this order: a bucket of T5X's needs nothing but tensorstore.
-  return not t5x.is_checkpoint(source) and own.is_run_folder(source)
-
-
 def _read(
   source: str, values: flags.FlagValues
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """A base's leaves, layers apart, and what is known of it, for JSON."""
-  if _is_run(source):
+  """A base's leaves, layers apart, without adapters; what is known of it."""
+  kind = formats.kind(source)
+  if kind is Kind.RUN:
     leaves, description = base.read_run(source, values.step)
     facts = {
       'run': source,
@@ -100,9 +100,15 @@ def _read(
   elif values.step is not None:
     raise UserError(f'--step is of a run, and {source!r} is none.')
   else:
-    leaves = base.read(source)
-    facts = {'source': source, **base.metadata(source)}
-    if t5x.is_checkpoint(source):
+    leaves = {
+      name: leaf
+      for name, leaf in base.read(source).items()
+      if not parameters.is_adapter(name)
+    }
+    facts = {**base.metadata(source), 'source': source}
+    if text := base.text(source):
+      facts['text'] = text
+    if kind is Kind.T5X:
       facts['step'] = t5x.read_step(source)
   return _cast(leaves, values.dtype), facts
 

@@ -165,6 +165,8 @@ def _accuracies(
       bound['initial_checkpoint_path'],
       trainable=trainable,
       base_dtype=bound['base_dtype'],
+      mesh=bound.get('mesh'),
+      fully_sharded=bound.get('fully_sharded', False),
       step=step,
       split=values.evaluate_split,
       use_cached=bound['dataset'].use_cached,

@@ -7,12 +7,15 @@ from typing import Any
 from absl import flags
 
 from moe_lite import networks, parameters, run_folder
+from moe_lite import vocabulary as vocabularies
 from moe_lite.checkpoints import (
   base,
+  formats,
   hugging_face,
   hugging_face_hub,
   peft,
   portable,
+  stored,
 )
 from moe_lite.conversions import adapters, arguments, bases
 from moe_lite.errors import UserError
@@ -61,8 +64,7 @@ def import_peft(argv: Sequence[str]) -> None:
       'ORGANISATION/NAME.'
     )
   kind, _, facts = peft.summary(folder)
-  source = base.local(values.base)
-  leaves = base.read(source)
+  source = formats.local(values.base)
   network = bases.network_of(source)
   trained, standing = peft.read(folder, network)
   network = dataclasses.replace(network, adapters=standing)
@@ -70,7 +72,7 @@ def import_peft(argv: Sequence[str]) -> None:
     'step': 0,
     'base': {
       'source': values.base,
-      'fingerprint': parameters.fingerprint(parameters.unflatten(leaves)),
+      'fingerprint': stored.fingerprint(base.arrays(source)),
     },
     **run_folder.describe_run(network, parameters.TRAINABLE_ADAPTERS),
   }
@@ -83,7 +85,9 @@ def import_peft(argv: Sequence[str]) -> None:
     parameters.unflatten(trained),
     description,
     training,
-    overwrite=values.overwrite,
+    vocabularies.model_in(source),
+    base.text(source),
+    values.overwrite,
   )
   standing_there = ', '.join(
     f'{what} at {site}' for site, what in description['method'].items()
@@ -103,6 +107,13 @@ def _base(
     return hugging_face_hub.parse(named)
   if hugging_face.is_checkpoint(named):
     hugging_face.check(named, network)
+    trained_on = description['base']['fingerprint']
+    if stored.fingerprint(base.arrays(named)) != trained_on:
+      say(
+        f'{named} is not, bit for bit, the base that they were trained on '
+        f'(fingerprint {trained_on}): outputs will differ, little if it is '
+        'the same base in another type.'
+      )
   elif given is None:
     return None, None
   return named, None

@@ -225,8 +225,17 @@ def _read(folder: pathlib.Path) -> tuple[dict[str, Any], Any, dict[str, Any]]:
     if (config['format'], config['version']) != ('moe_lite', 1):
       raise ValueError(f'{config["format"]}, version {config["version"]}')
     leaves = safetensors.torch.load_file(folder / 'adapter_model.safetensors')
+    needed = {*SIZES, 'num_heads', 'num_decoder_layers', 'mlp_activations'}
+    if missing := {*needed, 'adapters'} - set(config['network']):
+      raise ValueError(f'its network lacks {min(missing)}')
     return config['network'], config['base'], leaves
-  except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+  except (
+    OSError,
+    KeyError,
+    TypeError,
+    ValueError,
+    safetensors.SafetensorError,
+  ) as error:
     raise ValueError(f'{folder} holds no such adapters: {error!r}.') from error
 
 

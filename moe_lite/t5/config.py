@@ -111,6 +111,11 @@ class T5Config:
         f'{self.relative_attention_num_buckets} must be at least 4: near and '
         'far positions, on two sides.'
       )
+    if self.relative_attention_max_distance < 1:
+      raise UserError(
+        'relative_attention_max_distance = '
+        f'{self.relative_attention_max_distance} must be at least 1.'
+      )
     if not isinstance(self.adapters, Mapping):
       raise UserError(
         f'ADAPTERS = {self.adapters!r} must map sites to adapters, such as '

@@ -2,13 +2,16 @@
 
 import contextlib
 import http.server
+import json
 import pathlib
 import re
 import threading
 import urllib.parse
 from collections.abc import Iterator
+from typing import Any
 
 NAME = 'a-bucket'
+_LIST = re.compile(rf'/storage/v1/b/{NAME}/o\?(.*)')
 _OBJECT = re.compile(rf'/storage/v1/b/{NAME}/o/([^?]+)\?.*')
 
 
@@ -22,6 +25,9 @@ def serve(root: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
 
   class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+      if match := _LIST.fullmatch(self.path):
+        self.list(urllib.parse.parse_qs(match[1]))
+        return
       match = _OBJECT.fullmatch(self.path)
       name = urllib.parse.unquote(match[1]) if match else ''
       asked.append(name or self.path)
@@ -38,6 +44,19 @@ def serve(root: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
       else:  # Also of the machine's credentials.
         self.send_response(404)
         self.end_headers()
+
+    def list(self, query: dict[str, list[str]]) -> None:
+      """What lies between two names, of which the second may be missing."""
+      first, end = (query.get(x, [''])[0] for x in ('startOffset', 'endOffset'))
+      names = [str(x.relative_to(root)) for x in root.rglob('*')]
+      found = [x for x in names if first <= x and not (end and x >= end)]
+      found = [x for x in found if x.startswith(query.get('prefix', [''])[0])]
+      answer: Any = {'items': [{'name': x} for x in sorted(found)]}
+      if forbidden := 'forbidden' in self.path:
+        answer = {'error': {'code': 403, 'message': 'Forbidden'}}
+      self.send_response(403 if forbidden else 200)
+      self.end_headers()
+      self.wfile.write(json.dumps(answer).encode())
 
     def log_message(self, format: str, *args: object) -> None:
       pass

@@ -369,7 +369,7 @@ def test_a_run_is_exported_if_it_trained_everything(tmp_path, capsys):
   'config, change, message',
   [
     (network(mlp_activations=('silu', 'gelu')), {}, 'feed-forward layer'),
-    (network(num_decoder_layers=2), {}, 'decoder/layers_1/.* and 11 more'),
+    (network(num_decoder_layers=2), {}, 'decoder/layers_1/.* and 10 more'),
     (network(), {'x': np.ones(1, 'float32')}, 'leaves of the network: x'),
     (network(), {'encoder/encoder_norm/scale': np.ones(8)}, 'float64'),
   ],

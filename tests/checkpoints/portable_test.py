@@ -121,7 +121,7 @@ def damage(folder, how):
   first = next(iter(config['tree']))
   if how == 'cut short':
     weights.write_bytes(weights.read_bytes()[:-5])
-    return 'is damaged'
+    return 'is not a safetensors file'
   if how == 'no weights':
     weights.unlink()
     return 'cannot be read'

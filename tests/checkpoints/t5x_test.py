@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import unittest.mock
 
 import flax.serialization
@@ -122,10 +124,36 @@ def test_it_is_read_from_a_bucket(bucket):
   array = 'runs/checkpoint_3/target.decoder.layers_0.mlp.wo.kernel/0.0'
   assert asked.count(array) == 1
   assert t5x.read_step(f'{root}/runs/checkpoint_3') == 3
-  argv = ['convert', 'inspect', f'{root}/runs/checkpoint_3']
-  assert cli.guard(convert.convert, argv, None) == 0
+  # Looking whether it is there reads nothing.
+  assert asked.count('runs/checkpoint_3/checkpoint') == 2
   with pytest.raises(UserError, match='forbidden/checkpoint cannot be read'):
     base.read(f'{root}/forbidden')
+
+
+def test_nothing_else_is_needed_for_a_bucket(bucket, tmp_path):
+  """By commands and from Python, where neither TensorFlow nor gcsfs helps."""
+  root, _ = bucket
+  code = f"""
+import sys
+sys.modules['tensorflow'] = sys.modules['gcsfs'] = None
+import moe_lite
+from moe_lite import cli, convert
+path = {f'{root}/runs/checkpoint_3'!r}
+for argv in (['inspect', path], ['export_base', path, '--to={tmp_path}/ours']):
+  assert not cli.guard(convert.convert, ['convert', *argv], None), argv
+class Letters:
+  encode = lambda self, text: [3 + ord(x) % 40 for x in text]
+  decode = lambda self, ids: ''
+ours, theirs = (
+  moe_lite.load(x, vocabulary=Letters()).score('a b', ['c', 'd'])
+  for x in ('{tmp_path}/ours', path)
+)
+assert (ours == theirs).all()
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True
+  )
+  assert not done.returncode, done.stderr[-2000:]
 
 
 NAME = 'encoder/layers_0/mlp/wo/kernel'
