@@ -1,5 +1,6 @@
 """A base and its adapters in a notebook: what `moe_lite.load` finds."""
 
+import dataclasses
 import doctest
 import json
 import pathlib
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 
 import moe_lite
-from moe_lite import pretrained
-from moe_lite.checkpoints import portable
+from moe_lite import adapters, cli, convert, parameters, pretrained
+from moe_lite.checkpoints import hugging_face, peft, portable
 from moe_lite.errors import UserError
+from moe_lite.models import EncoderDecoderModel
+from moe_lite.t5 import Transformer
 from tests import exported, tiny_run
 from tests.checkpoints import hugging_face_files as made
 from tests.tasks import hub as hubs
@@ -123,6 +126,41 @@ def test_a_folder_of_hugging_face_ends_its_inputs(tmp_path):
   assert np.abs(one - other).max() > 1e-3
 
 
+def convert_to(folder, *argv):
+  argv = ['convert', *argv, f'--to={folder}']
+  assert cli.guard(convert.convert, argv, None) == 0
+  return folder
+
+
+def test_other_forms_of_their_base_read_text_alike(tmp_path):
+  root = made.write(tmp_path / 'theirs', made.state('1.1'))
+  (root / 'spiece.model').write_bytes(b'pieces')
+  expected = moe_lite.load(root, vocabulary=Letters()).score('ab', ['x', 'yy'])
+  ours = convert_to(tmp_path / 'ours', 'export_base', str(root))
+  scores = moe_lite.load(ours, vocabulary=Letters()).score('ab', ['x', 'yy'])
+  np.testing.assert_array_equal(scores, expected)
+  assert (ours / 'spiece.model').read_bytes() == b'pieces'
+  # Adapters of the identity, as somebody trained them with PEFT.
+  network = dataclasses.replace(
+    hugging_face.network(root), adapters={'key': adapters.IA3}
+  )
+  shapes = EncoderDecoderModel(Transformer(network)).abstract_variables()
+  ones = {
+    path: np.ones(leaf.shape, np.float32)
+    for path, leaf in parameters.flatten(shapes['params']).items()
+    if parameters.is_adapter(path)
+  }
+  peft.write(str(tmp_path / 'peft'), ones, network)
+  imported = convert_to(
+    tmp_path / 'imported',
+    'import_peft',
+    str(tmp_path / 'peft'),
+    f'--base={root}',
+  )
+  model = moe_lite.load(root, imported, vocabulary=Letters())
+  np.testing.assert_array_equal(model.score('ab', ['x', 'yy']), expected)
+
+
 def test_adapters_come_from_the_hub(folder, tmp_path, monkeypatch):
   root = pathlib.Path(shutil.copytree(folder, tmp_path / 'repository'))
   (root / 'more.bin').write_bytes(b'never read')
@@ -157,6 +195,7 @@ def mistakes(folder, tmp_path):
     (['mini'], {'vocabulary': 'none'}, "vocabulary = 'none' is no file"),
     (['mini'], {'vocabulary': 7}, "vocabulary = 7 has no method 'encode'"),
     (['mini'], {'dtype': 'float33'}, 'float33'),
+    (['mini', folder], {'step': 9}, 'step = 9 is of a run'),
     (['mini'], {'batch_size': 0}, 'BATCH_SIZE = 0'),
     (['mini'], {'max_input_length': 0}, 'max_input_length = 0'),
   ]

@@ -212,7 +212,12 @@ def test_long_inputs_are_trimmed_with_a_warning(paths):
   [
     (lambda m: m.generate([]), 'There are no inputs'),
     (lambda m: m.generate(['a', '']), "The input '' is empty"),
+    (lambda m: m.generate(5), 'inputs = 5 must be a text or several'),
     (lambda m: m.generate('a', 0), 'max_length = 0'),
+    (lambda m: m.generate('a', max_length='x'), "max_length = 'x'"),
+    (lambda m: m.generate('a', seed=-1), 'seed = -1'),
+    (lambda m: m.score('a', [1, 2]), 'choices has 1, which is no text'),
+    (lambda m: m.score(['a', 'b'], [['x'], 5]), 'choices has 5'),
     (lambda m: m.generate('a', num_beams=0), 'num_beams = 0'),
     (lambda m: m.generate('a', num_beams=2, top_k=3), 'beams are not drawn'),
     (lambda m: m.generate('a', temperature=0.0), 'temperature = 0.0'),
@@ -228,6 +233,14 @@ def test_long_inputs_are_trimmed_with_a_warning(paths):
 def test_mistakes_are_named(model, call, message):
   with pytest.raises(UserError, match=message):
     call(model)
+
+
+def test_texts_may_come_from_a_generator(model):
+  texts = [TEXTS[0], TEXTS[2]]
+  np.testing.assert_array_equal(
+    model.score((x for x in texts), ['yes', 'no']),
+    model.score(texts, ['yes', 'no']),
+  )
 
 
 def test_a_method_without_routers_routes_nothing(paths):

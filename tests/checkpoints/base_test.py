@@ -1,5 +1,6 @@
 """Bases: every leaf accounted for, in either form, from every source."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,8 +8,9 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from moe_lite import parameters, quantization
+from moe_lite import networks, parameters, quantization
 from moe_lite.checkpoints import base, own
 from moe_lite.errors import UserError
 from tests import tiny
@@ -103,6 +105,29 @@ def test_a_run_of_adapters_is_none(tmp_path):
 def test_every_leaf_is_accounted_for(folder, arguments, message):
   with pytest.raises(UserError, match=message):
     base.load_base(folder, wanted(**arguments))
+
+
+@pytest.mark.parametrize('dtype', ['int8', 'bool', 'float64'])
+def test_other_types_are_refused(folder, tmp_path, dtype):
+  name = 'encoder/layers_0/mlp/wo/kernel'
+  leaves = base.read(folder)
+  leaves[name] = leaves[name].astype(dtype)
+  safetensors.numpy.save_file(leaves, tmp_path / base.WEIGHTS)
+  with pytest.raises(UserError, match=f'types other than .*: {name} {dtype}'):
+    base.load_base(str(tmp_path), wanted())
+
+
+def test_what_shapes_do_not_tell_is_compared(tmp_path):
+  network = tiny.model({}).module.config
+  base.save_base(
+    str(tmp_path / 'x'),
+    tiny.base_params(),
+    {'network': networks.to_json(network)},
+  )
+  base.load_base(str(tmp_path / 'x'), wanted(), network)
+  other = dataclasses.replace(network, mlp_activations=('relu', 'linear'))
+  with pytest.raises(UserError, match='gelu.* in the base, .*relu.* in the'):
+    base.load_base(str(tmp_path / 'x'), wanted(), other)
 
 
 def test_other_shapes_are_refused(folder):

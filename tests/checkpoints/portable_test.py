@@ -26,7 +26,9 @@ def paths(tmp_path_factory):
 def exported(paths, tmp_path):
   folder = tmp_path / 'mine'
   restored = own.restore_trainable(paths[1])
-  portable.save(str(folder), *restored, TRAINING)
+  portable.save(
+    str(folder), *restored, TRAINING, b'pieces', {'inputs_eos': True}
+  )
   return folder
 
 
@@ -64,6 +66,13 @@ def test_nothing_for_torch_where_it_does_not_fit(paths, tmp_path, change):
   portable.save(str(tmp_path / 'mine'), trained, description, TRAINING)
   assert not (tmp_path / 'mine' / portable.TORCH).exists()
   assert 'torch' not in (tmp_path / 'mine' / portable.CARD).read_text()
+
+
+def test_the_first_exports_are_read(exported):
+  config = json.loads((exported / portable.CONFIG).read_text())
+  del config['text']
+  (exported / portable.CONFIG).write_text(json.dumps(config))
+  assert portable.load(str(exported))[1]['text'] == {}
 
 
 def load(path, base):
@@ -161,6 +170,13 @@ def test_a_run_folder_is_made_of_it_again(paths, exported, tmp_path, capsys):
   trained, description = own.restore_trainable(str(tmp_path / 'run'))
   assert_equal(trained, own.restore_trainable(paths[1])[0])
   assert description['step'] == tiny_run.STEP
+  # It is exported again as it came, although it has no configuration.
+  again = ['convert', 'export', str(tmp_path / 'run'), f'--to={tmp_path}/x']
+  assert cli.guard(convert.convert, again, None) == 0
+  for name in (portable.CONFIG, portable.WEIGHTS, portable.VOCABULARY):
+    assert (tmp_path / 'x' / name).read_bytes() == (
+      (exported / name).read_bytes()
+    )
   # Nothing is overwritten, and a run is no portable folder.
   assert cli.guard(convert.convert, argv, None) == 2
   assert 'exists already' in capsys.readouterr().err

@@ -268,6 +268,16 @@ def test_a_damaged_one_of_orbax_is_named(tmp_path):
     base.read(path)
 
 
+def test_a_base_is_made_without_adapters(tmp_path):
+  leaves = parameters.flatten(tiny.base_params())
+  adapter = 'encoder/layers_0/attention/key_adapter/scale'
+  path, ours = str(tmp_path / 'checkpoint_1'), str(tmp_path / 'ours')
+  t5x.write(path, {**leaves, adapter: np.ones(3, np.float32)}, 1)
+  argv = ['convert', 'export_base', path, f'--to={ours}']
+  assert cli.guard(convert.convert, argv, None) == 0
+  assert_is_the_base(ours)
+
+
 @pytest.mark.parametrize('scan', [False, True], ids=['loop', 'scan'])
 def test_a_base_goes_to_t5x_and_back(tmp_path, scan, monkeypatch):
   monkeypatch.setattr(t5x, '_SMALL', 512)  # Some beside the file, some in it.

@@ -299,6 +299,16 @@ ERRORS = {
     change_config,
     r"emb_dim is 12 in the network and 13 in the folder; .*'linear'\] in the",
   ),
+  'no sizes': (
+    lambda x: x['network'].pop('num_heads'),
+    change_config,
+    'no such adapters.*lacks num_heads',
+  ),
+  'a network as a text': (
+    lambda x: x.update(network='T5'),
+    change_config,
+    'holds no such adapters',
+  ),
   'newer': (lambda x: x.update(version=2), change_config, 'version 2'),
   'of another format': (
     lambda x: x.pop('format'),
