@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite import adapters, parameters
+from moe_lite import adapters, networks, parameters
 from moe_lite.errors import UserError
 from moe_lite.t5 import T5Config
 from moe_lite.types import Tree
@@ -24,24 +24,20 @@ def check(network: T5Config) -> None:
   Args:
     network: of a run.
   """
-  standing = _standing(network)
-  unknown = [
-    f'{type(adapter).__name__} at {site}'
+  standing = network.standing()
+  unknown = {
+    site: adapter
     for site, adapter in standing.items()
     if hasattr(adapter, 'router') and not _is_mixture(adapter)
-  ]
+  }
   if unknown:
     raise UserError(
-      f'{", ".join(unknown)} cannot be collapsed: MoV and MoLoRA can.'
+      f'{networks.at_sites(unknown)} cannot be collapsed: MoV and MoLoRA can.'
     )
   if not any(map(_is_mixture, standing.values())):
-    described = ', '.join(
-      f'{type(adapter).__name__} at {site}'
-      for site, adapter in standing.items()
-    )
     raise UserError(
-      f'Nothing is routed, so there is nothing to collapse: the adapters are '
-      f'{described or "none"}.'
+      'Nothing is routed, so there is nothing to collapse: the adapters are '
+      f'{networks.at_sites(standing)}.'
     )
 
 
@@ -63,7 +59,7 @@ def collapse(
     UserError: see `check`.
   """
   check(network)
-  standing = _standing(network)
+  standing = network.standing()
   kept: dict[str, Any] = {}
   mixtures: dict[str, dict[str, np.ndarray]] = {}
   for path, leaf in parameters.flatten(trained).items():
@@ -121,13 +117,6 @@ def _plain(adapter: adapters.Adapter) -> adapters.AdapterFactory:
       adapters.LoRA, rank=E * adapter.rank, alpha=E * adapter.alpha
     )
   return adapters.IA3
-
-
-def _standing(network: T5Config) -> dict[str, adapters.Adapter]:
-  return {
-    site: factory(site=network.sites[site], parent=None)
-    for site, factory in network.adapters.items()
-  }
 
 
 def _is_mixture(adapter: adapters.Adapter) -> bool:

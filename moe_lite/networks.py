@@ -79,10 +79,16 @@ def describe_method(config: T5Config) -> dict[str, str]:
   return {site: _text(what) for site, what in _adapters(config).items()}
 
 
+def at_sites(standing: Mapping[str, adapters.Adapter]) -> str:
+  """'IA3 at key, LoRA at wo'; 'none' where there are none."""
+  described = [f'{type(x).__name__} at {site}' for site, x in standing.items()]
+  return ', '.join(described) or 'none'
+
+
 def _adapters(config: T5Config) -> dict[str, Any]:
   return {
-    name: _describe(factory(site=config.sites[name], parent=None))
-    for name, factory in sorted(config.adapters.items())
+    site: _describe(adapter)
+    for site, adapter in sorted(config.standing().items())
   }
 
 

@@ -73,7 +73,7 @@ MISTAKES = {
   ),
   'no such base': (
     ["--gin.INITIAL_CHECKPOINT_PATH='nowhere'"],
-    "INITIAL_CHECKPOINT_PATH = 'nowhere': there is no base",
+    "'nowhere': there is no base",
   ),
   'no base': (
     ['--gin.INITIAL_CHECKPOINT_PATH=None'],

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from moe_lite import adapters
+from moe_lite import adapters, networks
 from moe_lite.checkpoints import folders, peft_leaves, tensors
 from moe_lite.checkpoints import hugging_face_files as files
 from moe_lite.checkpoints import hugging_face_names as names
@@ -54,10 +54,7 @@ def write(
   Raises:
     UserError: if the folder exists, or PEFT has no such adapters.
   """
-  standing = {
-    site: factory(site=network.sites[site], parent=None)
-    for site, factory in network.adapters.items()
-  }
+  standing = network.standing()
   kind = _kind(standing)
   left = dict(trained)
   state: dict[str, np.ndarray] = {}
@@ -200,13 +197,9 @@ def _kind(standing: Mapping[str, adapters.Adapter]) -> str:
       'python -m moe_lite.convert collapse RUN --to=DIR.'
     )
   if not types or not types <= set(_KINDS) or len(types) > 1:
-    described = ', '.join(
-      f'{type(adapter).__name__} at {site}'
-      for site, adapter in standing.items()
-    )
     raise UserError(
-      f'A folder of PEFT holds IA3 or LoRA, one of the two; here is '
-      f'{described or "nothing"}. {advice}'
+      'A folder of PEFT holds IA3 or LoRA, one of the two; the adapters here '
+      f'are {networks.at_sites(standing)}. {advice}'
     )
   kind = _KINDS[types.pop()]
   if kind == configs.LORA and 'intermediate' in standing:

@@ -7,7 +7,7 @@ import flax
 import flax.linen as nn
 import jax.numpy as jnp
 
-from moe_lite.adapters import Adapters, Site
+from moe_lite.adapters import Adapter, Adapters, Site
 from moe_lite.errors import UserError, nearest
 from moe_lite.types import DType
 
@@ -133,12 +133,18 @@ class T5Config:
           f'ADAPTERS[{name!r}] = {factory!r} is not an adapter: give a class, '
           'as in @adapters.MoV.'
         )
-      # Builds one outside any network, so that its own checks speak at once
-      # and not from within a traced layer.
-      factory(site=sites[name], parent=None)
     set_field('adapters', flax.core.freeze(dict(self.adapters)))
+    # Their own checks speak at once, and not from within a traced layer.
+    self.standing()
 
   @property
   def sites(self) -> dict[str, Site]:
     """Every site of a layer by name."""
     return {**ATTENTION_SITES, **mlp_sites(len(self.mlp_activations))}
+
+  def standing(self) -> dict[str, Adapter]:
+    """Site to the adapter there, built outside any network."""
+    return {
+      site: factory(site=self.sites[site], parent=None)
+      for site, factory in self.adapters.items()
+    }

@@ -123,7 +123,7 @@ def test_names_and_layout_are_theirs(tmp_path):
     ({'key': adapters.MoV}, 'no routed mixtures.*convert collapse RUN'),
     ({'key': adapters.MoLoRA}, 'no routed mixtures'),
     ({'key': adapters.IA3, 'query': lora}, 'IA3 at key, LoRA at query'),
-    ({}, 'here is nothing'),
+    ({}, 'adapters here are none'),
     ({'intermediate': lora}, 'no LoRA at intermediate'),
     (dict.fromkeys(('intermediate', 'wo'), adapters.IA3), 'not both'),
   ],

@@ -106,3 +106,25 @@ def our_logits(model, params):
 def assert_close(ours, theirs):
   assert np.abs(theirs).max() > 1
   np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=0)
+
+
+def assert_greedy_tokens_equal(theirs, model, params, length):
+  """The first `length` tokens after each of `tokens`' inputs."""
+  inputs, _, _ = tokens()
+  generated = theirs.generate(
+    input_ids=torch.tensor(inputs),
+    attention_mask=torch.tensor(inputs > 0).long(),
+    max_new_tokens=length,
+    do_sample=False,
+    num_beams=1,
+    # Theirs counts the encoder's layers, not the decoder's.
+    use_cache=False,
+  ).numpy()[:, 1:]
+  wanted = np.zeros((len(inputs), length), np.int32)
+  wanted[:, : generated.shape[1]] = generated
+  assert len(np.unique(wanted)) > 1
+  batch = {
+    'encoder_input_tokens': inputs,
+    'decoder_input_tokens': np.zeros((len(inputs), length), np.int32),
+  }
+  np.testing.assert_array_equal(model.predict_batch(params, batch), wanted)

@@ -17,11 +17,11 @@ from tests.t5.hugging_face_networks import (
   SIZES,
   VERSIONS,
   assert_close,
+  assert_greedy_tokens_equal,
   our_config,
   our_logits,
   their_logits,
   their_network,
-  tokens,
 )
 
 torch = pytest.importorskip('torch', reason='needs the extra `hf`: torch')
@@ -119,25 +119,7 @@ def test_greedy_decoding_is_theirs_token_by_token(tmp_path, version):
   theirs = their_network(version)
   save_whole(theirs, tmp_path)
   model, params = load(tmp_path, our_config(version))
-  inputs, _, _ = tokens()
-  length = 24
-  generated = theirs.generate(
-    input_ids=torch.tensor(inputs),
-    attention_mask=torch.tensor(inputs > 0).long(),
-    max_new_tokens=length,
-    do_sample=False,
-    num_beams=1,
-    # Theirs counts the encoder's layers, not the decoder's.
-    use_cache=False,
-  ).numpy()[:, 1:]
-  wanted = np.zeros((len(inputs), length), np.int32)
-  wanted[:, : generated.shape[1]] = generated
-  assert len(np.unique(wanted)) > 1
-  batch = {
-    'encoder_input_tokens': inputs,
-    'decoder_input_tokens': np.zeros((len(inputs), length), np.int32),
-  }
-  np.testing.assert_array_equal(model.predict_batch(params, batch), wanted)
+  assert_greedy_tokens_equal(theirs, model, params, 24)
 
 
 @pytest.mark.parametrize('version', VERSIONS)
