@@ -25,6 +25,12 @@ def names(folder: str) -> list[str]:
 MODELS = names('models')
 METHODS = names('methods')
 ROUTERS = names('routers')
+KINDS = {
+  'soft': 'SoftRouter',
+  'top_k': 'TopKRouter',
+  'uniform': 'UniformRouter',
+  'hash': 'HashRouter',
+}
 MIXTURES = ('mov', 'molora')
 LARGE_MOV = ('models/t5_1_1_large', 'methods/mov')
 
@@ -169,7 +175,7 @@ def test_a_router_file_may_stand_before_or_after_the_method(method, router):
   ):
     parse('models/t5_1_1_mini', *files)
     adapters = value('NETWORK').config.adapters
-    kind = {'soft': 'SoftRouter', 'top_k': 'TopKRouter'}[router]
+    kind = KINDS[router]
     for factory in adapters.values():
       adapter = factory(site=None, name=None, parent=None)
       assert adapter.router.__name__ == kind
@@ -197,6 +203,8 @@ def test_a_large_model_needs_a_checkpoint():
   [
     ({'NUM_EXPERTS': 0}, 'NUM_EXPERTS = 0'),
     ({'TOP_K': 99}, 'TOP_K = 99'),
+    ({'ROUTER_TEMPERATURE': 0}, 'ROUTER_TEMPERATURE = 0'),
+    ({'EXPERT_DROPOUT': 1.0}, 'EXPERT_DROPOUT = 1.0'),
     ({'REMAT': 'some'}, "REMAT = 'some'"),
   ],
 )

@@ -137,3 +137,12 @@ class T5Config:
   def sites(self) -> dict[str, Site]:
     """Every site of a layer by name."""
     return {**ATTENTION_SITES, **mlp_sites(len(self.mlp_activations))}
+
+  @property
+  def context_needs(self) -> frozenset[str]:
+    """What the adapters need of a `routing.Context` beside its mask."""
+    made = (
+      factory(site=self.sites[name], parent=None)
+      for name, factory in self.adapters.items()
+    )
+    return frozenset().union(*(adapter.needs for adapter in made))

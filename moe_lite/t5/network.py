@@ -245,7 +245,10 @@ class Transformer(nn.Module):
       is_token, is_token, encoder_segment_ids, encoder_segment_ids
     )
     return self.encoder(
-      encoder_input_tokens, mask, Context(is_token), not enable_dropout
+      encoder_input_tokens,
+      mask,
+      self._context(is_token, encoder_input_tokens),
+      not enable_dropout,
     )
 
   def decode(
@@ -287,13 +290,18 @@ class Transformer(nn.Module):
       decoder_input_tokens,
       mask,
       encoded_mask,
-      Context(is_token),
-      Context(is_input),
+      self._context(is_token, decoder_input_tokens),
+      self._context(is_input, encoder_input_tokens),
       not enable_dropout,
       decode,
       max_decode_length,
     )
     return partitioning.constrain(logits, ('batch', 'length', 'vocab'))
+
+  def _context(self, is_token: Array, tokens: Array) -> Context:
+    """What routers of these positions need; what none needs is left out."""
+    needs = self.config.context_needs
+    return Context(is_token, tokens if 'tokens' in needs else None)
 
   def __call__(
     self,
