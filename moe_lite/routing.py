@@ -29,6 +29,8 @@ COLLECTION = 'routing'
 OF_EXPERTS = ('probability', 'weight', 'load', 'first')
 # The same of every token apart, for whoever looks at single sentences.
 TOKENS = 'routing_tokens'
+# What `Router.sentence` may be.
+SENTENCES = (None, 'inputs', 'encoded')
 # A logit whose probability is zero. Not infinite: 0 times it is 0.
 _NEVER = -1e9
 # The random stream that jitter and dropout draw from, beside Flax's 'dropout'.
@@ -42,10 +44,41 @@ class Context(struct.PyTreeNode):
     mask: bool [B, L], true where there is a token, false where padding; None
       when every position counts.
     tokens: int32 [B, L], ids; None unless a router `needs` them.
+    sentence_inputs: [B, 1, D], or [B, L, D] of packed rows: `sentence` of the
+      frozen embeddings of the input that a position belongs to; None unless
+      needed.
+    sentence_encoded: the same of what the encoder wrote; in the encoder, where
+      that is yet to come, equal to `sentence_inputs`.
   """
 
   mask: Array | None = None
   tokens: Array | None = None
+  sentence_inputs: Array | None = None
+  sentence_encoded: Array | None = None
+
+
+def sentence(x: Array, mask: Array) -> Array:
+  """Mean vectors of whole inputs, scaled to a root mean square of one.
+
+  A sum of embeddings is as large as the base's embeddings happen to be, and a
+  router's logits with it; scaled, it is as large as what layer norms write.
+
+  Args:
+    x: [B, S, D].
+    mask: bool [B, Q, S], which positions make up the input of each of Q.
+
+  Returns:
+    [B, Q, D], in x's dtype; zero where the mask has nothing.
+  """
+  share = mask / jnp.maximum(mask.sum(-1, keepdims=True), 1)
+  mean = jnp.einsum(
+    'bqs,bsd->bqd',
+    share.astype(x.dtype),
+    x,
+    preferred_element_type=jnp.float32,
+  )
+  scale = jax.lax.rsqrt(jnp.square(mean).mean(-1, keepdims=True) + 1e-6)
+  return (mean * scale).astype(x.dtype)
 
 
 class BaseRouter(nn.Module):
@@ -60,8 +93,6 @@ class BaseRouter(nn.Module):
   # Whether the weights of a token sum to one whatever the kernel. Adapters
   # then stay the identity at initialisation.
   normalized = True
-  # Fields of the context, beside the mask, that are to be there.
-  needs: ClassVar[frozenset[str]] = frozenset()
   # Fields that later versions added. Descriptions leave them out where they
   # have their defaults, and so stay equal to those that were written before.
   later_fields: ClassVar[tuple[str, ...]] = ()
@@ -72,6 +103,11 @@ class BaseRouter(nn.Module):
         f'NUM_EXPERTS = {self.num_experts}: a router needs at least one expert.'
       )
     super().__post_init__()
+
+  @property
+  def needs(self) -> frozenset[str]:
+    """Fields of the context, beside the mask, that are to be there."""
+    return frozenset()
 
   def logits(self, x: Array, axis: str, context: Context) -> Array:
     """Float32 `[B, L, ..., E]`; 1 in the place of L if all positions agree."""
@@ -106,6 +142,17 @@ class BaseRouter(nn.Module):
         p = jnp.broadcast_to(p, (*x.shape[:2], *p.shape[2:]))
         self.sow(TOKENS, name, p, reduce_fn=_replace)
     return weights
+
+  def _given(self, context: Context, field: str) -> Array:
+    """A field of the context, which is to be there."""
+    value = getattr(context, field)
+    if value is None:
+      raise ValueError(
+        f'{type(self).__name__} needs {field!r} of its context, and nothing '
+        'said so: an adapter whose router is in no field `router` has to name '
+        'it in `needs`.'
+      )
+    return value
 
   def _sow_statistics(
     self,
@@ -166,6 +213,9 @@ class Router(BaseRouter):
     expert_dropout: the probability with which a row goes without an expert, all
       of whose probability the others then share. A row keeps all of them where
       it would lose all.
+    sentence: None reads the tokens. 'inputs' routes once an example, by the
+      mean of its input's frozen embeddings, and 'encoded' by the mean of what
+      the encoder wrote, which in the encoder itself is 'inputs' again.
   """
 
   jitter: float = 0.0
@@ -173,8 +223,9 @@ class Router(BaseRouter):
   temperature: float = 1.0
   dropout: float = 0.0
   expert_dropout: float = 0.0
+  sentence: str | None = None
 
-  later_fields = ('temperature', 'dropout', 'expert_dropout')
+  later_fields = ('temperature', 'dropout', 'expert_dropout', 'sentence')
 
   def __post_init__(self):
     for macro, share in {
@@ -188,9 +239,21 @@ class Router(BaseRouter):
       raise UserError(
         f'ROUTER_TEMPERATURE = {self.temperature} must be a positive number.'
       )
+    if self.sentence not in SENTENCES:
+      raise UserError(
+        f'SENTENCE = {self.sentence!r} must be one of {SENTENCES}.'
+      )
     super().__post_init__()
 
+  @property
+  def needs(self) -> frozenset[str]:
+    return frozenset(
+      [] if self.sentence is None else [f'sentence_{self.sentence}']
+    )
+
   def logits(self, x: Array, axis: str, context: Context) -> Array:
+    if self.sentence is not None:
+      x, axis = self._given(context, f'sentence_{self.sentence}'), 'embed'
     is_random = self.has_rng(RNG)
     if self.jitter and is_random:
       noise = jax.random.uniform(
@@ -292,16 +355,14 @@ class HashRouter(BaseRouter):
 
   seed: int = 0
 
-  needs = frozenset({'tokens'})
+  @property
+  def needs(self) -> frozenset[str]:
+    return frozenset({'tokens'})
 
   def logits(self, x: Array, axis: str, context: Context) -> Array:
-    if context.tokens is None:
-      raise ValueError(
-        "HashRouter needs the context's tokens; an adapter with no field "
-        '`router` says so in `needs`.'
-      )
+    tokens = self._given(context, 'tokens')
     # Knuth's multiplication, and MurmurHash3's finalizer, which spreads it.
-    h = (context.tokens.astype(jnp.uint32) + 1) * jnp.uint32(2654435761)
+    h = (tokens.astype(jnp.uint32) + 1) * jnp.uint32(2654435761)
     h = h ^ jnp.uint32(self.seed * 0x9E3779B9 % 2**32)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
       h = (h ^ (h >> shift)) * jnp.uint32(factor)

@@ -16,6 +16,8 @@ from moe_lite import cli, models, parameters
 from moe_lite.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[1] / 'gin'
+# As the entry points have it: files include others.
+gin.add_config_file_search_path(str(ROOT))
 
 
 def names(folder: str) -> list[str]:
@@ -30,6 +32,7 @@ KINDS = {
   'top_k': 'TopKRouter',
   'uniform': 'UniformRouter',
   'hash': 'HashRouter',
+  'sentence': 'SoftRouter',
 }
 MIXTURES = ('mov', 'molora')
 LARGE_MOV = ('models/t5_1_1_large', 'methods/mov')
@@ -205,6 +208,7 @@ def test_a_large_model_needs_a_checkpoint():
     ({'TOP_K': 99}, 'TOP_K = 99'),
     ({'ROUTER_TEMPERATURE': 0}, 'ROUTER_TEMPERATURE = 0'),
     ({'EXPERT_DROPOUT': 1.0}, 'EXPERT_DROPOUT = 1.0'),
+    ({'SENTENCE': 'mean'}, "SENTENCE = 'mean'.*'inputs', 'encoded'"),
     ({'REMAT': 'some'}, "REMAT = 'some'"),
   ],
 )

@@ -40,6 +40,7 @@ def test_a_method_keeps_the_description_of_earlier_versions():
     (routing.SoftRouter, {'temperature': 0.5}),
     (routing.TopKRouter, {'dropout': 0.1, 'k': 3}),
     (routing.SoftRouter, {'expert_dropout': 0.2}),
+    (routing.SoftRouter, {'sentence': 'encoded'}),
     (routing.UniformRouter, {}),
     (routing.HashRouter, {'seed': 3}),
   ],

@@ -33,6 +33,7 @@ MORE_ROUTERS = {
   ),
   'uniform': routing.UniformRouter,
   'hash': routing.HashRouter,
+  'sentence': functools.partial(routing.SoftRouter, sentence='inputs'),
 }
 ADAPTERS = {
   'ia3': adapters.IA3,
@@ -62,7 +63,8 @@ def tensors(site, dtype=jnp.float32):
   )
   mask = jnp.asarray([[True] * L, [True] + [False] * (L - 1)])
   tokens = jnp.asarray(rng.integers(1, 99, (B, L)), jnp.int32)
-  context = routing.Context(mask, tokens)
+  sentence = jnp.asarray(rng.normal(size=(B, 1, D)), dtype)
+  context = routing.Context(mask, tokens, sentence, sentence)
   return draw(site.in_axes), draw(site.out_axes), context
 
 
