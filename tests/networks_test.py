@@ -5,6 +5,7 @@ import functools
 import pytest
 
 from moe_lite import adapters, networks, routing
+from moe_lite.checkpoints import portable
 from moe_lite.t5 import T5Config
 
 SIZES = {
@@ -52,3 +53,17 @@ def test_what_differs_is_described_and_built_again(router, fields):
   again = networks.from_json(networks.to_json(made))
   assert networks.describe_method(again) == described
   assert again.context_needs == made.context_needs
+
+
+@pytest.mark.parametrize(
+  ('made', 'fits'),
+  [
+    (config(), True),
+    (config(temperature=0.5), False),
+    (config(sentence='inputs'), False),
+    (config(routing.HashRouter), False),
+  ],
+)
+def test_the_file_for_torch_goes_with_what_it_knows_alone(made, fits):
+  described = {'network': networks.to_json(made)}
+  assert portable._fits_torch({}, described) == fits
