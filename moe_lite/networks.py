@@ -4,6 +4,7 @@ What a run or exported adapters say of themselves, so that a network can be
 built from it again without gin.
 """
 
+import dataclasses
 import functools
 import sys
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ SIZES = (
 )
 # Packages' own classes go by their bare names.
 _OURS = (adapters, routing)
-_KINDS = (adapters.Adapter, routing.Router)
+_KINDS = (adapters.Adapter, routing.BaseRouter)
 _TYPE = 'type'
 
 
@@ -97,11 +98,16 @@ def _describe(module: Any) -> dict[str, Any]:
   kind = type(module)
   is_ours = any(getattr(x, kind.__name__, None) is kind for x in _OURS)
   name = kind.__name__ if is_ours else f'{kind.__module__}.{kind.__qualname__}'
-  fields = {
-    name: _value(getattr(module, name), module)
-    for name in module.__dataclass_fields__
-    if name not in ('parent', 'name', 'site') and not name.endswith('_init')
-  }
+  later = getattr(kind, 'later_fields', ())
+  fields = {}
+  for field in dataclasses.fields(kind):
+    value = getattr(module, field.name)
+    if field.name in ('parent', 'name', 'site') or field.name.endswith('_init'):
+      continue
+    # What runs said of a method before it had this field stays true.
+    if field.name in later and value == field.default:
+      continue
+    fields[field.name] = _value(value, module)
   return {_TYPE: name, **fields}
 
 

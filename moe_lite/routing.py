@@ -9,8 +9,9 @@ Source: Zadouri et al., arXiv 2309.05444, section 2: `s = softmax(W_g^T x)`,
 without bias, in float32.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -21,14 +22,18 @@ from flax.traverse_util import flatten_dict
 from moe_lite import partitioning
 from moe_lite.errors import UserError
 from moe_lite.matmuls import narrow
-from moe_lite.types import Array, Axes, Initializer, Tree
+from moe_lite.types import Array, Axes, Initializer, Shape, Tree
 
 COLLECTION = 'routing'
 # The statistics that have a value for each expert.
 OF_EXPERTS = ('probability', 'weight', 'load', 'first')
 # The same of every token apart, for whoever looks at single sentences.
 TOKENS = 'routing_tokens'
-# The random stream that jitter draws from, beside Flax's 'dropout'.
+# What `Router.sentence` may be.
+SENTENCES = (None, 'inputs', 'encoded')
+# A logit whose probability is zero. Not infinite: 0 times it is 0.
+_NEVER = -1e9
+# The random stream that jitter and dropout draw from, beside Flax's 'dropout'.
 RNG = 'router'
 
 
@@ -38,42 +43,79 @@ class Context(struct.PyTreeNode):
   Attributes:
     mask: bool [B, L], true where there is a token, false where padding; None
       when every position counts.
+    tokens: int32 [B, L], ids; None unless a router `needs` them.
+    sentence_inputs: [B, 1, D], or [B, L, D] of packed rows: `sentence` of the
+      frozen embeddings of the input that a position belongs to; None unless
+      needed.
+    sentence_encoded: the same of what the encoder wrote; in the encoder, where
+      that is yet to come, equal to `sentence_inputs`.
   """
 
   mask: Array | None = None
+  tokens: Array | None = None
+  sentence_inputs: Array | None = None
+  sentence_encoded: Array | None = None
 
 
-class Router(nn.Module):
-  """Weights over experts. Subclasses say which experts a token keeps.
+def sentence(x: Array, mask: Array) -> Array:
+  """Mean vectors of whole inputs, scaled to a root mean square of one.
+
+  A sum of embeddings is as large as the base's embeddings happen to be, and a
+  router's logits with it; scaled, it is as large as what layer norms write.
+
+  Args:
+    x: [B, S, D].
+    mask: bool [B, Q, S], which positions make up the input of each of Q.
+
+  Returns:
+    [B, Q, D], in x's dtype; zero where the mask has nothing.
+  """
+  share = mask / jnp.maximum(mask.sum(-1, keepdims=True), 1)
+  mean = jnp.einsum(
+    'bqs,bsd->bqd',
+    share.astype(x.dtype),
+    x,
+    preferred_element_type=jnp.float32,
+  )
+  scale = jax.lax.rsqrt(jnp.square(mean).mean(-1, keepdims=True) + 1e-6)
+  return (mean * scale).astype(x.dtype)
+
+
+class BaseRouter(nn.Module):
+  """Weights over experts, of any origin, and what is sown of them.
 
   Attributes:
     num_experts: E.
-    jitter: the input is multiplied by a uniform draw from [1 - jitter,
-      1 + jitter], only where a 'router' random stream is given, so never at
-      evaluation (Switch Transformer, arXiv 2101.03961, section 2.2).
-    kernel_init: initial values of the `[features, E]` kernel.
   """
 
   num_experts: int
-  jitter: float = 0.0
-  kernel_init: Initializer = nn.initializers.normal(0.02)
 
   # Whether the weights of a token sum to one whatever the kernel. Adapters
   # then stay the identity at initialisation.
   normalized = True
+  # Fields that later versions added. Descriptions leave them out where they
+  # have their defaults, and so stay equal to those that were written before.
+  later_fields: ClassVar[tuple[str, ...]] = ()
 
   def __post_init__(self):
     if self.num_experts < 1:
       raise UserError(
         f'NUM_EXPERTS = {self.num_experts}: a router needs at least one expert.'
       )
-    if not 0 <= self.jitter < 1:
-      raise UserError(f'jitter = {self.jitter} must lie in [0, 1).')
     super().__post_init__()
+
+  @property
+  def needs(self) -> frozenset[str]:
+    """Fields of the context, beside the mask, that are to be there."""
+    return frozenset()
+
+  def logits(self, x: Array, axis: str, context: Context) -> Array:
+    """Float32 `[B, L, ..., E]`; 1 in the place of L if all positions agree."""
+    raise NotImplementedError
 
   def select(self, probabilities: Array) -> Array:
     """Maps probabilities `[..., E]` to the weights with which experts mix."""
-    raise NotImplementedError
+    return probabilities
 
   @nn.compact
   def __call__(self, x: Array, axis: str, context: Context) -> Array:
@@ -83,36 +125,42 @@ class Router(nn.Module):
       x: what is read; leading axes are batch and length, and any axes between
         them and the features are routed separately (heads, for MoV).
       axis: logical name of the features' axis.
-      context: padding mask for the statistics.
+      context: padding mask for the statistics, and what the router `needs`.
+
+    Returns:
+      One for each of x's vectors, or [B, L, E] for all of a position's, or
+      [B, 1, E] for all of a row's.
     """
-    if self.jitter and self.has_rng(RNG):
-      noise = jax.random.uniform(
-        self.make_rng(RNG), x.shape, x.dtype, 1 - self.jitter, 1 + self.jitter
-      )
-      x = x * noise
-    kernel = partitioning.param(
-      self,
-      'kernel',
-      self.kernel_init,
-      (x.shape[-1], self.num_experts),
-      jnp.float32,
-      (axis, 'expert'),
-    )
-    # The product stays in the activations' type, accumulated in float32: a
-    # float32 copy of the activations would cost more than the router itself.
-    logits = narrow(x, kernel.astype(x.dtype), jnp.float32)
+    logits = self.logits(x, axis, context)
     probabilities = jax.nn.softmax(logits)
     weights = self.select(probabilities)
     if self.is_mutable_collection(COLLECTION) and not self.is_initializing():
-      self._sow_statistics(logits, probabilities, weights, context)
+      self._sow_statistics(x.shape[:2], logits, probabilities, weights, context)
     if self.is_mutable_collection(TOKENS) and not self.is_initializing():
       # Both [B, L, ..., E]: what the router says, and what mixes.
-      self.sow(TOKENS, 'probability', probabilities, reduce_fn=_replace)
-      self.sow(TOKENS, 'weight', weights, reduce_fn=_replace)
+      for name, p in (('probability', probabilities), ('weight', weights)):
+        p = jnp.broadcast_to(p, (*x.shape[:2], *p.shape[2:]))
+        self.sow(TOKENS, name, p, reduce_fn=_replace)
     return weights
 
+  def _given(self, context: Context, field: str) -> Array:
+    """A field of the context, which is to be there."""
+    value = getattr(context, field)
+    if value is None:
+      raise ValueError(
+        f'{type(self).__name__} needs {field!r} of its context, and nothing '
+        'said so: an adapter whose router is in no field `router` has to name '
+        'it in `needs`.'
+      )
+    return value
+
   def _sow_statistics(
-    self, logits: Array, probabilities: Array, weights: Array, context: Context
+    self,
+    shape: Shape,
+    logits: Array,
+    probabilities: Array,
+    weights: Array,
+    context: Context,
   ) -> None:
     """Sows sums over each example's tokens; heads and the like are averaged.
 
@@ -122,8 +170,7 @@ class Router(nn.Module):
     probabilities, nats; `tokens` [B]. Sums rather than means, so that they add
     up over microbatches and hosts.
     """
-    batch, length = logits.shape[:2]
-    mask = jnp.ones((batch, length)) if context.mask is None else context.mask
+    mask = jnp.ones(shape) if context.mask is None else context.mask
     mask = mask.astype(jnp.float32)
 
     def total(x: Array, keep: Axes) -> Array:
@@ -149,11 +196,102 @@ class Router(nn.Module):
       self.sow(COLLECTION, name, value, reduce_fn=_replace)
 
 
+class Router(BaseRouter):
+  """A learned projection. Subclasses say which experts a token keeps.
+
+  What is random is drawn only where a 'router' random stream is given, so never
+  at evaluation.
+
+  Attributes:
+    jitter: the input is multiplied by a uniform draw from [1 - jitter,
+      1 + jitter] (Switch Transformer, arXiv 2101.03961, section 2.2).
+    kernel_init: initial values of the `[features, E]` kernel.
+    temperature: logits are divided by it. Below 1 a token's experts differ
+      more, above 1 less.
+    dropout: the share of the input's features that the router does not see;
+      the others grow by 1 / (1 - dropout).
+    expert_dropout: the probability with which a row goes without an expert, all
+      of whose probability the others then share. A row keeps all of them where
+      it would lose all.
+    sentence: None reads the tokens. 'inputs' routes once an example, by the
+      mean of its input's frozen embeddings, and 'encoded' by the mean of what
+      the encoder wrote, which in the encoder itself is 'inputs' again.
+  """
+
+  jitter: float = 0.0
+  kernel_init: Initializer = nn.initializers.normal(0.02)
+  temperature: float = 1.0
+  dropout: float = 0.0
+  expert_dropout: float = 0.0
+  sentence: str | None = None
+
+  later_fields = ('temperature', 'dropout', 'expert_dropout', 'sentence')
+
+  def __post_init__(self):
+    for macro, share in {
+      'jitter': self.jitter,
+      'ROUTER_DROPOUT': self.dropout,
+      'EXPERT_DROPOUT': self.expert_dropout,
+    }.items():
+      if not 0 <= share < 1:
+        raise UserError(f'{macro} = {share} must lie in [0, 1).')
+    if not 0 < self.temperature < math.inf:
+      raise UserError(
+        f'ROUTER_TEMPERATURE = {self.temperature} must be a positive number.'
+      )
+    if self.sentence not in SENTENCES:
+      raise UserError(
+        f'SENTENCE = {self.sentence!r} must be one of {SENTENCES}.'
+      )
+    super().__post_init__()
+
+  @property
+  def needs(self) -> frozenset[str]:
+    return frozenset(
+      [] if self.sentence is None else [f'sentence_{self.sentence}']
+    )
+
+  def logits(self, x: Array, axis: str, context: Context) -> Array:
+    if self.sentence is not None:
+      x, axis = self._given(context, f'sentence_{self.sentence}'), 'embed'
+    is_random = self.has_rng(RNG)
+    if self.jitter and is_random:
+      noise = jax.random.uniform(
+        self.make_rng(RNG), x.shape, x.dtype, 1 - self.jitter, 1 + self.jitter
+      )
+      x = x * noise
+    if self.dropout and is_random:
+      keep = 1 - self.dropout
+      is_kept = jax.random.bernoulli(self.make_rng(RNG), keep, x.shape)
+      x = jnp.where(is_kept, x / keep, 0)
+    kernel = partitioning.param(
+      self,
+      'kernel',
+      self.kernel_init,
+      (x.shape[-1], self.num_experts),
+      jnp.float32,
+      (axis, 'expert'),
+    )
+    # The product stays in the activations' type, accumulated in float32: a
+    # float32 copy of the activations would cost more than the router itself.
+    logits = narrow(x, kernel.astype(x.dtype), jnp.float32)
+    if self.temperature != 1:
+      logits = logits / self.temperature
+    if self.expert_dropout and is_random:
+      logits = self._drop_experts(logits)
+    return logits
+
+  def _drop_experts(self, logits: Array) -> Array:
+    shape = (len(logits), *[1] * (logits.ndim - 2), self.num_experts)
+    is_kept = jax.random.bernoulli(
+      self.make_rng(RNG), 1 - self.expert_dropout, shape
+    )
+    is_kept |= ~is_kept.any(-1, keepdims=True)
+    return jnp.where(is_kept, logits, _NEVER)
+
+
 class SoftRouter(Router):
   """Soft merging: every expert contributes with its probability."""
-
-  def select(self, probabilities: Array) -> Array:
-    return probabilities
 
 
 class TopKRouter(Router):
@@ -197,6 +335,42 @@ class TopKRouter(Router):
     )
 
 
+class UniformRouter(BaseRouter):
+  """A control: every expert contributes alike, and nothing is learned."""
+
+  def logits(self, x: Array, axis: str, context: Context) -> Array:
+    return jnp.zeros((len(x), 1, self.num_experts), jnp.float32)
+
+
+class HashRouter(BaseRouter):
+  """A control: a token's id alone says which one expert it uses.
+
+  The expert is a fixed random function of the id, the same at all sites and
+  layers. Of the decoder it is the id that goes in. Source: Hash Layers, Roller
+  et al., arXiv 2106.04426, with random hashing.
+
+  Attributes:
+    seed: other seeds, other functions.
+  """
+
+  seed: int = 0
+
+  @property
+  def needs(self) -> frozenset[str]:
+    return frozenset({'tokens'})
+
+  def logits(self, x: Array, axis: str, context: Context) -> Array:
+    tokens = self._given(context, 'tokens')
+    # Knuth's multiplication, and MurmurHash3's finalizer, which spreads it.
+    h = (tokens.astype(jnp.uint32) + 1) * jnp.uint32(2654435761)
+    h = h ^ jnp.uint32(self.seed * 0x9E3779B9 % 2**32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+      h = (h ^ (h >> shift)) * jnp.uint32(factor)
+    expert = (h ^ (h >> 16)) % self.num_experts
+    is_chosen = jax.nn.one_hot(expert, self.num_experts, dtype=bool)
+    return jnp.where(is_chosen, 0.0, _NEVER)
+
+
 def by_router(statistics: Tree) -> dict[str, dict[str, Array]]:
   """The path of a router to what it sowed, as in the collection `routing`."""
   routers: dict[str, dict[str, Array]] = {}
@@ -215,7 +389,7 @@ def sum_examples(statistics: Mapping[str, Array]) -> dict[str, Array]:
   }
 
 
-RouterFactory = Callable[..., Router]
+RouterFactory = Callable[..., BaseRouter]
 
 
 def _replace(old: Any, new: Array) -> Any:

@@ -16,6 +16,8 @@ from moe_lite import cli, models, parameters
 from moe_lite.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[1] / 'gin'
+# As the entry points have it: files include others.
+gin.add_config_file_search_path(str(ROOT))
 
 
 def names(folder: str) -> list[str]:
@@ -25,6 +27,13 @@ def names(folder: str) -> list[str]:
 MODELS = names('models')
 METHODS = names('methods')
 ROUTERS = names('routers')
+KINDS = {
+  'soft': 'SoftRouter',
+  'top_k': 'TopKRouter',
+  'uniform': 'UniformRouter',
+  'hash': 'HashRouter',
+  'sentence': 'SoftRouter',
+}
 MIXTURES = ('mov', 'molora')
 LARGE_MOV = ('models/t5_1_1_large', 'methods/mov')
 
@@ -169,7 +178,7 @@ def test_a_router_file_may_stand_before_or_after_the_method(method, router):
   ):
     parse('models/t5_1_1_mini', *files)
     adapters = value('NETWORK').config.adapters
-    kind = {'soft': 'SoftRouter', 'top_k': 'TopKRouter'}[router]
+    kind = KINDS[router]
     for factory in adapters.values():
       adapter = factory(site=None, name=None, parent=None)
       assert adapter.router.__name__ == kind
@@ -197,6 +206,9 @@ def test_a_large_model_needs_a_checkpoint():
   [
     ({'NUM_EXPERTS': 0}, 'NUM_EXPERTS = 0'),
     ({'TOP_K': 99}, 'TOP_K = 99'),
+    ({'ROUTER_TEMPERATURE': 0}, 'ROUTER_TEMPERATURE = 0'),
+    ({'EXPERT_DROPOUT': 1.0}, 'EXPERT_DROPOUT = 1.0'),
+    ({'SENTENCE': 'mean'}, "SENTENCE = 'mean'.*'inputs', 'encoded'"),
     ({'REMAT': 'some'}, "REMAT = 'some'"),
   ],
 )

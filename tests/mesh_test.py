@@ -46,7 +46,14 @@ def measure():
   from tests import tiny
 
   def train(shape, fully_sharded, microbatches, apart, scan_layers):
-    model = tiny.model(scan_layers=scan_layers, z_loss=1e-4)
+    model = tiny.model(
+      scan_layers=scan_layers,
+      z_loss=1e-4,
+      load_balance=1.0,
+      router_z_loss=0.1,
+      entropy_bonus=0.1,
+      routing_metrics=True,
+    )
     pattern = parameters.TRAINABLE_ADAPTERS
     schedule = optimizers.constant(0.05)
     # Not one that divides by a gradient's own size, and so by its rounding.

@@ -1,4 +1,4 @@
-"""Networks in JSON, and what a file of somebody's may ask for."""
+"""Networks in JSON and in words, and what a file of somebody's may ask for."""
 
 import dataclasses
 import functools
@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from moe_lite import adapters, networks, routing
+from moe_lite.checkpoints import portable
 from moe_lite.errors import UserError
 from tests import tiny
 
@@ -49,3 +50,53 @@ def test_a_file_imports_and_calls_nothing(name, capsys):
   with pytest.raises(UserError, match=f'{name} is no adapter or router'):
     networks.from_json(described)
   assert 'this' not in sys.modules and not capsys.readouterr().out
+
+
+def config(router=routing.SoftRouter, **fields):
+  router = functools.partial(router, **fields)
+  return dataclasses.replace(
+    tiny.model().module.config,
+    adapters={'key': functools.partial(adapters.MoV, router=router)},
+  )
+
+
+def test_a_method_keeps_the_description_of_earlier_versions():
+  described = networks.describe_method(config(routing.TopKRouter))
+  assert described == {
+    'key': 'MoV(num_experts=10, router=TopKRouter(num_experts=10, jitter=0.0, '
+    "k=2, renormalize=True), router_reads='outputs')"
+  }
+
+
+@pytest.mark.parametrize(
+  ('router', 'fields'),
+  [
+    (routing.SoftRouter, {'temperature': 0.5}),
+    (routing.TopKRouter, {'dropout': 0.1, 'k': 3}),
+    (routing.SoftRouter, {'expert_dropout': 0.2}),
+    (routing.SoftRouter, {'sentence': 'encoded'}),
+    (routing.UniformRouter, {}),
+    (routing.HashRouter, {'seed': 3}),
+  ],
+)
+def test_what_differs_is_described_and_built_again(router, fields):
+  made = config(router, **fields)
+  described = networks.describe_method(made)
+  assert described != networks.describe_method(config())
+  again = networks.from_json(networks.to_json(made))
+  assert networks.describe_method(again) == described
+  assert again.context_needs == made.context_needs
+
+
+@pytest.mark.parametrize(
+  ('made', 'fits'),
+  [
+    (config(), True),
+    (config(temperature=0.5), False),
+    (config(sentence='inputs'), False),
+    (config(routing.HashRouter), False),
+  ],
+)
+def test_the_file_for_torch_goes_with_what_it_knows_alone(made, fits):
+  described = {'network': networks.to_json(made)}
+  assert portable._fits_torch({}, described) == fits

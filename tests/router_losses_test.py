@@ -195,7 +195,7 @@ def test_off_nothing_is_sown(monkeypatch):
   def refuse(*_):
     raise AssertionError('Statistics were computed.')
 
-  monkeypatch.setattr(routing.Router, '_sow_statistics', refuse)
+  monkeypatch.setattr(routing.BaseRouter, '_sow_statistics', refuse)
   model = make()
   params = model.abstract_variables()['params']
   trace = lambda model: jax.eval_shape(model.loss_fn, params, tiny.batch())
@@ -247,7 +247,20 @@ def test_statistics_cost_less_than_two_percent():
   ],
 )
 def test_mistakes_are_named(arguments, message):
+  _check_mistake({'key': adapters.IA3}, arguments, message)
+
+
+@pytest.mark.parametrize('router', ['UniformRouter', 'HashRouter'])
+def test_a_loss_of_routers_that_learn_nothing_is_refused(router):
+  sites = {
+    'key': functools.partial(adapters.MoV, router=getattr(routing, router))
+  }
+  message = 'LOAD_BALANCE = 0.1 .* routers that learn, and this method has none'
+  _check_mistake(sites, {'load_balance': 0.1}, message)
+
+
+def _check_mistake(sites, arguments, message):
   with pytest.raises(UserError, match=message):
-    model = tiny.model({'key': adapters.IA3}, **arguments)
+    model = tiny.model(sites, **arguments)
     params = model.abstract_variables()['params']
     jax.eval_shape(model.loss_fn, params, tiny.batch())

@@ -58,6 +58,15 @@ class Adapter(nn.Module):
     """
     raise NotImplementedError
 
+  @property
+  def needs(self) -> frozenset[str]:
+    """Fields of the context that are to be there, by default its router's."""
+    router = getattr(self, 'router', None)
+    if router is None:
+      return frozenset()
+    experts = getattr(self, 'num_experts', 1)
+    return router(num_experts=experts, parent=None).needs
+
   def out_shape(self, outputs: Array) -> Shape:
     """The shape of one token at the site, as `site.out_axes` names it."""
     return outputs.shape[outputs.ndim - len(self.site.out_axes) :]

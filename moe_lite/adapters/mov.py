@@ -59,7 +59,7 @@ class MoV(Adapter):
     p = weights.astype(outputs.dtype)
     if len(self.site.out_axes) == 1:
       mixture = widen(p, difference)
-    elif reads_outputs:
+    elif weights.ndim == outputs.ndim:
       mixture = jnp.einsum('blhe,ehk->blhk', p, difference)
     else:
       mixture = jnp.einsum('ble,ehk->blhk', p, difference)

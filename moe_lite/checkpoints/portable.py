@@ -51,6 +51,8 @@ _KINDS = {
 }
 # Adapters and routers that the file for torch knows.
 IN_TORCH = {'IA3', 'LoRA', 'MoV', 'MoLoRA', 'SoftRouter', 'TopKRouter'}
+# And the fields of those routers.
+_ROUTER_IN_TORCH = {'type', 'num_experts', 'jitter', 'k', 'renormalize'}
 
 _CARD = """\
 ---
@@ -249,7 +251,12 @@ def _fits_torch(leaves: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     types.add(described['type'])
     if 'router' in described:
       router = described['router']
-      types.add(router['type'] if isinstance(router, Mapping) else router)
+      if not isinstance(router, Mapping):
+        types.add(router)
+        continue
+      types.add(router['type'])
+      if not router.keys() <= _ROUTER_IN_TORCH:
+        return False
   return types <= IN_TORCH and all(map(parameters.is_adapter, leaves))
 
 

@@ -148,3 +148,8 @@ class T5Config:
       site: factory(site=self.sites[site], parent=None)
       for site, factory in self.adapters.items()
     }
+
+  @property
+  def context_needs(self) -> frozenset[str]:
+    """What the adapters need of a `routing.Context` beside its mask."""
+    return frozenset().union(*(x.needs for x in self.standing().values()))

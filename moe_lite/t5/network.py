@@ -13,6 +13,7 @@ from moe_lite.routing import RNG as ROUTER_RNG
 from moe_lite.routing import TOKENS as ROUTING_TOKENS
 from moe_lite.routing import Context
 from moe_lite.t5.config import T5Config
+from moe_lite.t5.contexts import Source, attention_mask, make_context
 from moe_lite.t5.layers import (
   HIDDEN_AXES,
   MLP,
@@ -245,7 +246,15 @@ class Transformer(nn.Module):
       is_token, is_token, encoder_segment_ids, encoder_segment_ids
     )
     return self.encoder(
-      encoder_input_tokens, mask, Context(is_token), not enable_dropout
+      encoder_input_tokens,
+      mask,
+      self._context(
+        is_token,
+        encoder_input_tokens,
+        encoder_segment_ids,
+        Source(encoder_input_tokens, is_token, encoder_segment_ids),
+      ),
+      not enable_dropout,
     )
 
   def decode(
@@ -282,18 +291,37 @@ class Transformer(nn.Module):
     encoded_mask = attention_mask(
       is_token, is_input, decoder_segment_ids, encoder_segment_ids
     )
+    source = Source(
+      encoder_input_tokens, is_input, encoder_segment_ids, encoded
+    )
     logits = self.decoder(
       encoded,
       decoder_input_tokens,
       mask,
       encoded_mask,
-      Context(is_token),
-      Context(is_input),
+      self._context(
+        is_token, decoder_input_tokens, decoder_segment_ids, source
+      ),
+      self._context(
+        is_input, encoder_input_tokens, encoder_segment_ids, source
+      ),
       not enable_dropout,
       decode,
       max_decode_length,
     )
     return partitioning.constrain(logits, ('batch', 'length', 'vocab'))
+
+  def _context(
+    self,
+    is_token: Array,
+    tokens: Array,
+    segments: Array | None,
+    source: Source,
+  ) -> Context:
+    needs = self.config.context_needs
+    return make_context(
+      needs, is_token, tokens, segments, source, self.token_embedder
+    )
 
   def __call__(
     self,
@@ -324,16 +352,3 @@ class Transformer(nn.Module):
       enable_dropout,
       decode,
     )
-
-
-def attention_mask(
-  is_query: Array,
-  is_key: Array,
-  query_segments: Array | None,
-  key_segments: Array | None,
-) -> Array:
-  """bool [B, T, S]: both are tokens, and of the same segment if packed."""
-  mask = is_query[:, :, None] & is_key[:, None, :]
-  if query_segments is not None and key_segments is not None:
-    mask &= query_segments[:, :, None] == key_segments[:, None, :]
-  return mask

@@ -25,6 +25,16 @@ ROUTERS = {
   'top_1': functools.partial(routing.TopKRouter, k=1),
   'top_2': functools.partial(routing.TopKRouter, k=2),
 }
+# They differ from those above in what they read or draw alone, so that one
+# adapter of each kind does.
+MORE_ROUTERS = {
+  'tempered': functools.partial(
+    routing.TopKRouter, temperature=0.5, dropout=0.5, expert_dropout=0.5
+  ),
+  'uniform': routing.UniformRouter,
+  'hash': routing.HashRouter,
+  'sentence': functools.partial(routing.SoftRouter, sentence='inputs'),
+}
 ADAPTERS = {
   'ia3': adapters.IA3,
   'lora': functools.partial(adapters.LoRA, rank=2),
@@ -36,6 +46,13 @@ ADAPTERS = {
     for router in ROUTERS
     for reads in ('inputs', 'outputs')
   },
+  **{
+    f'{name}_{router}': functools.partial(
+      cls, num_experts=3, router=MORE_ROUTERS[router]
+    )
+    for name, cls in (('mov', adapters.MoV), ('molora', adapters.MoLoRA))
+    for router in MORE_ROUTERS
+  },
 }
 
 
@@ -45,7 +62,10 @@ def tensors(site, dtype=jnp.float32):
     rng.normal(size=(B, L, *(SIZES[axis] for axis in axes))), dtype
   )
   mask = jnp.asarray([[True] * L, [True] + [False] * (L - 1)])
-  return draw(site.in_axes), draw(site.out_axes), routing.Context(mask)
+  tokens = jnp.asarray(rng.integers(1, 99, (B, L)), jnp.int32)
+  sentence = jnp.asarray(rng.normal(size=(B, 1, D)), dtype)
+  context = routing.Context(mask, tokens, sentence, sentence)
+  return draw(site.in_axes), draw(site.out_axes), context
 
 
 @pytest.mark.parametrize('site', SHAPES)
