@@ -22,6 +22,7 @@ DEPENDENCIES = [
   'gin-config>=0.5',  # 0.5.0
   'huggingface_hub>=1.0',  # 2.4.0
   'jax>=0.10.2',  # 0.10.2
+  'jinja2>=3.1',  # 3.1.6
   'matplotlib>=3.9',  # 3.11.2
   'ml_dtypes>=0.5',  # 0.6.0
   'numpy>=1.26',  # 2.4.6
@@ -87,7 +88,7 @@ setuptools.setup(
   ],
   package_dir={'moe_lite.gin_files': 'gin'},
   package_data={
-    'moe_lite': ['bases/**/*', '**/*.md'],
+    'moe_lite': ['bases/**/*', '**/*.md', '**/*.html'],
     'moe_lite.gin_files': ['**/*.gin'],
     'tasks': ['**/*'],
   },

@@ -54,7 +54,7 @@ step -m moe_lite.report "$run/eval_base" "$run/eval" --to="$run"
 
 cat <<END
 
-The run is in $run: results.md, results.json, loss.png, routing.png, routing.csv.
+The run is in $run: results.md, results.json, loss.png, routing/index.html.
 What to try next:
 
 1. Ask it something of your own, a line each:

@@ -48,8 +48,9 @@ def heatmaps(
   columns: str,
   label: str,
   png: epath.PathLike,
+  scale: tuple[float, float, float] = (0.0, 1.0, 2.0),
 ) -> None:
-  """Draws one heat map a panel, all on one scale from 0 with 1 in its middle.
+  """Draws one heat map a panel, all on one scale.
 
   Args:
     panels: title to values [rows, columns].
@@ -57,6 +58,8 @@ def heatmaps(
     columns: what the columns are.
     label: what the values are.
     png: to write.
+    scale: the least value, that which is white, and the most, unless there are
+      larger ones.
   """
   from matplotlib.colors import TwoSlopeNorm
   from matplotlib.figure import Figure
@@ -66,9 +69,10 @@ def heatmaps(
   size = (2.2 + 2.4 * across, down * (1.1 + 0.18 * len(rows)))
   figure = Figure(figsize=size, layout='constrained')
   grid = figure.subplots(down, across, squeeze=False, sharey=True)
-  # White is 1, what makes no difference, though values reach far above it.
-  most = max(float(values.max()) for values in panels.values())
-  norm = TwoSlopeNorm(1.0, vmin=0.0, vmax=max(most, 2.0))
+  least, white, most = scale
+  # Each side is stretched by itself, as values may reach far above white.
+  most = max(most, *(float(values.max()) for values in panels.values()))
+  norm = TwoSlopeNorm(white, vmin=least, vmax=most)
   images = []
   for axes in grid.flat[len(panels) :]:
     axes.set_axis_off()
@@ -76,7 +80,8 @@ def heatmaps(
     images.append(axes.imshow(values, cmap='RdBu_r', norm=norm, aspect='auto'))
     axes.set_title(title, fontsize=7)
     axes.set_xlabel(columns, fontsize=7)
-    axes.set_xticks(range(values.shape[1]))
+    count = values.shape[1]
+    axes.set_xticks(range(0, count, math.ceil(count / 10)))
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(labelsize=6)
   figure.colorbar(images[-1], ax=grid, label=label, shrink=0.6)

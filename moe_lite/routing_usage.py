@@ -1,37 +1,37 @@
-"""Which experts serve which tasks, in numbers and in a picture.
+"""How routers treat data sets: what a run's routers sow, summed over each."""
 
-The picture is that of the paper's study of specialisation (Zadouri et al.,
-arXiv 2309.05444): mean router probability by task and expert.
-"""
-
-import csv
 import dataclasses
-import io
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import seqio
-from etils import epath
 
-from moe_lite import (
-  data,
-  loaded,
-  plots,
-  progress,
-  run_folder,
-  token_routing,
-)
+from moe_lite import data, loaded, progress, run_folder, token_routing
 from moe_lite.errors import UserError
 from moe_lite.progress import say
 from moe_lite.shapes import Shapes, pad
-from moe_lite.types import Array, Tree
+from moe_lite.types import Tree
 from tasks import catalog
 
-CSV = 'routing.csv'
-PNG = 'routing.png'
 _BATCH_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+  """An example, and the task that it is of.
+
+  Attributes:
+    task: of SeqIO.
+    row: ids `inputs` and `targets`, and what else the task has.
+  """
+
+  task: seqio.Task
+  row: Mapping[str, np.ndarray]
+
+
+# Data set to examples of its tasks.
+Examples = Mapping[str, Sequence[Example]]
 
 
 @dataclasses.dataclass
@@ -42,12 +42,14 @@ class Usage:
     probability: [E], of each expert.
     weight: [E], with which it takes part in the mixture.
     load: [E], tokens whose mixture the expert takes part in.
+    entropy: of the probabilities of a token, nats.
     tokens: how many there were.
   """
 
   probability: np.ndarray
   weight: np.ndarray
   load: np.ndarray
+  entropy: float
   tokens: float
 
   def __add__(self, other: 'Usage') -> 'Usage':
@@ -55,6 +57,7 @@ class Usage:
       self.probability + other.probability,
       self.weight + other.weight,
       self.load + other.load,
+      self.entropy + other.entropy,
       self.tokens + other.tokens,
     )
 
@@ -63,184 +66,35 @@ class Usage:
 Routing = Mapping[str, Mapping[str, Usage]]
 
 
-def measure(
-  trained: loaded.Loaded,
-  tasks: Sequence[seqio.Task],
-  split: str,
-  lengths: Mapping[str, int],
-  examples: int,
-  use_cached: bool = False,
-) -> Routing:
-  """Runs the first examples of every task through the model.
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """What a run is measured with.
 
-  Args:
+  Attributes:
     trained: the run.
     tasks: to read; of a `_score_eval` twin the right choices are read.
-    split: of each.
     lengths: {'inputs': L, 'targets': T}; longer ones are trimmed.
-    examples: of each task.
     use_cached: read what `seqio_cache_tasks` wrote.
-
-  Raises:
-    UserError: if the method has no routers, or a task lacks the split.
   """
-  shapes = Shapes(_BATCH_SIZE, lengths['inputs'], lengths['targets'])
-  trained.check_batch(shapes.batch_size)
 
-  def statistics(
-    params: Tree, inputs: Array, shifted: Array, targets: Array
-  ) -> Tree:
-    batch = {
-      'encoder_input_tokens': inputs,
-      'decoder_input_tokens': shifted,
-      'decoder_target_tokens': targets,
-    }
-    return trained.model.routing_batch(params, batch)
-
-  compiled = trained.compile(statistics)
-  routing: dict[str, dict[str, Usage]] = defaultdict(dict)
-  bar = progress.Progress(len(tasks), unit='task')
-  for task in tasks:
-    info = catalog.lookup(task.name)
-    usages = routing[info.dataset if info else task.name]
-    rows = _examples(task, split, lengths, examples, use_cached)
-    for start in range(0, len(rows), shapes.batch_size):
-      batch = rows[start : start + shapes.batch_size]
-      inputs, targets = (
-        pad([row[name] for row in batch], shapes.batch_size, lengths[name])
-        for name in ('inputs', 'targets')
-      )
-      shifted = np.pad(targets, ((0, 0), (1, 0)))[:, :-1]
-      for router, usage in _usages(compiled(inputs, shifted, targets)):
-        before = usages.get(router)
-        usages[router] = before + usage if before else usage
-    bar.advance()
-    bar.report()
-  bar.close()
-  if not any(routing.values()):
-    raise UserError(
-      f'The method of {trained.facts["checkpoint"]} has no routers: there is '
-      'nothing to report. MoV and MoLoRA route.'
-    )
-  return routing
+  trained: loaded.Loaded
+  tasks: Sequence[seqio.Task]
+  lengths: Mapping[str, int]
+  use_cached: bool = False
 
 
-def rows_of(routing: Routing) -> Iterator[dict[str, str | float]]:
-  """The lines of routing.csv."""
-  for dataset, usages in routing.items():
-    for router, usage in sorted(usages.items()):
-      for expert in range(len(usage.probability)):
-        yield {
-          'dataset': dataset,
-          'router': router,
-          'expert': expert,
-          'probability': usage.probability[expert] / usage.tokens,
-          'load': usage.load[expert] / usage.tokens,
-          'tokens': usage.tokens,
-        }
-
-
-def panels(routing: Routing) -> dict[str, np.ndarray]:
-  """For the last layer's routers: probability times E, [data sets, E].
-
-  One is what an expert gets where routing makes no difference.
-  """
-  last: dict[str, tuple[int, str]] = {}
-  for router in next(iter(routing.values())):
-    place, layer = re.sub(r'layers_\d+/', '', router), _layer(router)
-    last[place] = max(last.get(place, (layer, router)), (layer, router))
-  return {
-    router: np.stack(
-      [
-        len(usages[router].probability)
-        * usages[router].probability
-        / usages[router].tokens
-        for usages in routing.values()
-      ]
-    )
-    for _, router in sorted(
-      last.values(), key=lambda x: (not x[1].startswith('encoder'), x[1])
-    )
-  }
-
-
-def write(folder: str, routing: Routing) -> None:
-  """Writes the numbers and the picture."""
-  target = epath.Path(folder)
-  target.mkdir(parents=True, exist_ok=True)
-  text = io.StringIO()
-  lines = list(rows_of(routing))
-  writer = csv.DictWriter(text, fieldnames=list(lines[0]))
-  writer.writeheader()
-  writer.writerows(lines)
-  run_folder.replace_text(target / CSV, text.getvalue())
-  plots.heatmaps(
-    {_title(router): values for router, values in panels(routing).items()},
-    [_label(dataset) for dataset in routing],
-    'expert',
-    'probability, times the number of experts',
-    target / PNG,
-  )
-
-
-def _title(router: str) -> str:
-  """'encoder/layers_1/mlp/intermediate' on two lines."""
-  stack, layer, place = router.split('/', 2)
-  return f'{stack}/{layer}\n{place}'
-
-
-def _label(dataset: str) -> str:
-  held_out = {i.dataset for i in catalog.tasks() if i.held_out}
-  return f'{dataset} (held out)' if dataset in held_out else dataset
-
-
-def _layer(router: str) -> int:
-  match = re.search(r'layers_(\d+)/', router)
-  return int(match[1]) if match else 0
-
-
-def _examples(
-  task: seqio.Task,
-  split: str,
-  lengths: Mapping[str, int],
-  most: int,
-  use_cached: bool,
-) -> Sequence[Mapping[str, np.ndarray]]:
-  data.check_split(task, split, use_cached)
-  is_twin = task.name.endswith(catalog.SCORE_EVAL)
-  rows = data.read(task, split, lengths, use_cached, None if is_twin else most)
-  return [row for row in rows if row.get('is_correct', True)][:most]
-
-
-def _usages(statistics: Tree) -> Iterator[tuple[str, Usage]]:
-  """Every router, summed over a batch."""
-  for router, sums in token_routing.by_router(statistics).items():
-    yield router, _sum(sums)
-
-
-def _sum(sums: Mapping[str, np.ndarray]) -> Usage:
-  totals = (sums[name].sum(0) for name in ('probability', 'weight', 'load'))
-  return Usage(*totals, tokens=float(sums['tokens'].sum()))
-
-
-def measure_run(
-  run: str,
-  mixtures: Sequence[str] | None,
-  split: str,
-  examples: int,
-  step: int | None = None,
-) -> Routing:
-  """Measures a run by its own configuration.
+def open_run(
+  run: str, mixtures: Sequence[str] | None, step: int | None = None
+) -> Source:
+  """Loads a run by its own configuration.
 
   Args:
     run: its MODEL_DIR.
-    mixtures: or tasks; those of its training by default.
-    split: of every task.
-    examples: of every task.
+    mixtures: or tasks, to read; those of its training by default.
     step: of its checkpoint; the last by default.
 
   Raises:
-    UserError: if the run cannot be read, and see `measure`.
+    UserError: if the run cannot be read, or there is no such mixture.
   """
   config = run_folder.read_config(run)
   dataset = config['dataset']
@@ -258,36 +112,124 @@ def measure_run(
     step,
     config.get('fully_sharded', False),
   )
-  say(f'{run}: routing of {len(tasks)} tasks, {examples} examples each')
-  return measure(
-    trained,
-    tasks,
-    split,
-    dataset.task_feature_lengths,
-    examples,
-    dataset.use_cached,
+  return Source(
+    trained, tasks, dataset.task_feature_lengths, dataset.use_cached
   )
 
 
-def report(
+def read(source: Source, split: str, examples: int) -> Examples:
+  """Reads the first examples of every task.
+
+  Args:
+    source: whose tasks.
+    split: of each.
+    examples: of each.
+
+  Raises:
+    UserError: if a task lacks the split.
+  """
+  found: dict[str, list[Example]] = defaultdict(list)
+  bar = progress.Progress(len(source.tasks), unit='task')
+  for task in source.tasks:
+    info = catalog.lookup(task.name)
+    data.check_split(task, split, source.use_cached)
+    is_twin = task.name.endswith(catalog.SCORE_EVAL)
+    rows = data.read(
+      task,
+      split,
+      source.lengths,
+      source.use_cached,
+      None if is_twin else examples,
+    )
+    right = [row for row in rows if row.get('is_correct', True)]
+    found[info.dataset if info else task.name] += [
+      Example(task, row) for row in right[:examples]
+    ]
+    bar.advance()
+    bar.report()
+  bar.close()
+  return found
+
+
+def measure(source: Source, examples: Examples) -> Routing:
+  """Runs examples through the model.
+
+  Args:
+    source: the model.
+    examples: of every data set.
+
+  Raises:
+    UserError: if the method has no routers.
+  """
+  trained, lengths = source.trained, source.lengths
+  shapes = Shapes(_BATCH_SIZE, lengths['inputs'], lengths['targets'])
+  trained.check_batch(shapes.batch_size)
+  compiled = trained.compile(
+    token_routing.on_arrays(trained.model.routing_batch)
+  )
+  routing: dict[str, dict[str, Usage]] = defaultdict(dict)
+  bar = progress.Progress(len(examples), unit='data set')
+  for dataset, members in examples.items():
+    usages = routing[dataset]
+    for start in range(0, len(members), shapes.batch_size):
+      batch = members[start : start + shapes.batch_size]
+      for router, usage in _usages(compiled(*arrays_of(batch, shapes))):
+        before = usages.get(router)
+        usages[router] = before + usage if before else usage
+    bar.advance()
+    bar.report()
+  bar.close()
+  if not any(routing.values()):
+    raise UserError(
+      f'The method of {trained.facts["checkpoint"]} has no routers: there is '
+      'nothing to report. MoV and MoLoRA route.'
+    )
+  return routing
+
+
+def measure_run(
   run: str,
   mixtures: Sequence[str] | None,
   split: str,
   examples: int,
-  folder: str | None,
-) -> None:
-  """Measures a run, and writes the numbers and the picture.
+  step: int | None = None,
+) -> Routing:
+  """Measures a run by its own configuration.
 
   Args:
-    run: see `measure_run`, also for the others.
+    run: see `open_run`, also for `mixtures` and `step`.
     mixtures: see there.
-    split: see there.
-    examples: see there.
-    folder: to write to; the run's by default.
+    split: of every task.
+    examples: of every task.
+    step: see `open_run`.
 
   Raises:
-    UserError: see `measure_run`.
+    UserError: see `open_run`, `read` and `measure`.
   """
-  routing = measure_run(run, mixtures, split, examples)
-  write(folder or run, routing)
-  say(f'Written to {folder or run}: {CSV}, {PNG}.')
+  source = open_run(run, mixtures, step)
+  say(f'{run}: routing of {len(source.tasks)} tasks, {examples} examples each')
+  return measure(source, read(source, split, examples))
+
+
+def arrays_of(
+  examples: Sequence[Example], shapes: Shapes
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Inputs, and the decoder's inputs and targets, padded to shapes."""
+  inputs, targets = (
+    pad([x.row[name] for x in examples], shapes.batch_size, limit)
+    for name, limit in (
+      ('inputs', shapes.input_length),
+      ('targets', shapes.target_length),
+    )
+  )
+  return inputs, np.pad(targets, ((0, 0), (1, 0)))[:, :-1], targets
+
+
+def _usages(statistics: Tree) -> Iterator[tuple[str, Usage]]:
+  """Every router, summed over a batch."""
+  for router, sums in token_routing.by_router(statistics).items():
+    totals = (sums[name].sum(0) for name in ('probability', 'weight', 'load'))
+    entropy, tokens = (
+      float(sums[name].sum()) for name in ('entropy', 'tokens')
+    )
+    yield router, Usage(*totals, entropy=entropy, tokens=tokens)

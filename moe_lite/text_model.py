@@ -16,9 +16,7 @@ from moe_lite import decoding, loaded, scoring, token_routing
 from moe_lite import vocabulary as vocabularies
 from moe_lite.errors import UserError
 from moe_lite.generation import Generator
-from moe_lite.models import EncoderDecoderModel
 from moe_lite.shapes import Shapes, bucket, pad
-from moe_lite.types import Array, Tree
 
 
 class TextModel:
@@ -51,7 +49,9 @@ class TextModel:
     model = trained.model
     self._encode = trained.compile(model.encode, gather=False)
     self._score_choices = trained.compile(model.score_choices)
-    self._routing = trained.compile(_routing(model))
+    self._routing = trained.compile(
+      token_routing.on_arrays(model.routing_tokens)
+    )
     # By decoder and shapes.
     self._generators: dict[Any, Generator] = {}
 
@@ -264,18 +264,6 @@ class TextModel:
         self._trained, shapes, decode_fn, num_beams
       )
     return self._generators[key]
-
-
-def _routing(model: EncoderDecoderModel) -> Any:
-  """`model.routing_tokens` as a function of arrays."""
-
-  def statistics(params: Tree, inputs: Array, *targets: Array) -> Tree:
-    batch = {'encoder_input_tokens': inputs}
-    names = ('decoder_input_tokens', 'decoder_target_tokens')
-    batch |= dict(zip(names, targets, strict=False))
-    return model.routing_tokens(params, batch)
-
-  return statistics
 
 
 def _several(texts: str | Sequence[str], name: str = 'inputs') -> list[str]:

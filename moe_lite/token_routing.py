@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from etils import epath
 
 from moe_lite import parameters, plots, results
 from moe_lite.errors import UserError, nearest
-from moe_lite.types import Tree
+from moe_lite.types import Array, Tree
 
 _ROUTER = '_adapter/router'
 # These sites of the decoder read what the encoder wrote.
@@ -117,6 +117,21 @@ class TokenRouting:
     plots.heatmaps(
       panels, tokens, 'expert', 'probability, times the number of experts', png
     )
+
+
+def on_arrays(statistics: Callable[..., Tree]) -> Callable[..., Tree]:
+  """`statistics(params, batch)` as a function of params and of arrays.
+
+  Those are the inputs, and where the decoder is to run, its inputs and targets.
+  """
+
+  def function(params: Tree, inputs: Array, *targets: Array) -> Tree:
+    batch = {'encoder_input_tokens': inputs}
+    names = ('decoder_input_tokens', 'decoder_target_tokens')
+    batch |= dict(zip(names, targets, strict=False))
+    return statistics(params, batch)
+
+  return function
 
 
 def of_text(

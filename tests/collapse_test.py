@@ -186,7 +186,7 @@ def test_another_mixture_is_refused():
 
 def test_means_are_over_the_tokens_of_all_data_sets():
   few, many = (
-    {'key': routing_usage.Usage(p, np.array(w), p, tokens)}
+    {'key': routing_usage.Usage(p, np.array(w), p, 0.0, tokens)}
     for p, w, tokens in (
       (np.zeros(2), [2.0, 0.0], 2.0),
       (np.ones(2), [0.0, 6.0], 6.0),

@@ -83,6 +83,7 @@ ENTRY_POINTS = {
   'convert',
   'conversions',
   'report',
+  'routing_page',
   'routing_report',
   'sweep',
   'sweeps',

@@ -30,8 +30,9 @@ def test_it_ends_with_a_table_and_a_second_run_has_nothing_to_do(tmp_path):
   first = run(folder)
   assert first.returncode == 0, first.stderr
   written = {path.name for path in folder.iterdir()}
-  wanted = ('results.json', 'results.md', 'loss.png', 'routing.png')
-  assert written >= {*wanted, 'routing.csv', 'config.gin', 'checkpoints'}
+  wanted = ('results.json', 'results.md', 'loss.png', 'routing')
+  assert written >= {*wanted, 'config.gin', 'checkpoints'}
+  assert (folder / 'routing' / 'index.html').stat().st_size > 100_000
   table = json.loads((folder / 'results.json').read_text())
   assert [r['name'] for r in table['runs']] == ['frozen base', 'MoV-10']
   assert len(table['datasets']) == 4

@@ -1,7 +1,9 @@
 """From a finished run to which experts served which tasks."""
 
+import base64
 import csv
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import seqio
 
 from moe_lite import cli, loaded, routing_report, routing_usage, run_folder
 from moe_lite.errors import UserError
+from moe_lite.routing_page import reporting
 from tests import tiny, tiny_run
 
 TINY = pathlib.Path(__file__).parent / 'tiny.gin'
@@ -20,19 +23,19 @@ def paths(tmp_path_factory):
   return tiny_run.write(tmp_path_factory.mktemp('routing'), scale=4.0)
 
 
-def measure(paths, scan_layers=False):
-  base, run = paths
-  model = tiny_run.model(scan_layers=scan_layers)
+def measure(model, run, base):
   trained = loaded.load(model, run, base, base_dtype='float32')
   tasks = seqio.get_mixture_or_task('tiny_score_eval').tasks
+  source = routing_usage.Source(trained, tasks, tiny_run.LENGTHS)
   return routing_usage.measure(
-    trained, tasks, 'validation', tiny_run.LENGTHS, examples=5
+    source, routing_usage.read(source, 'validation', examples=5)
   )
 
 
 @pytest.fixture(scope='module')
 def measured(paths):
-  return measure(paths)
+  base, run = paths
+  return measure(tiny_run.model(), run, base)
 
 
 def test_means_are_over_the_tokens_of_the_right_choices(measured):
@@ -55,7 +58,8 @@ def test_means_are_over_the_tokens_of_the_right_choices(measured):
 
 
 def test_a_scanned_network_routes_alike(paths, measured):
-  scanned = measure(paths, scan_layers=True)
+  base, run = paths
+  scanned = measure(tiny_run.model(scan_layers=True), run, base)
   assert scanned.keys() == measured.keys()
   for dataset, usages in measured.items():
     assert scanned[dataset].keys() == usages.keys()
@@ -65,21 +69,10 @@ def test_a_scanned_network_routes_alike(paths, measured):
       )
 
 
-def test_the_picture_shows_the_last_layer_of_each_place():
-  p = np.array([3.0, 1.0])
-  usage = routing_usage.Usage(p, p, np.array([4.0, 4.0]), 4.0)
-  names = [f'encoder/layers_{i}/mlp/intermediate' for i in (2, 10, 9)]
-  panels = routing_usage.panels({'a': dict.fromkeys(names, usage)})
-  assert list(panels) == [names[1]]
-  np.testing.assert_allclose(panels[names[1]], [[1.5, 0.5]])
-
-
 def test_a_method_without_routers_is_refused(paths):
   base, _ = paths
-  frozen = loaded.load(tiny_run.model(), 'base', base, base_dtype='float32')
-  tasks = seqio.get_mixture_or_task('tiny_score_eval').tasks
   with pytest.raises(UserError, match='has no routers'):
-    routing_usage.measure(frozen, tasks, 'validation', tiny_run.LENGTHS, 2)
+    measure(tiny_run.model(), 'base', base)
 
 
 def test_the_command_needs_only_the_run(tmp_path, capsys):
@@ -95,15 +88,42 @@ def test_the_command_needs_only_the_run(tmp_path, capsys):
   ]
   assert cli.main('training.train', files[-1], argv) == 0
   capsys.readouterr()
-  code = cli.guard(routing_report.report, ['x', run, '--examples=4'], None)
+  argv = ['x', run, '--examples=4', '--sentences=1']
+  code = cli.guard(routing_report.report, argv, None)
   assert code == 0, capsys.readouterr().err
-  with open(f'{run}/{routing_usage.CSV}') as file:
+  folder = pathlib.Path(run, reporting.FOLDER)
+  with (folder / 'usage.csv').open() as file:
     rows = list(csv.DictReader(file))
   assert {row['expert'] for row in rows} == {'0', '1', '2'}
   # Fresh routers hardly prefer anyone.
   assert all(abs(float(row['probability']) - 1 / 3) < 0.05 for row in rows)
-  with open(f'{run}/{routing_usage.PNG}', 'rb') as file:
-    assert file.read(4) == b'\x89PNG'
+  page = (folder / reporting.PAGE).read_text()
+  for name in ('usage', 'entropy', 'experts'):
+    png = (folder / f'{name}.png').read_bytes()
+    assert png.startswith(b'\x89PNG')
+    assert base64.b64encode(png).decode() in page
+  # Of one task there is nothing to compare, and that is said.
+  assert 'No held-out data sets were read' in page
+  assert not (folder / 'shift.png').exists()
+  # It needs no other file.
+  assert not re.findall('(?:src|href)="(?!data:|#)', page)
+
+
+def test_mistakes_in_what_to_look_at_come_before_the_pictures(
+  tmp_path, paths, monkeypatch
+):
+  base, run = paths
+  source = routing_usage.Source(
+    loaded.load(tiny_run.model(), run, base, base_dtype='float32'),
+    seqio.get_mixture_or_task('tiny_score_eval').tasks,
+    tiny_run.LENGTHS,
+  )
+  monkeypatch.setattr(routing_usage, 'open_run', lambda *_: source)
+  folder = tmp_path / 'report'
+  for pattern, message in (('[', 'no regular'), ('x9', 'fits no router')):
+    with pytest.raises(UserError, match=message):
+      reporting.report(run, examples=1, routers=pattern, folder=str(folder))
+  assert not folder.exists()
 
 
 def test_mistakes_end_with_code_2(tmp_path, capsys):

@@ -67,6 +67,17 @@ class Adapter(nn.Module):
     experts = getattr(self, 'num_experts', 1)
     return router(num_experts=experts, parent=None).needs
 
+  def expert_products(self, params: Mapping[str, Array]) -> Array | None:
+    """Inner products of what experts change, for reports that compare them.
+
+    Args:
+      params: the adapter's own leaves by name.
+
+    Returns:
+      [E, E]; None, as by default, where experts are not compared.
+    """
+    return None
+
   def out_shape(self, outputs: Array) -> Shape:
     """The shape of one token at the site, as `site.out_axes` names it."""
     return outputs.shape[outputs.ndim - len(self.site.out_axes) :]

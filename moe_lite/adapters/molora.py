@@ -3,6 +3,8 @@
 Source: Zadouri et al., arXiv 2309.05444, section 2.
 """
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -44,6 +46,15 @@ class MoLoRA(Adapter):
     if self.rank < 1:
       raise UserError(f'RANK = {self.rank}: MoLoRA needs a rank of at least 1.')
     super().__post_init__()
+
+  def expert_products(self, params: Mapping[str, Array]) -> Array:
+    """Of the matrices `a_e b_e`, which are not built."""
+    a, b = params['a'], params['b']
+    return jnp.einsum(
+      'efrs,efrs->ef',
+      jnp.einsum('eir,fis->efrs', a, a),
+      jnp.einsum('ero,fso->efrs', b, b),
+    )
 
   @nn.compact
   def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:

@@ -3,6 +3,8 @@
 Source: Zadouri et al., arXiv 2309.05444, section 2.
 """
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -39,6 +41,12 @@ class MoV(Adapter):
   def __post_init__(self):
     check_router_reads(self.router_reads)
     super().__post_init__()
+
+  def expert_products(self, params: Mapping[str, Array]) -> Array:
+    """Of `scale_e - 1`."""
+    difference = params['scale'] - 1.0
+    difference = difference.reshape(len(difference), -1)
+    return difference @ difference.T
 
   @nn.compact
   def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:

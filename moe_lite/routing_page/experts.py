@@ -1,0 +1,56 @@
+"""What follows from experts' own parameters."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from moe_lite import adapters, parameters
+from moe_lite.routing_page.numbers import Row
+from moe_lite.t5 import T5Config
+from moe_lite.types import Tree
+
+
+def similarities(
+  network: T5Config, params: Tree, routers: Sequence[str]
+) -> dict[str, np.ndarray]:
+  """Cosines of what experts add to the base, [E, E], by router.
+
+  1 where two experts do the same, so that routing between them changes nothing;
+  0 where they have nothing in common, and also of an expert that does nothing.
+
+  Args:
+    network: whose adapters they are.
+    params: with the adapters, unrolled.
+    routers: such as 'encoder/layers_1/attention/key'; those are left out whose
+      adapters do not compare their experts.
+  """
+  standing = network.standing()
+  leaves: dict[str, dict[str, Any]] = {router: {} for router in routers}
+  for path, leaf in parameters.flatten(params).items():
+    place, _, name = path.partition(f'{adapters.SUFFIX}/')
+    if place in leaves:
+      leaves[place][name] = leaf
+  found = {}
+  for router, there in leaves.items():
+    adapter = standing[router.rpartition('/')[2]]
+    products = adapter.expert_products(there)
+    if products is not None:
+      found[router] = _cosines(np.asarray(products, np.float64))
+  return found
+
+
+def rows(found: Mapping[str, np.ndarray]) -> list[Row]:
+  """Every router and pair of experts."""
+  return [
+    {'router': router, 'expert': i, 'other': j, 'cosine': cosines[i, j]}
+    for router, cosines in found.items()
+    for i in range(len(cosines))
+    for j in range(len(cosines))
+  ]
+
+
+def _cosines(products: np.ndarray) -> np.ndarray:
+  lengths = np.sqrt(np.diag(products))
+  scale = np.outer(lengths, lengths)
+  return np.divide(products, scale, np.zeros_like(products), where=scale > 0)

@@ -1,0 +1,86 @@
+"""What routers make of the tokens of a few examples."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import seqio
+
+from moe_lite import routing_usage, token_routing
+from moe_lite.routing_page.numbers import Row
+from moe_lite.shapes import Shapes
+from moe_lite.vocabulary import Text
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+  """An example, and how it was routed.
+
+  Attributes:
+    dataset: that it is of.
+    task: likewise.
+    routing: of its tokens.
+  """
+
+  dataset: str
+  task: str
+  routing: token_routing.TokenRouting
+
+
+def route(
+  source: routing_usage.Source, examples: routing_usage.Examples, most: int
+) -> list[Sentence]:
+  """Routes the first example of each of the first `most` data sets."""
+  lengths = source.lengths
+  # As small a batch as the mesh splits; the other rows are padding.
+  size = source.trained.mesh.shape['data']
+  shapes = Shapes(size, lengths['inputs'], lengths['targets'])
+  compiled = source.trained.compile(
+    token_routing.on_arrays(source.trained.model.routing_tokens)
+  )
+  sentences = []
+  for dataset, (example, *_) in itertools.islice(examples.items(), most):
+    statistics = compiled(*routing_usage.arrays_of([example], shapes))
+    pieces = (
+      _pieces(example.task.output_features[name], example.row[name])
+      for name in ('inputs', 'targets')
+    )
+    sentences.append(
+      Sentence(
+        dataset, example.task.name, token_routing.of_text(statistics, *pieces)
+      )
+    )
+  return sentences
+
+
+def rows(sentences: Sequence[Sentence], routers: Sequence[str]) -> list[Row]:
+  """Every sentence, chosen router and token."""
+  return [
+    {
+      'dataset': sentence.dataset,
+      'task': sentence.task,
+      'router': router,
+      'position': position,
+      'token': token,
+      'expert': int(p.argmax()),
+      'probability': float(p.max()),
+    }
+    for sentence in sentences
+    for router in routers
+    for position, (token, p) in enumerate(
+      zip(
+        sentence.routing.routers[router].tokens,
+        sentence.routing.routers[router].probabilities,
+        strict=True,
+      )
+    )
+  ]
+
+
+def _pieces(feature: seqio.Feature, ids: np.ndarray) -> list[str]:
+  vocabulary = feature.vocabulary
+  if isinstance(vocabulary, seqio.SentencePieceVocabulary):
+    piece = vocabulary.tokenizer.id_to_piece
+    return [piece(int(i)) for i in ids]
+  return Text(vocabulary, vocabulary.vocab_size, False).pieces(ids)
