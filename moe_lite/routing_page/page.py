@@ -69,7 +69,9 @@ def render(
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
   )
-  template = importlib.resources.files(__package__).joinpath(_TEMPLATE)
+  template = importlib.resources.files('moe_lite.routing_page').joinpath(
+    _TEMPLATE
+  )
   experts = {
     routed.probabilities.shape[1]
     for sentence in sentences

@@ -43,7 +43,7 @@ def route(
   for dataset, (example, *_) in itertools.islice(examples.items(), most):
     statistics = compiled(*routing_usage.arrays_of([example], shapes))
     pieces = (
-      _pieces(example.task.output_features[name], example.row[name])
+      _pieces(example.task.output_features[name].vocabulary, example.row[name])
       for name in ('inputs', 'targets')
     )
     sentences.append(
@@ -78,8 +78,7 @@ def rows(sentences: Sequence[Sentence], routers: Sequence[str]) -> list[Row]:
   ]
 
 
-def _pieces(feature: seqio.Feature, ids: np.ndarray) -> list[str]:
-  vocabulary = feature.vocabulary
+def _pieces(vocabulary: seqio.Vocabulary, ids: np.ndarray) -> list[str]:
   if isinstance(vocabulary, seqio.SentencePieceVocabulary):
     piece = vocabulary.tokenizer.id_to_piece
     return [piece(int(i)) for i in ids]
