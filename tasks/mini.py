@@ -101,11 +101,12 @@ def _add_mixtures() -> None:
   seqio.MixtureRegistry.add(
     'mini_train', [(n, rate(s)) for s in training for n in _names(s)]
   )
-  for name, data_sets in (
-    ('mini_train_score_eval', training),
-    ('mini_eval_score_eval', held_out),
+  for name, data_sets, most in (
+    ('mini_train_score_eval', training, None),
+    ('mini_train_one_score_eval', training, 1),
+    ('mini_eval_score_eval', held_out, None),
   ):
-    twins = [n for s in data_sets for n in _names(s, catalog.SCORE_EVAL)]
+    twins = [n for s in data_sets for n in _names(s, catalog.SCORE_EVAL)[:most]]
     seqio.MixtureRegistry.add(name, twins, default_rate=1.0)
   seqio.MixtureRegistry.add(
     'mini_pretrain', ['mini_pretrain_span_corruption'], default_rate=1.0

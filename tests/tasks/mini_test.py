@@ -151,6 +151,10 @@ def test_mixtures_hold_the_right_tasks():
   assert {t.name for t in mixture('mini_train_score_eval').tasks} == {
     n + catalog.SCORE_EVAL for n in train
   }
+  names = [t.name for t in mixture('mini_train_one_score_eval').tasks]
+  one = [infos[x.removesuffix(catalog.SCORE_EVAL)] for x in names]
+  assert len({info.dataset for info in one}) == len(one) == 14
+  assert not any(info.held_out for info in one)
   assert mini.rate(mini_prompts.TRAINING[0]) == mini.ROWS['train']
 
 
