@@ -12,8 +12,8 @@ import dataclasses
 import io
 import itertools
 import os
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -185,12 +185,16 @@ class _Shard(Iterator[Rows]):
     """See `Batches.restore`."""
     if position:
       with tempfile.TemporaryDirectory() as folder:
-        _unpack(position, folder)
         try:
+          _unpack(position, folder)
           read = self._checkpoint.read(os.path.join(folder, 'position'))
           read.assert_consumed()
           return True
-        except (tf.errors.OpError, AssertionError) as error:
+        except (
+          tf.errors.OpError,
+          AssertionError,
+          zipfile.BadZipFile,
+        ) as error:
           say(f'The saved data position is of no use: {error}')
           self._restart()
     with self._reading():
@@ -223,12 +227,14 @@ def _readers(sharding: NamedSharding, rows: int, shards: int) -> list[set[int]]:
 def _pack(folder: str) -> bytes:
   packed = io.BytesIO()
   # Buffers are padded ids: even the fastest level shrinks them several times.
-  with tarfile.open(fileobj=packed, mode='w:gz', compresslevel=1) as archive:
+  with zipfile.ZipFile(
+    packed, 'w', zipfile.ZIP_DEFLATED, compresslevel=1
+  ) as archive:
     for name in sorted(os.listdir(folder)):
-      archive.add(os.path.join(folder, name), arcname=name)
+      archive.write(os.path.join(folder, name), name)
   return packed.getvalue()
 
 
 def _unpack(packed: bytes, folder: str) -> None:
-  with tarfile.open(fileobj=io.BytesIO(packed), mode='r:gz') as archive:
-    archive.extractall(folder, filter='data')
+  with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+    archive.extractall(folder)

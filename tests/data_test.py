@@ -71,10 +71,13 @@ def test_a_restored_stream_goes_on_where_it_stood(save_position):
   assert_equal(expected, take(again, 5))
 
 
-def test_a_useless_position_is_read_past():
+@pytest.mark.parametrize('whose', ['of another task', 'damaged'])
+def test_a_useless_position_is_read_past(whose):
   stream = batches(save_position=True)
   other = dataclasses.replace(DATASET, mixture_or_task_name='tiny_task')
   position = Batches(other, partitioning.make_mesh((1, 1)), 0).position()
+  if whose == 'damaged':
+    position = {shard: held[:-9] for shard, held in position.items()}
   assert not stream.restore(position, 3)
   assert_equal(take(batches(), 4)[3:], take(stream, 1))
 
