@@ -12,6 +12,7 @@ from etils import epath
 
 from moe_lite.errors import UserError, nearest
 from moe_lite.progress import say
+from moe_lite.routing import EMBEDDING
 
 # T5X rounds the vocabulary of a network up to a multiple of this.
 VOCABULARY_ROUNDING = 128
@@ -61,10 +62,25 @@ def check(dataset: Dataset, vocab_size: int) -> None:
   check_vocabulary(provider, vocab_size)
   lengths = dataset.task_feature_lengths
   wanted = {'inputs', 'targets'}
-  if set(lengths) != wanted or any(int(n) < 1 for n in lengths.values()):
+  if set(lengths) - {EMBEDDING} != wanted or any(
+    int(n) < 1 for n in lengths.values()
+  ):
     raise UserError(
       f'TASK_FEATURE_LENGTHS = {dict(lengths)} must give a positive length for '
-      "'inputs' and for 'targets', and nothing else."
+      f"'inputs' and for 'targets', for {EMBEDDING!r} where routers read that "
+      'feature, and for nothing else.'
+    )
+  if EMBEDDING not in lengths:
+    return
+  if EMBEDDING not in provider.output_features:
+    raise UserError(
+      f'TASK_FEATURE_LENGTHS names {EMBEDDING!r}, which is no output feature '
+      f'of {provider.name}: it has {", ".join(provider.output_features)}.'
+    )
+  if dataset.packing:
+    raise UserError(
+      f'PACKING = True fills a row with several examples, and {EMBEDDING!r} is '
+      'of one: give --gin.PACKING=False.'
     )
 
 
@@ -130,6 +146,8 @@ def check_vocabulary(
 ) -> None:
   """Raises UserError unless the network's embedding suits the vocabulary."""
   for name, feature in provider.output_features.items():
+    if name == EMBEDDING:
+      continue
     size = feature.vocabulary.vocab_size
     if not size <= vocab_size < size + VOCABULARY_ROUNDING:
       raise UserError(
@@ -152,7 +170,8 @@ def read(
   Args:
     task: to read.
     split: of it.
-    lengths: {'inputs': L, 'targets': T}; longer ones are trimmed.
+    lengths: {'inputs': L, 'targets': T}; longer ones are trimmed. With
+      `inputs_embedding`, rows have that feature, too.
     use_cached: read what `seqio_cache_tasks` wrote, where the task allows it.
     most: how many to read; None for all.
 
@@ -265,7 +284,13 @@ def load(
       # The cache would be saved with the position, whole.
       try_in_mem_cache=False,
     )
-  converter = seqio.EncDecFeatureConverter(pack=dataset.packing)
+  vector = seqio.FeatureConverter.FeatureSpec(dtype=tf.float32)
+  has_vector = EMBEDDING in dataset.task_feature_lengths
+  converter = seqio.EncDecFeatureConverter(
+    pack=dataset.packing,
+    # SeqIO refuses any, were there none, together with packing.
+    passthrough_features={EMBEDDING: vector} if has_vector else None,
+  )
   rows = converter(
     examples, task_feature_lengths=dict(dataset.task_feature_lengths)
   )

@@ -29,6 +29,7 @@ from moe_lite.generation import Generator, describe_decoder
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.partial_results import PartialResults
 from moe_lite.progress import say
+from moe_lite.routing import EMBEDDING
 from moe_lite.shapes import Shapes
 from tasks import catalog
 
@@ -207,7 +208,10 @@ def _generate(
   # By length, so that little is padded.
   rows = sorted(rows, key=lambda row: len(row['inputs']))
   targets, predictions = [], []
-  for batch in generator([row['inputs'] for row in rows]):
+  embeddings = [row[EMBEDDING] for row in rows if EMBEDDING in row]
+  for batch in generator(
+    [row['inputs'] for row in rows], embeddings=embeddings
+  ):
     for ids in batch:
       row = rows[len(predictions)]
       target = row.get('targets_pretokenized')

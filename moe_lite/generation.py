@@ -12,7 +12,8 @@ import numpy as np
 from moe_lite import decoding
 from moe_lite.errors import UserError
 from moe_lite.loaded import Loaded
-from moe_lite.shapes import Shapes, pad
+from moe_lite.routing import EMBEDDING
+from moe_lite.shapes import Shapes, pad, pad_rows
 from moe_lite.types import Array, Tree
 
 # Of one example.
@@ -47,12 +48,13 @@ class Generator:
     model = loaded.model
 
     def predict(
-      params: Tree, inputs: Array, seed: Array, index: Array
+      params: Tree, seed: Array, index: Array, inputs: Array, *embedding: Array
     ) -> Array:
       outputs = jnp.zeros((inputs.shape[0], shapes.target_length), jnp.int32)
+      batch = {'encoder_input_tokens': inputs, 'decoder_input_tokens': outputs}
       return model.predict_batch(
         params,
-        {'encoder_input_tokens': inputs, 'decoder_input_tokens': outputs},
+        batch | dict(zip([EMBEDDING], embedding, strict=False)),
         decode_fn=decode_fn,
         num_decodes=num_decodes,
         rng=jax.random.fold_in(jax.random.key(seed), index),
@@ -65,6 +67,7 @@ class Generator:
     inputs: Iterable[Ids],
     first_batch: int = 0,
     seed: int | None = None,
+    embeddings: Sequence[np.ndarray] = (),
   ) -> Iterator[list[np.ndarray]]:
     """Yields the outputs of one batch after another, without EOS and padding.
 
@@ -72,11 +75,16 @@ class Generator:
       inputs: ids, of all examples from batch `first_batch` on.
       first_batch: how many batches were decoded before.
       seed: of the draws; None for that of the generator.
+      embeddings: [F] of each of the inputs, if routers ask for it.
     """
     key = np.int64(self._seed if seed is None else seed)
     for index, batch in enumerate(_batched(inputs, self._shapes.batch_size)):
-      ids = pad(batch, self._shapes.batch_size, self._shapes.input_length)
-      outputs = self._predict(ids, key, np.int32(first_batch + index))
+      size = self._shapes.batch_size
+      ids = pad(batch, size, self._shapes.input_length)
+      there = embeddings[index * size : (index + 1) * size]
+      beside = [pad_rows(there, size)] if len(there) else []
+      number = np.int32(first_batch + index)
+      outputs = self._predict(key, number, ids, *beside)
       yield [_trim(row) for row in np.asarray(outputs)[: len(batch)]]
 
 

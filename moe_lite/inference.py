@@ -32,6 +32,7 @@ from moe_lite.errors import UserError
 from moe_lite.generation import Generator, describe_decoder
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.progress import say
+from moe_lite.routing import EMBEDDING
 from moe_lite.shapes import Shapes
 
 PREDICTIONS = 'predictions.jsonl'
@@ -45,10 +46,12 @@ class Example:
   Attributes:
     text: `inputs`, and `targets` where they are known, as they are written.
     ids: of the inputs, as the network reads them.
+    embedding: a vector of them for routers, where the task has one.
   """
 
   text: Mapping[str, str]
   ids: Sequence[int]
+  embedding: np.ndarray | None = None
 
 
 def infer(
@@ -143,8 +146,11 @@ def infer(
     + (f', {done} of them done before' if done else '')
   )
   if done < len(examples):
+    left = examples[done:]
     batches = generator(
-      [example.ids for example in examples[done:]], done // batch_size
+      [x.ids for x in left],
+      done // batch_size,
+      embeddings=[x.embedding for x in left if x.embedding is not None],
     )
     vocabulary = provider.output_features['targets'].vocabulary
     _write(folder, examples, done, batches, vocabulary)
@@ -207,6 +213,8 @@ def _hash(examples: Sequence[Example]) -> str:
   digest = hashlib.sha256()
   for example in examples:
     digest.update(json.dumps([int(i) for i in example.ids]).encode())
+    if example.embedding is not None:
+      digest.update(example.embedding.tobytes())
   return digest.hexdigest()[:16]
 
 
@@ -263,6 +271,7 @@ def _read_task(
         for name in ('inputs', 'targets')
       },
       row['inputs'],
+      row.get(EMBEDDING),
     )
     for row in data.read(provider, split, lengths, use_cached)
   ]

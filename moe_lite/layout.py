@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 from moe_lite import parameters, partitioning, quantization
 from moe_lite.errors import UserError
 from moe_lite.models import PACKING, Batch, EncoderDecoderModel, logical_axes
+from moe_lite.routing import EMBEDDING
 from moe_lite.types import DType, Shape, Tree
 
 
@@ -159,6 +160,11 @@ def abstract_batch(
     )
     for name in [*names, *(PACKING if packing else ())]
   }
+  if EMBEDDING in lengths:
+    shape = (batch_size, lengths[EMBEDDING])
+    batch[EMBEDDING] = jax.ShapeDtypeStruct(
+      shape, jnp.float32, sharding=sharding
+    )
   return batch
 
 

@@ -26,6 +26,8 @@ PACKING = (
   'encoder_positions',
   'decoder_positions',
 )
+# What a batch may have beside its tokens, packed or not.
+_BESIDE = (*PACKING, routing.EMBEDDING)
 
 
 class EncoderDecoderModel:
@@ -34,7 +36,8 @@ class EncoderDecoderModel:
   Batches are those of SeqIO's EncDecFeatureConverter: int32 [B, L]
   `encoder_input_tokens`, [B, T] `decoder_input_tokens` and
   `decoder_target_tokens`, `decoder_loss_weights` [B, T]; packed ones also have
-  segment ids and positions.
+  segment ids and positions, and others `inputs_embedding` [B, F] if their task
+  does.
   """
 
   def __init__(
@@ -105,13 +108,13 @@ class EncoderDecoderModel:
     mutable: Any = False,
   ) -> Any:
     """Teacher-forced logits [B, T, V]; with dropout if `rngs` has 'dropout'."""
-    packing = {name: batch[name] for name in PACKING if name in batch}
+    beside = {name: batch[name] for name in _BESIDE if name in batch}
     return self._apply(
       {'params': params},
       batch['encoder_input_tokens'],
       batch['decoder_input_tokens'],
       batch['decoder_target_tokens'],
-      **packing,
+      **beside,
       enable_dropout=bool(rngs) and 'dropout' in rngs,
       rngs=rngs,
       mutable=mutable,
@@ -205,12 +208,18 @@ class EncoderDecoderModel:
     weights, _ = losses.normalization(batch, None)
     return _score(self.logits(params, batch), batch, weights)
 
-  def encode(self, params: Tree, encoder_input_tokens: Array) -> Array:
-    """[B, L] ids to what the decoder reads, [B, L, D]."""
+  def encode(
+    self,
+    params: Tree,
+    encoder_input_tokens: Array,
+    inputs_embedding: Array | None = None,
+  ) -> Array:
+    """[B, L] ids, and [B, F] if a router asks, to what the decoder reads."""
     return self._apply(
       {'params': params},
       encoder_input_tokens,
       enable_dropout=False,
+      inputs_embedding=inputs_embedding,
       method=self.module.encode,
     )
 
@@ -221,6 +230,7 @@ class EncoderDecoderModel:
     encoder_input_tokens: Array,
     decoder_input_tokens: Array,
     decoder_target_tokens: Array,
+    inputs_embedding: Array | None = None,
   ) -> Array:
     """`score_batch` of several targets for each of some encoded inputs.
 
@@ -230,6 +240,7 @@ class EncoderDecoderModel:
       encoder_input_tokens: that it gave it for, [B, L].
       decoder_input_tokens: [B, C, T].
       decoder_target_tokens: [B, C, T].
+      inputs_embedding: [B, F], likewise.
 
     Returns:
       Log-probabilities, [B, C] float32.
@@ -243,6 +254,7 @@ class EncoderDecoderModel:
         decoder_inputs,
         targets,
         enable_dropout=False,
+        inputs_embedding=inputs_embedding,
         method=self.module.decode,
       )
       batch = {'decoder_target_tokens': targets}
@@ -268,7 +280,7 @@ class EncoderDecoderModel:
     Args:
       params: merged parameters.
       batch: `encoder_input_tokens` [B, L]; `decoder_input_tokens` [B, T] tells
-        only how long an output may be.
+        only how long an output may be; `inputs_embedding` as in `encode`.
       decode_fn: see `decoding`.
       num_decodes: hypotheses an example, for beam search.
       **decoder_params: passed on to `decode_fn`.
@@ -278,12 +290,11 @@ class EncoderDecoderModel:
     """
     shape = batch['decoder_input_tokens'].shape
     starts = jnp.zeros(shape, jnp.int32)
-    sources = batch['encoder_input_tokens']
-    encoded = self.encode(params, sources)
+    inputs = (batch['encoder_input_tokens'], batch.get(routing.EMBEDDING))
+    given = (self.encode(params, *inputs), *inputs)
 
-    def decode(
-      variables: Tree, encoded: Array, sources: Array, ids: Array
-    ) -> tuple[Array, Tree]:
+    def decode(variables: Tree, given: Tree, ids: Array) -> tuple[Array, Tree]:
+      encoded, sources, embedding = given
       return self._apply(
         variables,
         encoded,
@@ -291,26 +302,23 @@ class EncoderDecoderModel:
         ids,
         ids,
         enable_dropout=False,
+        inputs_embedding=embedding,
         decode=True,
         max_decode_length=shape[1],
         mutable=['cache'],
         method=self.module.decode,
       )
 
-    _, created = jax.eval_shape(
-      decode, {'params': params}, encoded, sources, starts
-    )
+    _, created = jax.eval_shape(decode, {'params': params}, given, starts)
     cache = jax.tree.map(
       lambda x: jnp.zeros(x.shape, x.dtype), created['cache']
     )
     # Beams are example-major; the decoder repeats the cache itself.
-    encoded, sources = (
-      jnp.repeat(x, num_decodes, axis=0) for x in (encoded, sources)
-    )
+    given = jax.tree.map(lambda x: jnp.repeat(x, num_decodes, axis=0), given)
 
     def tokens_to_logits(ids: Array, cache: Tree) -> tuple[Array, Tree]:
       variables = {'params': params, 'cache': cache}
-      logits, updated = decode(variables, encoded, sources, ids)
+      logits, updated = decode(variables, given, ids)
       return logits[:, 0], updated['cache']
 
     if num_decodes > 1:
@@ -351,6 +359,7 @@ class EncoderDecoderModel:
         {'params': params},
         batch['encoder_input_tokens'],
         enable_dropout=False,
+        inputs_embedding=batch.get(routing.EMBEDDING),
         mutable=mutable,
         method=self.module.encode,
       )

@@ -29,8 +29,10 @@ COLLECTION = 'routing'
 OF_EXPERTS = ('probability', 'weight', 'load', 'first')
 # The same of every token apart, for whoever looks at single sentences.
 TOKENS = 'routing_tokens'
+# The feature of a data set that holds a vector of each input.
+EMBEDDING = 'inputs_embedding'
 # What `Router.sentence` may be.
-SENTENCES = (None, 'inputs', 'encoded')
+SENTENCES = (None, 'inputs', 'encoded', 'feature')
 # A logit whose probability is zero. Not infinite: 0 times it is 0.
 _NEVER = -1e9
 # The random stream that jitter and dropout draw from, beside Flax's 'dropout'.
@@ -49,12 +51,15 @@ class Context(struct.PyTreeNode):
       needed.
     sentence_encoded: the same of what the encoder wrote; in the encoder, where
       that is yet to come, equal to `sentence_inputs`.
+    sentence_feature: [B, 1, F], the data set's feature `inputs_embedding`; None
+      unless needed and there.
   """
 
   mask: Array | None = None
   tokens: Array | None = None
   sentence_inputs: Array | None = None
   sentence_encoded: Array | None = None
+  sentence_feature: Array | None = None
 
 
 def sentence(x: Array, mask: Array) -> Array:
@@ -216,6 +221,8 @@ class Router(BaseRouter):
     sentence: None reads the tokens. 'inputs' routes once an example, by the
       mean of its input's frozen embeddings, and 'encoded' by the mean of what
       the encoder wrote, which in the encoder itself is 'inputs' again.
+      'feature' reads the data set's feature `inputs_embedding`.
+    sentence_size: F, of that feature.
   """
 
   jitter: float = 0.0
@@ -224,8 +231,15 @@ class Router(BaseRouter):
   dropout: float = 0.0
   expert_dropout: float = 0.0
   sentence: str | None = None
+  sentence_size: int | None = None
 
-  later_fields = ('temperature', 'dropout', 'expert_dropout', 'sentence')
+  later_fields = (
+    'temperature',
+    'dropout',
+    'expert_dropout',
+    'sentence',
+    'sentence_size',
+  )
 
   def __post_init__(self):
     for macro, share in {
@@ -243,6 +257,12 @@ class Router(BaseRouter):
       raise UserError(
         f'SENTENCE = {self.sentence!r} must be one of {SENTENCES}.'
       )
+    if (self.sentence == 'feature') != isinstance(self.sentence_size, int):
+      raise UserError(
+        f'SENTENCE = {self.sentence!r} and SENTENCE_SIZE = '
+        f"{self.sentence_size!r}: 'feature' needs the size of the feature "
+        f'{EMBEDDING!r}, and nothing else has one.'
+      )
     super().__post_init__()
 
   @property
@@ -252,7 +272,9 @@ class Router(BaseRouter):
     )
 
   def logits(self, x: Array, axis: str, context: Context) -> Array:
-    if self.sentence is not None:
+    if self.sentence == 'feature':
+      x, axis = self._feature(context).astype(x.dtype), 'embed'
+    elif self.sentence is not None:
       x, axis = self._given(context, f'sentence_{self.sentence}'), 'embed'
     is_random = self.has_rng(RNG)
     if self.jitter and is_random:
@@ -280,6 +302,22 @@ class Router(BaseRouter):
     if self.expert_dropout and is_random:
       logits = self._drop_experts(logits)
     return logits
+
+  def _feature(self, context: Context) -> Array:
+    assert self.sentence_size is not None
+    x = context.sentence_feature
+    if x is None and self.is_initializing():
+      # Parameters are drawn from shapes, without data.
+      return jnp.zeros((1, 1, self.sentence_size))
+    if x is None or x.shape[-1] != self.sentence_size:
+      raise UserError(
+        f"SENTENCE = 'feature' routes by the feature {EMBEDDING!r}, "
+        f'SENTENCE_SIZE = {self.sentence_size} numbers an example, and '
+        + ('there is none here' if x is None else f'here are {x.shape[-1]}')
+        + f'. Give a task with it, TASK_FEATURE_LENGTHS with {EMBEDDING!r}: '
+        f'{self.sentence_size}, and PACKING = False.'
+      )
+    return x
 
   def _drop_experts(self, logits: Array) -> Array:
     shape = (len(logits), *[1] * (logits.ndim - 2), self.num_experts)

@@ -10,7 +10,8 @@ import seqio
 from moe_lite import data, loaded, progress, run_folder, token_routing
 from moe_lite.errors import UserError
 from moe_lite.progress import say
-from moe_lite.shapes import Shapes, pad
+from moe_lite.routing import EMBEDDING
+from moe_lite.shapes import Shapes, pad, pad_rows
 from moe_lite.types import Tree
 from tasks import catalog
 
@@ -211,18 +212,19 @@ def measure_run(
   return measure(source, read(source, split, examples))
 
 
-def arrays_of(
-  examples: Sequence[Example], shapes: Shapes
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Inputs, and the decoder's inputs and targets, padded to shapes."""
+def arrays_of(examples: Sequence[Example], shapes: Shapes) -> list[np.ndarray]:
+  """What `token_routing.on_arrays` takes, padded to shapes."""
+  size = shapes.batch_size
   inputs, targets = (
-    pad([x.row[name] for x in examples], shapes.batch_size, limit)
+    pad([x.row[name] for x in examples], size, limit)
     for name, limit in (
       ('inputs', shapes.input_length),
       ('targets', shapes.target_length),
     )
   )
-  return inputs, np.pad(targets, ((0, 0), (1, 0)))[:, :-1], targets
+  arrays = [inputs, np.pad(targets, ((0, 0), (1, 0)))[:, :-1], targets]
+  vectors = [x.row[EMBEDDING] for x in examples if EMBEDDING in x.row]
+  return [*arrays, pad_rows(vectors, size)] if vectors else arrays
 
 
 def _usages(statistics: Tree) -> Iterator[tuple[str, Usage]]:

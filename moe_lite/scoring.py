@@ -6,7 +6,7 @@ target, EOS included. The choices of an example share its inputs, so that these
 are encoded once and all choices are decoded against them: with C choices, 1/C
 of the encoder's work. Scores equal those of scoring row by row.
 
-This module needs NumPy alone; the model comes as two functions.
+The model comes as two functions.
 """
 
 import dataclasses
@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 
 from moe_lite.errors import UserError
-from moe_lite.shapes import Shapes, bucket, pad
+from moe_lite.routing import EMBEDDING
+from moe_lite.shapes import Shapes, bucket, pad, pad_rows
 from moe_lite.types import Array
 
 # Ids [B, S] to what the decoder reads; and that, with ids [B, S], decoder
-# inputs and targets [B, C, T], to the targets' log-probabilities [B, C].
-Encode = Callable[[np.ndarray], Array]
-ScoreChoices = Callable[[Array, np.ndarray, np.ndarray, np.ndarray], Array]
+# inputs and targets [B, C, T], to the targets' log-probabilities [B, C]. Both
+# take an embedding of each input, [B, F], last, where the task has them.
+Encode = Callable[..., Array]
+ScoreChoices = Callable[..., Array]
 
 # How many choices of an input are decoded in one call, and how many of their
 # tokens at most (or those of one choice): logits take memory for each.
@@ -45,6 +47,7 @@ class Rows:
     targets: N arrays of ids.
     is_correct: bool [N].
     weight: float [N].
+    embeddings: N vectors [F] for routers; () where the task has none.
   """
 
   task: str
@@ -54,6 +57,7 @@ class Rows:
   targets: Sequence[np.ndarray]
   is_correct: np.ndarray
   weight: np.ndarray
+  embeddings: Sequence[np.ndarray] = ()
 
   def __len__(self) -> int:
     return len(self.example)
@@ -94,6 +98,7 @@ def collect(task: str, rows: Iterable[Mapping[str, Any]]) -> Rows:
     UserError: if there are none, a column is missing, or two rows have one idx.
   """
   found: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, bool, float]] = {}
+  embeddings: dict[tuple[int, int], np.ndarray] = {}
   shared: dict[tuple[int, bytes], np.ndarray] = {}
   for row in rows:
     if missing := [name for name in COLUMNS if name not in row]:
@@ -115,6 +120,8 @@ def collect(task: str, rows: Iterable[Mapping[str, Any]]) -> Rows:
       bool(row['is_correct']),
       float(row['weight']),
     )
+    if EMBEDDING in row:
+      embeddings[example, choice] = row[EMBEDDING]
   if not found:
     raise UserError(
       f'Task {task!r} has no rows in this split: choose another split, or '
@@ -132,6 +139,7 @@ def collect(task: str, rows: Iterable[Mapping[str, Any]]) -> Rows:
     targets=targets,
     is_correct=np.array(is_correct),
     weight=np.array(weight),
+    embeddings=[embeddings[key] for key in keys if key in embeddings],
   )
 
 
@@ -167,12 +175,16 @@ def score(
     pending.clear()
 
   for batch in _batches(rows, shapes):
+    first = [unit[0] for unit in batch]
     ids = pad(
-      [rows.inputs[unit[0]] for unit in batch],
-      shapes.batch_size,
-      shapes.input_length,
+      [rows.inputs[i] for i in first], shapes.batch_size, shapes.input_length
     )
-    encoded = encode(ids)
+    beside = [
+      pad_rows([vectors[i] for i in first], shapes.batch_size)
+      for vectors in [rows.embeddings]
+      if vectors
+    ]
+    encoded = encode(ids, *beside)
     # While the device works on this batch, the last one's scores are fetched.
     finish()
     for indices in _choices(batch, rows, shapes):
@@ -181,7 +193,9 @@ def score(
         indices.size,
         shapes.target_length,
       ).reshape(*indices.shape, -1)
-      values = score_choices(encoded, ids, _shift_right(targets), targets)
+      values = score_choices(
+        encoded, ids, _shift_right(targets), targets, *beside
+      )
       pending.append((indices, values))
   finish()
   _check_finite(rows, scores)

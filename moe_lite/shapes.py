@@ -40,3 +40,9 @@ def pad(
   for row, array in zip(padded, arrays, strict=False):
     row[: len(array)] = array
   return padded
+
+
+def pad_rows(arrays: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
+  """Stacks vectors of one size to [batch_size, F], padded with rows of 0."""
+  stacked = np.stack(arrays)
+  return np.pad(stacked, ((0, batch_size - len(stacked)), (0, 0)))

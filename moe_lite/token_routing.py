@@ -10,6 +10,7 @@ from etils import epath
 
 from moe_lite import parameters, plots, results
 from moe_lite.errors import UserError, nearest
+from moe_lite.routing import EMBEDDING
 from moe_lite.types import Array, Tree
 
 _ROUTER = '_adapter/router'
@@ -122,14 +123,14 @@ class TokenRouting:
 def on_arrays(statistics: Callable[..., Tree]) -> Callable[..., Tree]:
   """`statistics(params, batch)` as a function of params and of arrays.
 
-  Those are the inputs, and where the decoder is to run, its inputs and targets.
+  Those are the inputs; where the decoder is to run, its inputs and targets; and
+  an embedding of the inputs, if routers ask for it.
   """
+  names = ('encoder_input_tokens', 'decoder_input_tokens')
+  names += ('decoder_target_tokens', EMBEDDING)
 
-  def function(params: Tree, inputs: Array, *targets: Array) -> Tree:
-    batch = {'encoder_input_tokens': inputs}
-    names = ('decoder_input_tokens', 'decoder_target_tokens')
-    batch |= dict(zip(names, targets, strict=False))
-    return statistics(params, batch)
+  def function(params: Tree, *arrays: Array) -> Tree:
+    return statistics(params, dict(zip(names, arrays, strict=False)))
 
   return function
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from moe_lite import layout, parameters, partitioning, plan
 from moe_lite.errors import UserError
 from moe_lite.preflight import flops
+from moe_lite.routing import EMBEDDING
 
 TRAIN, EVAL = 'training.train', 'evaluation.evaluate'
 
@@ -127,6 +128,11 @@ def _eval(
 
   # One choice at a time, as where choices are as long as they may be.
   sources, targets = ids(lengths['inputs']), ids(1, lengths['targets'])
+  embedding = [
+    jax.ShapeDtypeStruct((rows, lengths[name]), jnp.float32, sharding=split)
+    for name in [EMBEDDING]
+    if name in lengths
+  ]
   config = model.module.config
   encoded = jax.ShapeDtypeStruct(
     (*sources.shape, config.emb_dim), config.dtype, sharding=split
@@ -134,13 +140,13 @@ def _eval(
   calls = {
     'encode': (
       model.encode,
-      (params, sources),
+      (params, sources, *embedding),
       split,
       flops.encoder(config, lengths['inputs']),
     ),
     'score': (
       model.score_choices,
-      (params, encoded, sources, targets, targets),
+      (params, encoded, sources, targets, targets, *embedding),
       partitioning.replicated(mesh),
       flops.decoder(config, lengths['inputs'], lengths['targets']),
     ),

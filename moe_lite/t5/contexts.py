@@ -16,12 +16,14 @@ class Source:
     is_token: bool [B, S].
     segments: ids [B, S] of packed examples.
     encoded: what the encoder wrote, [B, S, D]; None before it has.
+    embedding: a vector of each row, [B, F], that came with the data.
   """
 
   tokens: Array
   is_token: Array
   segments: Array | None
   encoded: Array | None = None
+  embedding: Array | None = None
 
 
 def make_context(
@@ -43,6 +45,8 @@ def make_context(
     embed: ids [B, S] to vectors [B, S, D].
   """
   fields = {'tokens': tokens} if 'tokens' in needs else {}
+  if 'sentence_feature' in needs and source.embedding is not None:
+    fields['sentence_feature'] = source.embedding[:, None]
   asked = {'sentence_inputs', 'sentence_encoded'}.intersection(needs)
   if asked:
     # Without packing one vector serves a whole row.

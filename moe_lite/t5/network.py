@@ -219,7 +219,8 @@ class Transformer(nn.Module):
   """T5, with the methods and argument names that T5X calls.
 
   Tokens and segment ids are int32 [B, L], 0 where padding. Rows with segment
-  ids hold several examples, which do not see each other.
+  ids hold several examples, which do not see each other. `inputs_embedding`
+  [B, F] is for routers alone.
   """
 
   config: T5Config
@@ -239,6 +240,7 @@ class Transformer(nn.Module):
     encoder_input_tokens: Array,
     encoder_segment_ids: Array | None = None,
     enable_dropout: bool = True,
+    inputs_embedding: Array | None = None,
   ) -> Array:
     """Returns what the decoder reads, [B, L, D]."""
     is_token = encoder_input_tokens > 0
@@ -252,7 +254,12 @@ class Transformer(nn.Module):
         is_token,
         encoder_input_tokens,
         encoder_segment_ids,
-        Source(encoder_input_tokens, is_token, encoder_segment_ids),
+        Source(
+          encoder_input_tokens,
+          is_token,
+          encoder_segment_ids,
+          embedding=inputs_embedding,
+        ),
       ),
       not enable_dropout,
     )
@@ -269,6 +276,7 @@ class Transformer(nn.Module):
     enable_dropout: bool = True,
     decode: bool = False,
     max_decode_length: int | None = None,
+    inputs_embedding: Array | None = None,
   ) -> Array:
     """Returns float32 logits [B, T, V].
 
@@ -292,7 +300,11 @@ class Transformer(nn.Module):
       is_token, is_input, decoder_segment_ids, encoder_segment_ids
     )
     source = Source(
-      encoder_input_tokens, is_input, encoder_segment_ids, encoded
+      encoder_input_tokens,
+      is_input,
+      encoder_segment_ids,
+      encoded,
+      inputs_embedding,
     )
     logits = self.decoder(
       encoded,
@@ -335,11 +347,15 @@ class Transformer(nn.Module):
     *,
     enable_dropout: bool = True,
     decode: bool = False,
+    inputs_embedding: Array | None = None,
   ) -> Array:
     """Teacher-forced logits [B, T, V]; see `encode` and `decode`."""
     del encoder_positions
     encoded = self.encode(
-      encoder_input_tokens, encoder_segment_ids, enable_dropout
+      encoder_input_tokens,
+      encoder_segment_ids,
+      enable_dropout,
+      inputs_embedding,
     )
     return self.decode(
       encoded,
@@ -351,4 +367,5 @@ class Transformer(nn.Module):
       decoder_positions,
       enable_dropout,
       decode,
+      inputs_embedding=inputs_embedding,
     )
