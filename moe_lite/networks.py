@@ -31,7 +31,7 @@ SIZES = (
 )
 # Packages' own classes go by their bare names.
 _OURS = (adapters, routing)
-_KINDS = (adapters.Adapter, routing.BaseRouter)
+_KINDS = (adapters.Adapter, routing.BaseRouter, routing.Decision)
 _TYPE = 'type'
 
 
@@ -40,11 +40,14 @@ def to_json(config: T5Config) -> dict[str, Any]:
 
   Returns:
     `SIZES`, and `adapters`: site to {'type': 'MoV', 'num_experts': 10,
-    'router': {'type': 'SoftRouter', ...}, ...}.
+    'router': {'type': 'SoftRouter', ...}, ...}; `decisions` likewise, if any.
   """
   sizes = {name: getattr(config, name) for name in SIZES}
   sizes['mlp_activations'] = list(config.mlp_activations)
-  return {**sizes, 'adapters': _adapters(config)}
+  described = {**sizes, 'adapters': _adapters(config)}
+  if config.decisions:
+    described['decisions'] = _decisions(config)
+  return described
 
 
 def from_json(described: Mapping[str, Any], **changes: Any) -> T5Config:
@@ -60,10 +63,10 @@ def from_json(described: Mapping[str, Any], **changes: Any) -> T5Config:
   """
   fields = {name: described[name] for name in SIZES if name in described}
   try:
-    standing = {
-      site: _build(what) for site, what in described.get('adapters', {}).items()
-    }
-    return T5Config(**{**fields, 'adapters': standing, **changes})
+    for name in ('adapters', 'decisions'):
+      there = described.get(name, {})
+      fields[name] = {where: _build(what) for where, what in there.items()}
+    return T5Config(**{**fields, **changes})
   except (AttributeError, KeyError, TypeError) as error:
     raise UserError(
       f'The description of a network cannot be understood: {error}. It is of '
@@ -72,12 +75,13 @@ def from_json(described: Mapping[str, Any], **changes: Any) -> T5Config:
 
 
 def describe_method(config: T5Config) -> dict[str, str]:
-  """What stands at every site: 'MoV(num_experts=10, ...)'.
+  """What stands at every site: 'MoV(num_experts=10, ...)', and what decides.
 
   Two runs of one method have equal descriptions; parameter shapes alone would
   not tell a top-1 from a top-2 router, or one ALPHA from another.
   """
-  return {site: _text(what) for site, what in _adapters(config).items()}
+  there = _adapters(config) | _decisions(config)
+  return {where: _text(what) for where, what in there.items()}
 
 
 def at_sites(standing: Mapping[str, adapters.Adapter]) -> str:
@@ -90,6 +94,12 @@ def _adapters(config: T5Config) -> dict[str, Any]:
   return {
     site: _describe(adapter)
     for site, adapter in sorted(config.standing().items())
+  }
+
+
+def _decisions(config: T5Config) -> dict[str, Any]:
+  return {
+    where: _describe(decision) for where, decision in config.deciding().items()
   }
 
 

@@ -33,6 +33,7 @@ KINDS = {
   'uniform': 'UniformRouter',
   'hash': 'HashRouter',
   'sentence': 'SoftRouter',
+  'shared': 'SharedRouter',
 }
 MIXTURES = ('mov', 'molora')
 LARGE_MOV = ('models/t5_1_1_large', 'methods/mov')

@@ -100,3 +100,16 @@ def test_what_differs_is_described_and_built_again(router, fields):
 def test_the_file_for_torch_goes_with_what_it_knows_alone(made, fits):
   described = {'network': networks.to_json(made)}
   assert portable._fits_torch({}, described) == fits
+
+
+def test_a_shared_decision_is_described_and_built_again():
+  decision = functools.partial(routing.Decision, num_experts=10)
+  router = functools.partial(adapters.MoV, router=routing.SharedRouter)
+  shared = dataclasses.replace(
+    config(), adapters={'key': router}, decisions={'stack': decision}
+  )
+  described = networks.describe_method(shared)
+  assert described['stack'].startswith('Decision(num_experts=10, router=Soft')
+  again = networks.from_json(json.loads(json.dumps(networks.to_json(shared))))
+  assert networks.describe_method(again) == described
+  assert 'decisions' not in networks.to_json(config())

@@ -24,9 +24,22 @@ SITES = {
 WEIGHTS = {'load_balance': 0.3, 'router_z_loss': 0.2, 'entropy_bonus': 0.1}
 
 
-def make(scan_layers=False, remat='none', **arguments):
+# One decision for all adapters of a layer.
+SHARED = {
+  'adapters': {
+    'key': functools.partial(
+      adapters.MoV, num_experts=E, router=routing.SharedRouter
+    )
+  },
+  'decisions': {'layer': functools.partial(routing.Decision, num_experts=E)},
+}
+
+
+def make(scan_layers=False, remat='none', network=None, **arguments):
   model = tiny.model(SITES, scan_layers, z_loss=0.0)
-  config = dataclasses.replace(model.module.config, remat=remat)
+  config = dataclasses.replace(
+    model.module.config, remat=remat, **(network or {})
+  )
   return models.EncoderDecoderModel(
     Transformer(config), z_loss=0.0, **arguments
   )
@@ -73,11 +86,12 @@ def expected(model, params, batch):
   return {name: np.mean(x) for name, x in values.items() if x}
 
 
+@pytest.mark.parametrize('network', [None, SHARED])
 @pytest.mark.parametrize(
   ('scan_layers', 'remat'), [(False, 'none'), (True, 'minimal')]
 )
-def test_losses_are_those_of_unpadded_tokens(scan_layers, remat):
-  model = make(scan_layers, remat, **WEIGHTS)
+def test_losses_are_those_of_unpadded_tokens(scan_layers, remat, network):
+  model = make(scan_layers, remat, network, **WEIGHTS)
   params, batch = draw(model), packed()
   loss, metrics = jax.jit(model.loss_fn)(params, batch)
   for name, value in expected(model, params, batch).items():

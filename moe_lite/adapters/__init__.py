@@ -5,8 +5,10 @@ from moe_lite.adapters.base import (
   Adapter,
   AdapterFactory,
   Adapters,
+  DecisionFactory,
   Site,
   adapt,
+  decide,
   joined,
 )
 from moe_lite.adapters.ia3 import IA3
@@ -20,10 +22,12 @@ __all__ = [
   'Adapter',
   'AdapterFactory',
   'Adapters',
+  'DecisionFactory',
   'LoRA',
   'MoLoRA',
   'MoV',
   'Site',
   'adapt',
+  'decide',
   'joined',
 ]

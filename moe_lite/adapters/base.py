@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import flax.linen as nn
 
 from moe_lite.errors import UserError
-from moe_lite.routing import Context
+from moe_lite.routing import Context, Decision
 from moe_lite.types import Array, Axes, Shape
 
 # The path segment that makes a parameter trainable: '<site>_adapter'.
@@ -87,6 +87,8 @@ class Adapter(nn.Module):
 # such as `@adapters.MoV`. Called with `site` and `name`.
 AdapterFactory = Callable[..., Adapter]
 Adapters = Mapping[str, AdapterFactory]
+# The same of a decision that routers share.
+DecisionFactory = Callable[..., Decision]
 
 
 def adapt(
@@ -113,6 +115,26 @@ def adapt(
       f'{outputs.dtype}{list(outputs.shape)}: an adapter keeps both.'
     )
   return adapted
+
+
+def decide(
+  decisions: Mapping[str, DecisionFactory],
+  where: str,
+  *positions: tuple[Context, Array],
+) -> list[Context]:
+  """Contexts with what is decided at `where`, if anything is.
+
+  Called within a compact method, as `adapt` is.
+
+  Args:
+    decisions: to build, by where they stand.
+    where: 'layer' or 'stack'.
+    *positions: contexts, and what is read there, [B, L, D].
+  """
+  factory = decisions.get(where)
+  if factory is None:
+    return [context for context, _ in positions]
+  return factory(name=where + SUFFIX)(*positions)
 
 
 def check_router_reads(router_reads: str) -> None:

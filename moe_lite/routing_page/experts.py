@@ -1,20 +1,22 @@
 """What follows from experts' own parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from moe_lite import adapters, parameters
+from moe_lite.routing_page import numbers
 from moe_lite.routing_page.numbers import Row
 from moe_lite.t5 import T5Config
 from moe_lite.types import Tree
 
 
 def similarities(
-  network: T5Config, params: Tree, routers: Sequence[str]
+  network: T5Config, params: Tree, pattern: str | None
 ) -> dict[str, np.ndarray]:
-  """Cosines of what experts add to the base, [E, E], by router.
+  """Cosines of what experts add to the base, [E, E], by where they stand.
 
   1 where two experts do the same, so that routing between them changes nothing;
   0 where they have nothing in common, and also of an expert that does nothing.
@@ -22,22 +24,23 @@ def similarities(
   Args:
     network: whose adapters they are.
     params: with the adapters, unrolled.
-    routers: such as 'encoder/layers_1/attention/key'; those are left out whose
-      adapters do not compare their experts.
+    pattern: of places such as 'encoder/layers_1/attention/key', as of
+      `numbers.choose`; those are left out whose adapters do not compare their
+      experts.
   """
-  standing = network.standing()
-  leaves: dict[str, dict[str, Any]] = {router: {} for router in routers}
+  leaves: dict[str, dict[str, Any]] = defaultdict(dict)
   for path, leaf in parameters.flatten(params).items():
-    place, _, name = path.partition(f'{adapters.SUFFIX}/')
-    if place in leaves:
+    place, is_adapter, name = path.partition(f'{adapters.SUFFIX}/')
+    if is_adapter:
       leaves[place][name] = leaf
   found = {}
-  for router, there in leaves.items():
-    adapter = standing[router.rpartition('/')[2]]
-    products = adapter.expert_products(there)
-    if products is not None:
-      found[router] = _cosines(np.asarray(products, np.float64))
-  return found
+  for site, adapter in network.standing().items():
+    for place, there in leaves.items():
+      if place.rpartition('/')[2] == site:
+        products = adapter.expert_products(there)
+        if products is not None:
+          found[place] = _cosines(np.asarray(products, np.float64))
+  return {place: found[place] for place in numbers.choose(found, pattern)}
 
 
 def rows(found: Mapping[str, np.ndarray]) -> list[Row]:

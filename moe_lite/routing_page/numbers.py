@@ -14,7 +14,7 @@ import numpy as np
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
-from moe_lite.errors import UserError, some
+from moe_lite.errors import UserError
 from moe_lite.routing_usage import Routing, Usage
 
 Row = Mapping[str, str | float]
@@ -34,11 +34,15 @@ class Place:
 
 
 def place_of(router: str) -> tuple[Place, int]:
-  """The place and the layer of 'encoder/layers_1/attention/key'."""
-  match = re.fullmatch(r'(\w+)/layers_(\d+)/(.+)', router)
+  """The place and the layer of 'encoder/layers_1/attention/key'.
+
+  What decides for a whole stack, 'encoder/stack', counts as of layer 0.
+  """
+  stack, _, rest = router.partition('/')
+  match = re.fullmatch(r'layers_(\d+)/(.+)', rest)
   if match is None:
-    raise ValueError(f'{router!r} is in no layer.')
-  return Place(match[1], match[3]), int(match[2])
+    return Place(stack, rest), 0
+  return Place(stack, match[2]), int(match[1])
 
 
 def by_place(routers: Iterable[str]) -> dict[Place, list[str]]:
@@ -53,7 +57,7 @@ def by_place(routers: Iterable[str]) -> dict[Place, list[str]]:
 
 
 def choose(routers: Collection[str], pattern: str | None) -> list[str]:
-  """Routers to look at closely.
+  """Routers to look at closely, or none.
 
   Args:
     routers: their names.
@@ -61,7 +65,7 @@ def choose(routers: Collection[str], pattern: str | None) -> list[str]:
       layer of every place.
 
   Raises:
-    UserError: if it is none, or fits no router.
+    UserError: if it is none.
   """
   places = by_place(routers)
   if pattern is None:
@@ -72,12 +76,7 @@ def choose(routers: Collection[str], pattern: str | None) -> list[str]:
     raise UserError(
       f'--routers={pattern} is no regular expression: {error}.'
     ) from error
-  chosen = [x for there in places.values() for x in there if fits(x)]
-  if not chosen:
-    raise UserError(
-      f'--routers={pattern} fits no router. There is {some(sorted(routers))}.'
-    )
-  return chosen
+  return [x for there in places.values() for x in there if fits(x)]
 
 
 def usage(routing: Routing) -> list[Row]:

@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 
 from moe_lite import parameters, plots, routing_usage, run_folder
+from moe_lite.errors import UserError, some
 from moe_lite.progress import say
 from moe_lite.routing_page import experts, figures, numbers, page, sentences
 from moe_lite.routing_usage import Routing
@@ -86,21 +87,24 @@ def report(
   say(f'{run}: routing of {len(source.tasks)} tasks, {examples} examples each')
   read = routing_usage.read(source, split, examples)
   routing = routing_usage.measure(source, read)
-  chosen = numbers.choose(next(iter(routing.values())), routers)
+  there = next(iter(routing.values()))
+  chosen = numbers.choose(there, routers)
+  if not chosen:
+    raise UserError(
+      f'--routers={routers} fits no router. There is {some(sorted(there))}.'
+    )
   folder = folder or str(epath.Path(run) / FOLDER)
   written = Report(folder)
   add_data_sets(written, routing, chosen)
-  config = source.trained.model.module.config
+  adapters, _ = parameters.split(
+    jax.device_get(source.trained.params), parameters.TRAINABLE_ADAPTERS
+  )
   add_experts(
     written,
     experts.similarities(
-      config,
-      parameters.unstack_layers(
-        parameters.split(
-          jax.device_get(source.trained.params), parameters.TRAINABLE_ADAPTERS
-        )[0]
-      ),
-      chosen,
+      source.trained.model.module.config,
+      parameters.unstack_layers(adapters),
+      routers,
     ),
   )
   routed = sentences.route(source, read, most_sentences)
@@ -249,5 +253,5 @@ def _held_out(routing: Routing) -> list[str]:
 
 def _title(router: str) -> str:
   """'encoder/layers_1/mlp/intermediate' on two lines."""
-  stack, layer, place = router.split('/', 2)
-  return f'{stack}/{layer}\n{place}'
+  place, layer = numbers.place_of(router)
+  return f'{place.stack}, layer {layer}\n{place.site}'

@@ -7,8 +7,9 @@ import flax
 import flax.linen as nn
 import jax.numpy as jnp
 
-from moe_lite.adapters import Adapter, Adapters, Site
+from moe_lite.adapters import Adapter, Adapters, DecisionFactory, Site
 from moe_lite.errors import UserError, nearest
+from moe_lite.routing import Decision
 from moe_lite.types import DType
 
 ACTIVATIONS = {
@@ -17,6 +18,8 @@ ACTIVATIONS = {
   'silu': nn.silu,
   'linear': lambda x: x,
 }
+# Where a decision may be made for all routers within.
+DECIDED_AT = ('layer', 'stack')
 REMAT = ('none', 'minimal', 'full')
 
 ATTENTION_SITES = {
@@ -64,6 +67,8 @@ class T5Config:
     remat: what the backward pass recomputes: 'none'; 'minimal', everything but
       the named matmul outputs of each layer; 'full', whole layers.
     adapters: what stands at which site, such as {'key': MoV}.
+    decisions: what decides for all routers of a 'layer' or of a 'stack', such
+      as {'layer': routing.Decision}; at most one of the two.
 
   Raises:
     UserError: for an unknown site, remat policy, activation or size.
@@ -85,6 +90,9 @@ class T5Config:
   scan_layers: bool = False
   remat: str = 'none'
   adapters: Adapters = dataclasses.field(default_factory=dict)
+  decisions: Mapping[str, DecisionFactory] = dataclasses.field(
+    default_factory=dict
+  )
 
   def __post_init__(self):
     set_field = lambda name, value: object.__setattr__(self, name, value)
@@ -134,8 +142,11 @@ class T5Config:
           'as in @adapters.MoV.'
         )
     set_field('adapters', flax.core.freeze(dict(self.adapters)))
+    set_field('decisions', flax.core.freeze(dict(self.decisions)))
     # Their own checks speak at once, and not from within a traced layer.
-    self.standing()
+    self._check_decisions(
+      any('shared' in adapter.needs for adapter in self.standing().values())
+    )
 
   @property
   def sites(self) -> dict[str, Site]:
@@ -149,7 +160,28 @@ class T5Config:
       for site, factory in self.adapters.items()
     }
 
+  def deciding(self) -> dict[str, Decision]:
+    """What `decisions` builds, outside any network."""
+    return {
+      where: factory(parent=None) for where, factory in self.decisions.items()
+    }
+
   @property
   def context_needs(self) -> frozenset[str]:
-    """What the adapters need of a `routing.Context` beside its mask."""
-    return frozenset().union(*(x.needs for x in self.standing().values()))
+    """What routers need of a `routing.Context` beside its mask."""
+    made = [*self.standing().values(), *self.deciding().values()]
+    return frozenset().union(*(x.needs for x in made))
+
+  def _check_decisions(self, are_read: bool) -> None:
+    if len(self.decisions) > 1 or not set(self.decisions) <= set(DECIDED_AT):
+      raise UserError(
+        f'decisions at {", ".join(self.decisions)}: give one, at '
+        f'{" or ".join(map(repr, DECIDED_AT))}, as routers/shared.gin does.'
+      )
+    if are_read != bool(self.deciding()):
+      raise UserError(
+        'Routers share a decision, and none is made: give routers/shared.gin.'
+        if are_read
+        else 'A decision is made that no router shares: give a method that '
+        'routes, and routers/shared.gin.'
+      )

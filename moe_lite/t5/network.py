@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from moe_lite import partitioning
+from moe_lite.adapters import decide
 from moe_lite.routing import COLLECTION as ROUTING
 from moe_lite.routing import RNG as ROUTER_RNG
 from moe_lite.routing import TOKENS as ROUTING_TOKENS
@@ -39,6 +40,7 @@ class EncoderLayer(AdaptedLayer):
   @nn.compact
   def __call__(self, x: Array, bias: Array, context: Context):
     cfg, fixed = self.config, self.deterministic
+    (context,) = decide(cfg.decisions, 'layer', (context, x))
     y = LayerNorm(cfg, name='pre_attention_layer_norm')(x)
     y = Attention(cfg, fixed, name='attention')(y, y, bias, context, context)
     x = x + self.dropout(y)
@@ -65,6 +67,9 @@ class DecoderLayer(AdaptedLayer):
     index: Array | None,
   ):
     cfg, fixed = self.config, self.deterministic
+    context, encoded_context = decide(
+      cfg.decisions, 'layer', (context, x), (encoded_context, encoded)
+    )
     y = LayerNorm(cfg, name='pre_self_attention_layer_norm')(x)
     y = Attention(cfg, fixed, decode=self.decode, name='self_attention')(
       y, y, bias, context, context, index
@@ -140,11 +145,13 @@ class Encoder(nn.Module):
     relpos_bias = RelativePositionBias(
       cfg, bidirectional=True, name='relpos_bias'
     )
+    x = dropout(cfg, self.embedder(tokens), deterministic)
+    (context,) = decide(cfg.decisions, 'stack', (context, x))
     x = run_layers(
       EncoderLayer,
       cfg,
       cfg.num_encoder_layers,
-      dropout(cfg, self.embedder(tokens), deterministic),
+      x,
       relpos_bias(positions, positions) + attention_bias(mask),
       context,
       deterministic=deterministic,
@@ -188,11 +195,15 @@ class Decoder(nn.Module):
     relpos_bias = RelativePositionBias(
       cfg, bidirectional=False, name='relpos_bias'
     )
+    x = dropout(cfg, self.embedder(tokens), deterministic)
+    context, encoded_context = decide(
+      cfg.decisions, 'stack', (context, x), (encoded_context, encoded)
+    )
     x = run_layers(
       DecoderLayer,
       cfg,
       cfg.num_decoder_layers,
-      dropout(cfg, self.embedder(tokens), deterministic),
+      x,
       encoded,
       relpos_bias(queries, keys) + attention_bias(mask),
       attention_bias(encoded_mask),

@@ -34,6 +34,10 @@ MORE_ROUTERS = {
   'uniform': routing.UniformRouter,
   'hash': routing.HashRouter,
   'sentence': functools.partial(routing.SoftRouter, sentence='inputs'),
+  'feature': functools.partial(
+    routing.SoftRouter, sentence='feature', sentence_size=D
+  ),
+  'shared': routing.SharedRouter,
 }
 ADAPTERS = {
   'ia3': adapters.IA3,
@@ -64,7 +68,8 @@ def tensors(site, dtype=jnp.float32):
   mask = jnp.asarray([[True] * L, [True] + [False] * (L - 1)])
   tokens = jnp.asarray(rng.integers(1, 99, (B, L)), jnp.int32)
   sentence = jnp.asarray(rng.normal(size=(B, 1, D)), dtype)
-  context = routing.Context(mask, tokens, sentence, sentence)
+  shared = jax.nn.softmax(jnp.asarray(rng.normal(size=(B, L, 3)), jnp.float32))
+  context = routing.Context(mask, tokens, sentence, sentence, sentence, shared)
   return draw(site.in_axes), draw(site.out_axes), context
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from moe_lite import adapters, parameters, routing
+from moe_lite.errors import UserError
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.t5 import Transformer
 from tests.t5.network_test import FIRST, SECOND, config, rows
@@ -22,7 +23,7 @@ def mov(router, **fields):
   )
 
 
-SITES = {
+SENTENCES = {
   'key': mov(routing.SoftRouter, sentence='inputs'),
   'value': mov(routing.HashRouter),
   'wo': functools.partial(
@@ -32,53 +33,84 @@ SITES = {
     router=functools.partial(routing.TopKRouter, k=1, sentence='encoded'),
   ),
 }
+SHARED = {
+  'key': mov(routing.SharedRouter),
+  'out': mov(routing.SharedRouter),
+  'wo': functools.partial(
+    adapters.MoLoRA, num_experts=E, rank=2, router=routing.SharedRouter
+  ),
+}
+DECISION = functools.partial(routing.Decision, num_experts=E)
+CASES = {
+  'sentences and ids': {'adapters': SENTENCES},
+  'shared by a layer': {'adapters': SHARED, 'decisions': {'layer': DECISION}},
+  'shared by a stack': {
+    'adapters': SHARED,
+    'decisions': {
+      'stack': functools.partial(
+        DECISION, router=functools.partial(routing.TopKRouter, k=2)
+      )
+    },
+  },
+}
 
 
 @functools.cache
-def build(**changes):
-  changes = {'num_decoder_layers': 1, **changes}
-  network = dataclasses.replace(config(adapters=SITES), **changes)
+def build(case, **changes):
+  changes = {'num_decoder_layers': 1, **CASES[case], **changes}
+  network = dataclasses.replace(config(), **changes)
   return EncoderDecoderModel(Transformer(network))
 
 
-@pytest.fixture(scope='module')
-def params():
+@functools.cache
+def draw(case):
   rng = np.random.default_rng(0)
   return jax.tree.map(
     lambda x: jnp.asarray(rng.normal(0, 0.3, x.shape), jnp.float32),
-    build().abstract_variables()['params'],
+    build(case).abstract_variables()['params'],
   )
 
 
 @functools.cache
-def logits_fn(**changes):
-  return jax.jit(build(**changes).logits)
+def logits_fn(case, **changes):
+  return jax.jit(build(case, **changes).logits)
 
 
-def test_packed_examples_are_routed_apart(params):
-  both = logits_fn()(params, rows(FIRST, SECOND))[0]
-  alone = logits_fn()(params, rows(FIRST))[0]
+every_case = pytest.mark.parametrize('case', CASES)
+
+
+@every_case
+def test_packed_examples_are_routed_apart(case):
+  params = draw(case)
+  both = logits_fn(case)(params, rows(FIRST, SECOND))[0]
+  alone = logits_fn(case)(params, rows(FIRST))[0]
   np.testing.assert_allclose(both[:3], alone[:3], atol=1e-5)
-  alone = logits_fn()(params, rows(SECOND))[0]
+  alone = logits_fn(case)(params, rows(SECOND))[0]
   np.testing.assert_allclose(both[3:7], alone[:4], atol=1e-5)
   plain = {k: x for k, x in rows(SECOND).items() if 'segment' not in k}
-  plain = jax.jit(build().logits)(params, plain)[0]
+  plain = jax.jit(build(case).logits)(params, plain)[0]
   np.testing.assert_allclose(plain[:4], alone[:4], atol=1e-5)
 
 
-def test_scan_and_remat_route_alike(params):
+@every_case
+def test_scan_and_remat_route_alike(case):
+  params = draw(case)
   changes = {'scan_layers': True, 'remat': 'minimal'}
   own = parameters.like_network(params, True)
   batch = rows(FIRST, SECOND)
   np.testing.assert_allclose(
-    logits_fn(**changes)(own, batch), logits_fn()(params, batch), atol=1e-5
+    logits_fn(case, **changes)(own, batch),
+    logits_fn(case)(params, batch),
+    atol=1e-5,
   )
 
 
-def test_a_sentence_is_the_mean_of_unpadded_tokens(params):
+def test_a_sentence_is_the_mean_of_unpadded_tokens():
+  case = 'sentences and ids'
+  params = draw(case)
   batch = rows(FIRST, SECOND)
   batch = {k: x for k, x in batch.items() if 'segment' not in k}
-  model = build()
+  model = build(case)
   found = parameters.flatten(jax.jit(model.routing_tokens)(params, batch))
   encoded = jax.jit(model.encode)(params, batch['encoder_input_tokens'])
   leaves = parameters.flatten(params)
@@ -101,13 +133,15 @@ def test_a_sentence_is_the_mean_of_unpadded_tokens(params):
     np.testing.assert_allclose(p, want, rtol=1e-4, err_msg=router)
 
 
-def test_decoding_routes_as_training_does(params):
+@every_case
+def test_decoding_routes_as_training_does(case):
+  params = draw(case)
   ids = np.array([[5, 6, 7, 8, 0], [9, 11, 0, 0, 0]], np.int32)
   batch = {
     'encoder_input_tokens': ids,
     'decoder_input_tokens': np.zeros((2, 6), np.int32),
   }
-  model = build()
+  model = build(case)
   outputs = np.asarray(jax.jit(model.predict_batch)(params, batch))
   assert (outputs[:, 0] > 0).all()
   batch['decoder_input_tokens'] = np.pad(outputs, ((0, 0), (1, 0)))[:, :-1]
@@ -119,9 +153,11 @@ def test_decoding_routes_as_training_does(params):
   )
 
 
-def test_choices_are_scored_as_rows_are(params):
+@every_case
+def test_choices_are_scored_as_rows_are(case):
+  params = draw(case)
   batch = {k: x for k, x in rows(FIRST).items() if 'segment' not in k}
-  model = build()
+  model = build(case)
   inputs = batch['encoder_input_tokens']
   scores = jax.jit(model.score_choices)(
     params,
@@ -139,3 +175,87 @@ def test_a_context_that_lacks_what_a_router_needs_is_named():
   router = routing.HashRouter(num_experts=E)
   with pytest.raises(ValueError, match="HashRouter needs 'tokens'"):
     router.apply({}, jnp.zeros((1, 2, 3)), 'embed', routing.Context())
+
+
+def test_a_decision_reads_what_enters_and_is_all_that_routes():
+  case = 'shared by a layer'
+  params, model = draw(case), build(case)
+  leaves = parameters.flatten(params)
+  kernels = [path for path in leaves if path.endswith('router/kernel')]
+  assert all('/layer_adapter/router' in path for path in kernels)
+  assert len(kernels) == 3  # Two layers of the encoder, one of the decoder.
+  batch = {k: x for k, x in rows(FIRST).items() if 'segment' not in k}
+  sown = parameters.flatten(jax.jit(model.routing_tokens)(params, batch))
+  first = 'encoder/layers_0/layer_adapter/router'
+  ids = np.asarray(batch['encoder_input_tokens'])
+  x = np.asarray(leaves['token_embedder/embedding'])[ids]
+  x = x / np.sqrt(np.square(x).mean(-1, keepdims=True))
+  want = np.exp(x @ np.asarray(leaves[f'{first}/kernel']))
+  want /= want.sum(-1, keepdims=True)
+  np.testing.assert_allclose(sown[f'{first}/probability'], want, rtol=1e-4)
+  # Every decision matters: that of the last encoder layer, and the decoder's.
+  before = logits_fn(case)(params, batch)
+  for path in kernels:
+    changed = parameters.unflatten({**leaves, path: -leaves[path]})
+    assert np.abs(logits_fn(case)(changed, batch) - before).max() > 1e-4
+
+
+@every_case
+def test_the_base_is_unchanged_at_initialisation(case):
+  model = build(case)
+  shapes = dict.fromkeys(
+    ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
+  )
+  params = model.get_initial_variables(jax.random.key(0), shapes)['params']
+  bare = EncoderDecoderModel(
+    Transformer(
+      dataclasses.replace(model.module.config, adapters={}, decisions={})
+    )
+  )
+  _, base = parameters.split(params, parameters.TRAINABLE_ADAPTERS)
+  batch = rows(FIRST, SECOND)
+  np.testing.assert_array_equal(
+    logits_fn(case)(params, batch), jax.jit(bare.logits)(base, batch)
+  )
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'decisions': {}}, 'share a decision, and none is made'),
+    ({'adapters': {'key': adapters.IA3}}, 'that no router shares'),
+    (
+      {'decisions': {'row': DECISION}},
+      "decisions at row: give one, at 'layer'",
+    ),
+    (
+      {'decisions': {'layer': DECISION, 'stack': DECISION}},
+      'decisions at layer, stack',
+    ),
+    (
+      {
+        'decisions': {
+          'layer': functools.partial(
+            DECISION,
+            router=functools.partial(routing.TopKRouter, renormalize=False),
+          )
+        }
+      },
+      'TopKRouter with RENORMALIZE = False cannot be shared',
+    ),
+  ],
+)
+def test_decisions_and_routers_belong_together(changes, message):
+  network = build('shared by a layer').module.config
+  with pytest.raises(UserError, match=message):
+    dataclasses.replace(network, **changes)
+
+
+def test_experts_must_be_as_many():
+  network = build('shared by a layer').module.config
+  decisions = {'layer': functools.partial(routing.Decision, num_experts=E + 1)}
+  model = EncoderDecoderModel(
+    Transformer(dataclasses.replace(network, decisions=decisions))
+  )
+  with pytest.raises(UserError, match='NUM_EXPERTS = 3 at a site.* over 4'):
+    model.abstract_variables()
