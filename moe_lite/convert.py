@@ -50,13 +50,15 @@ Face's or hf://ORGANISATION/NAME.
 
   python -m moe_lite.convert collapse RUN --to=DIR [--step=N]
       [--mixture=NAME,NAME] [--split=train] [--examples=64]
-      [--evaluate=NAME_score_eval] [--evaluate_split=validation]
+      [--evaluate=NAME_score_eval] [--evaluate_split=validation] [--by_task]
       [--seqio_additional_cache_dirs=DIR,DIR]
 
 fixes the routers of a run at their mean weights over N examples of every task
 of a mixture (that of its training by default), which makes IA3 of MoV and LoRA
 of MoLoRA, and writes exported adapters and the weights, collapse.json. With
---evaluate it measures the accuracy of the run and of what it writes.
+--evaluate it measures the accuracy of the run and of what it writes; with
+--by_task also where each task of that mixture has routers fixed at its own
+means, an oracle that knows the task and no token (DIR/by_task).
 
 What stands at --to is replaced with --overwrite alone.
 """

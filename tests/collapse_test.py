@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import seqio
 
 from moe_lite import (
   adapters,
@@ -25,7 +26,7 @@ from moe_lite import (
   routing_usage,
   run_folder,
 )
-from moe_lite.checkpoints import own, peft, portable
+from moe_lite.checkpoints import folders, own, peft, portable
 from moe_lite.conversions import collapse as command
 from moe_lite.errors import UserError
 from moe_lite.models import EncoderDecoderModel
@@ -309,6 +310,7 @@ def test_the_command_on_a_run(trained, tmp_path, capsys):
   'flags, says',
   [
     (['--evaluate=tiny_task'], 'tasks without answer choices'),
+    (['--by_task'], '--by_task needs --evaluate'),
     (['--mixture=tiny_tusk'], "'tiny_task'"),
     (['--split=test'], "'test'"),
     (['--examples=0'], '--examples'),
@@ -321,6 +323,35 @@ def test_mistakes_end_with_code_2(trained, tmp_path, capsys, flags, says):
   )
   assert code == 2 and says in printed
   assert not (tmp_path / 'x').exists()
+
+
+def test_each_task_at_its_own_means(trained, tmp_path, capsys):
+  _, run = trained
+  to = tmp_path / 'plain'
+  code, printed = call(
+    capsys,
+    *('collapse', run, f'--to={to}', '--mixture=tiny_task', '--examples=8'),
+    *('--evaluate=tiny_score_eval', '--by_task'),
+  )
+  assert code == 0, printed
+  report = json.loads((to / command.REPORT).read_text())
+  tasks = seqio.get_mixture_or_task('tiny_score_eval').tasks
+  assert {x.name for x in (to / 'by_task').iterdir()} == {x.name for x in tasks}
+  # What is written for a task is its own mean, and what was evaluated.
+  values, trees = [], []
+  for task in tasks:
+    folder = to / 'by_task' / task.name
+    trees.append(parameters.flatten(portable.load(str(folder))[0]))
+    outcome = json.loads((folder / 'eval' / results.JSON).read_text())
+    values += [record['value'] for record in outcome['tasks']]
+  path = next(path for path in trees[0] if path.endswith('/b'))
+  assert np.abs(trees[0][path] - trees[-1][path]).max() > 0
+  average = report['accuracy']['by_task']
+  folders.check(str(to), overwrite=True)  # None is a foreign folder.
+  datasets = [values[:2], values[2:]]  # Two prompts, and three.
+  want = np.mean([np.median(x) for x in datasets])
+  assert average['median'] == pytest.approx(want)
+  assert f'{want:.2f} with each task at its own means' in printed
 
 
 def test_a_routed_run_is_not_exported_to_peft(trained, tmp_path, capsys):

@@ -18,6 +18,7 @@ _OURS = (
   'adapter_model.safetensors',
   'after',
   'before',
+  'by_task',
   'checkpoint',
   'checkpoints',
   'collapse.json',

@@ -1,5 +1,6 @@
 """A run's routed mixture to plain IA3 or LoRA, with accuracies beside it."""
 
+import dataclasses
 import functools
 import json
 import operator
@@ -10,7 +11,7 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from moe_lite import cli, parameters, run_folder
+from moe_lite import cli, networks, parameters, run_folder
 from moe_lite import collapse as mixtures
 from moe_lite.checkpoints import portable
 from moe_lite.conversions import adapters, arguments
@@ -20,7 +21,7 @@ from moe_lite.progress import say
 
 # What was fixed and measured, beside the adapters.
 REPORT = 'collapse.json'
-_BEFORE, _AFTER = 'before', 'after'
+_BEFORE, _AFTER, _BY_TASK = 'before', 'after', 'by_task'
 
 
 def collapse(argv: Sequence[str]) -> None:
@@ -32,49 +33,33 @@ def collapse(argv: Sequence[str]) -> None:
   flags.DEFINE_integer('examples', 64, 'Of every task.', 1, flag_values=values)
   flags.DEFINE_string('evaluate', None, 'A mixture or task.', values)
   flags.DEFINE_string('evaluate_split', 'validation', 'Of its tasks.', values)
+  flags.DEFINE_bool('by_task', False, 'Each at its own means, too.', values)
   flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', values)
   run = arguments.one_path('collapse', argv, values)
+  if values.by_task and not values.evaluate:
+    raise UserError('--by_task needs --evaluate: the tasks to fix routers for.')
   cli.import_tensorflow()
   cli.add_cache_dirs(values.seqio_additional_cache_dirs)
   from moe_lite import routing_usage
 
-  trained, description = adapters.read(run, values.step)
-  bound = run_folder.read_config(run)
-  arguments.check_apart(values.to, bound['initial_checkpoint_path'])
-  network = bound['model'].module.config
-  mixtures.check(network)
-  leaves = parameters.flatten(trained)
-  if others := [path for path in leaves if not parameters.is_adapter(path)]:
-    raise UserError(
-      f'{run} trained more than adapters, such as {others[0]}: it does not '
-      'collapse to adapters on the base that it began from.'
-    )
+  collapsing = _Collapsing(run, values)
   if values.evaluate:
     _check_ranked(values.evaluate)
   routing = routing_usage.measure_run(
-    run, values.mixture, values.split, values.examples, description['step']
+    run, values.mixture, values.split, values.examples, collapsing.step
   )
   weights = mean_weights(routing)
-  network, plain = mixtures.collapse(network, trained, weights)
-  data = ', '.join(values.mixture or [bound['dataset'].mixture_or_task_name])
-  over = f'{data}, {values.split}, {values.examples} examples a task'
-  portable.save(
+  data = ', '.join(
+    values.mixture or [collapsing.bound['dataset'].mixture_or_task_name]
+  )
+  count = collapsing.write(
     values.to,
-    plain,
-    {
-      **description,
-      **run_folder.describe_run(network, parameters.TRAINABLE_ADAPTERS),
-    },
-    {
-      **adapters.training_of(run, description, bound['dataset']),
-      'collapsed': f'routers fixed at their mean weights over {over}',
-    },
-    *adapters.texts_of(bound['dataset']),
-    overwrite=values.overwrite,
+    weights,
+    f'{data}, {values.split}, {values.examples} examples a task',
   )
   report: dict[str, Any] = {
     'run': run,
-    'step': description['step'],
+    'step': collapsing.step,
     'data': {
       'mixtures': data,
       'split': values.split,
@@ -84,28 +69,168 @@ def collapse(argv: Sequence[str]) -> None:
     'weights': {router: p.tolist() for router, p in sorted(weights.items())},
   }
   _write(values.to, report)
-  say(f'Wrote {values.to}: {parameters.count(plain):,} parameters.')
-  if values.evaluate:
-    before, after = _accuracies(run, values, bound, network, description)
-    report['accuracy'] = {
-      'mixture': values.evaluate,
-      'split': values.evaluate_split,
-      _BEFORE: before,
-      _AFTER: after,
-    }
-    _write(values.to, report)
-    where = f'{values.evaluate}, {values.evaluate_split}'
-    portable.note(
-      values.to,
+  say(f'Wrote {values.to}: {count:,} parameters.')
+  if not values.evaluate:
+    return
+  accuracy = {
+    _BEFORE: collapsing.evaluate_run(f'{values.to}/{_BEFORE}')['average'],
+    _AFTER: collapsing.evaluate(
+      values.to, f'{values.to}/{_AFTER}', values.evaluate
+    )['average'],
+  }
+  if values.by_task:
+    accuracy[_BY_TASK] = _evaluate_by_task(collapsing)
+  report['accuracy'] = {
+    'mixture': values.evaluate,
+    'split': values.evaluate_split,
+    **accuracy,
+  }
+  _write(values.to, report)
+  medians = {name: f'{of["median"]:.2f}' for name, of in accuracy.items()}
+  where = f'{values.evaluate}, {values.evaluate_split}'
+  beside = f'the routed mixture: {medians[_BEFORE]}'
+  if values.by_task:
+    beside += f'; each task at its own means: {medians[_BY_TASK]}'
+  portable.note(
+    values.to, {f'accuracy on {where}': f'{medians[_AFTER]} ({beside})'}
+  )
+  say(
+    f'Accuracy on {where}: {medians[_BEFORE]} before, {medians[_AFTER]} after'
+    + (
+      f', {medians[_BY_TASK]} with each task at its own means.'
+      if values.by_task
+      else '.'
+    )
+  )
+
+
+class _Collapsing:
+  """A run, written with its routers fixed, once or several times.
+
+  Attributes:
+    run: its folder.
+    values: the command's flags.
+    bound: the run's configuration.
+    step: of its checkpoint.
+  """
+
+  def __init__(self, run: str, values: Any):
+    """Raises UserError unless it is a run whose routers can be fixed."""
+    self.run, self.values = run, values
+    self._trained, self._description = adapters.read(run, values.step)
+    self.step = self._description['step']
+    self.bound = run_folder.read_config(run)
+    arguments.check_apart(values.to, self.bound['initial_checkpoint_path'])
+    mixtures.check(self.bound['model'].module.config)
+    leaves = parameters.flatten(self._trained)
+    if others := [path for path in leaves if not parameters.is_adapter(path)]:
+      raise UserError(
+        f'{run} trained more than adapters, such as {others[0]}: it does not '
+        'collapse to adapters on the base that it began from.'
+      )
+
+  def write(
+    self, folder: str, weights: Mapping[str, np.ndarray], over: str
+  ) -> int:
+    """Writes exported adapters; returns how many parameters they have."""
+    network, plain = mixtures.collapse(
+      self.bound['model'].module.config, self._trained, weights
+    )
+    portable.save(
+      folder,
+      plain,
       {
-        f'accuracy on {where}': f'{after["median"]:.2f} (the routed mixture: '
-        f'{before["median"]:.2f})'
+        **self._description,
+        **run_folder.describe_run(network, parameters.TRAINABLE_ADAPTERS),
       },
+      {
+        **adapters.training_of(
+          self.run, self._description, self.bound['dataset']
+        ),
+        'collapsed': f'routers fixed at their mean weights over {over}',
+      },
+      *adapters.texts_of(self.bound['dataset']),
+      overwrite=self.values.overwrite,
     )
-    say(
-      f'Accuracy on {where}: {before["median"]:.2f} before, '
-      f'{after["median"]:.2f} after.'
+    return parameters.count(plain)
+
+  def evaluate_run(self, output: str) -> dict[str, Any]:
+    """Evaluates the run itself."""
+    return self._evaluate(
+      self.bound['model'],
+      self.run,
+      output,
+      self.values.evaluate,
+      self.bound['trainable'],
+      self.step,
     )
+
+  def evaluate(self, folder: str, output: str, mixture: str) -> dict[str, Any]:
+    """Evaluates what `write` wrote."""
+    model = self.bound['model']
+    network = networks.from_json(portable.load(folder)[1]['network'])
+    config = dataclasses.replace(model.module.config, adapters=network.adapters)
+    plain = EncoderDecoderModel(
+      model.module.clone(config=config), model.z_loss, model.label_smoothing
+    )
+    return self._evaluate(
+      plain, folder, output, mixture, parameters.TRAINABLE_ADAPTERS, None
+    )
+
+  def _evaluate(
+    self,
+    model: EncoderDecoderModel,
+    path: str,
+    output: str,
+    mixture: str,
+    trainable: str,
+    step: int | None,
+  ) -> dict[str, Any]:
+    from moe_lite import evaluation
+
+    bound = self.bound
+    return evaluation.evaluate(
+      model,
+      path,
+      output,
+      mixture,
+      bound['dataset'].task_feature_lengths,
+      bound['initial_checkpoint_path'],
+      trainable=trainable,
+      base_dtype=bound['base_dtype'],
+      mesh=bound.get('mesh'),
+      fully_sharded=bound.get('fully_sharded', False),
+      step=step,
+      split=self.values.evaluate_split,
+      use_cached=bound['dataset'].use_cached,
+    )
+
+
+def _evaluate_by_task(collapsing: _Collapsing) -> dict[str, Any]:
+  """The average where an oracle tells routers the task, and nothing more.
+
+  Each task is evaluated with every router fixed at its mean over that task's
+  own examples, of the split that is evaluated.
+  """
+  from moe_lite import results, routing_usage
+
+  values = collapsing.values
+  source = routing_usage.open_run(
+    collapsing.run, [values.evaluate], collapsing.step
+  )
+  examples = {}
+  for task in source.tasks:
+    alone = dataclasses.replace(source, tasks=[task])
+    read = routing_usage.read(alone, values.evaluate_split, values.examples)
+    examples[task.name] = [x for members in read.values() for x in members]
+  routing = routing_usage.measure(source, examples)
+  records = []
+  for name, usages in routing.items():
+    folder = f'{values.to}/{_BY_TASK}/{name}'
+    over = f'{name}, {values.evaluate_split}, {values.examples} examples'
+    collapsing.write(folder, mean_weights({name: usages}), over)
+    records += collapsing.evaluate(folder, f'{folder}/eval', name)['tasks']
+  return results.summarize(records)['average']
 
 
 def mean_weights(
@@ -135,49 +260,6 @@ def _check_ranked(name: str) -> None:
       f'--evaluate={name} has tasks without answer choices, which give no '
       f'accuracy: name a mixture of {catalog.SCORE_EVAL} tasks.'
     )
-
-
-def _accuracies(
-  run: str,
-  values: Any,
-  bound: Mapping[str, Any],
-  network: Any,
-  description: Mapping[str, Any],
-) -> list[dict[str, Any]]:
-  """The averages of the run and of what it collapsed to, same examples."""
-  from moe_lite import evaluation
-
-  model = bound['model']
-  plain = EncoderDecoderModel(
-    model.module.clone(config=network), model.z_loss, model.label_smoothing
-  )
-  sources = (
-    (_BEFORE, model, run, description['step']),
-    (_AFTER, plain, values.to, None),
-  )
-  outcomes = [
-    evaluation.evaluate(
-      evaluated,
-      path,
-      f'{values.to}/{name}',
-      values.evaluate,
-      bound['dataset'].task_feature_lengths,
-      bound['initial_checkpoint_path'],
-      trainable=trainable,
-      base_dtype=bound['base_dtype'],
-      mesh=bound.get('mesh'),
-      fully_sharded=bound.get('fully_sharded', False),
-      step=step,
-      split=values.evaluate_split,
-      use_cached=bound['dataset'].use_cached,
-    )
-    for (name, evaluated, path, step), trainable in zip(
-      sources,
-      (bound['trainable'], parameters.TRAINABLE_ADAPTERS),
-      strict=True,
-    )
-  ]
-  return [outcome['average'] for outcome in outcomes]
 
 
 def _write(folder: str, report: Mapping[str, Any]) -> None:
