@@ -25,6 +25,11 @@ def check(network: T5Config) -> None:
     network: of a run.
   """
   standing = network.standing()
+  if network.decisions:
+    raise UserError(
+      'Routers that share a decision cannot be collapsed: give a run whose '
+      'adapters each have their own.'
+    )
   unknown = {
     site: adapter
     for site, adapter in standing.items()

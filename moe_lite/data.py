@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import seqio
 import tensorflow as tf
 from absl import logging
@@ -82,6 +83,8 @@ def check(dataset: Dataset, vocab_size: int) -> None:
       f'PACKING = True fills a row with several examples, and {EMBEDDING!r} is '
       'of one: give --gin.PACKING=False.'
     )
+  # The size of a vector is in the data alone; one example tells it.
+  read(_tasks(provider)[0], dataset.split, lengths, dataset.use_cached, 1)
 
 
 def find(name: str) -> seqio.Task | seqio.Mixture:
@@ -171,16 +174,17 @@ def read(
     task: to read.
     split: of it.
     lengths: {'inputs': L, 'targets': T}; longer ones are trimmed. With
-      `inputs_embedding`, rows have that feature, too.
+      `inputs_embedding`, rows have a vector of that size, too.
     use_cached: read what `seqio_cache_tasks` wrote, where the task allows it.
     most: how many to read; None for all.
 
   Raises:
-    UserError: if the split has no rows, or its cache cannot be read.
+    UserError: if the split has no rows, its cache cannot be read, or a vector
+      is missing or has another size.
   """
   with reading(task.name, split, use_cached):
     dataset = task.get_dataset(
-      dict(lengths),
+      _trimmed(lengths),
       split=split,
       use_cached=use_cached and task.supports_caching,
       shuffle=False,
@@ -192,7 +196,21 @@ def read(
       f'Split {split!r} of task {task.name!r} is empty: choose another split, '
       'or a mixture without this task.'
     )
+  size = lengths.get(EMBEDDING)
+  for row in rows if size is not None else ():
+    shape = np.shape(row.get(EMBEDDING))
+    if shape != (size,):
+      raise UserError(
+        f'TASK_FEATURE_LENGTHS gives {EMBEDDING!r} {size} numbers, and an '
+        f'example of {task.name!r} has '
+        + (f'the shape {list(shape)}.' if EMBEDDING in row else 'none.')
+      )
   return rows
+
+
+def _trimmed(lengths: Mapping[str, int]) -> dict[str, int]:
+  """What SeqIO may trim: half a vector is no vector."""
+  return {name: n for name, n in lengths.items() if name != EMBEDDING}
 
 
 @contextlib.contextmanager
@@ -264,7 +282,8 @@ def load(
     num_shards: into how many parts the examples are dealt.
 
   Returns:
-    Dictionaries of int32 [batch_size / num_shards, length].
+    Dictionaries of int32 [batch_size / num_shards, length], and float32 of
+    `inputs_embedding`.
   """
   provider = find(dataset.mixture_or_task_name)
   shards = seqio.ShardInfo(shard, num_shards) if num_shards > 1 else None
@@ -274,7 +293,7 @@ def load(
     _verbosity(logging.FATAL),
   ):
     examples = provider.get_dataset(
-      dict(dataset.task_feature_lengths),
+      _trimmed(dataset.task_feature_lengths),
       split=dataset.split,
       use_cached=dataset.use_cached,
       shuffle=dataset.shuffle,
@@ -285,7 +304,13 @@ def load(
       try_in_mem_cache=False,
     )
   vector = seqio.FeatureConverter.FeatureSpec(dtype=tf.float32)
-  has_vector = EMBEDDING in dataset.task_feature_lengths
+  size = dataset.task_feature_lengths.get(EMBEDDING)
+  has_vector = size is not None
+  if has_vector:
+    # SeqIO would fill up a shorter one with zeros.
+    examples = examples.map(
+      lambda row: {**row, EMBEDDING: tf.ensure_shape(row[EMBEDDING], [size])}
+    )
   converter = seqio.EncDecFeatureConverter(
     pack=dataset.packing,
     # SeqIO refuses any, were there none, together with packing.

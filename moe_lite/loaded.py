@@ -122,7 +122,7 @@ def load(
   run = portable.local(checkpoint_path)
   if checkpoint_path == BASE:
     network = model.module.clone(
-      config=dataclasses.replace(model.module.config, adapters={})
+      config=dataclasses.replace(model.module.config, adapters={}, decisions={})
     )
     model = EncoderDecoderModel(network, model.z_loss, model.label_smoothing)
     trained: Tree = {}

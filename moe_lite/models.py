@@ -337,8 +337,9 @@ class EncoderDecoderModel:
 
     Returns:
       A tree like the parameters', whose '.../router' nodes hold `probability`,
-      `weight` and `load` [B, E], `square_logsumexp` and `tokens` [B]; stacked
-      on axis 0 where the network scans. Empty without routers.
+      `weight`, `load` and `first` [B, E], `entropy`, `square_logsumexp` and
+      `tokens` [B]; stacked on axis 0 where the network scans. Empty without
+      routers.
     """
     _, variables = self.logits(params, batch, mutable=[routing.COLLECTION])
     return variables.get(routing.COLLECTION, {})

@@ -99,10 +99,12 @@ def open_run(
   """
   config = run_folder.read_config(run)
   dataset = config['dataset']
-  tasks = []
+  # A task of two mixtures counts once.
+  tasks: dict[str, seqio.Task] = {}
   for name in mixtures or [dataset.mixture_or_task_name]:
     provider = data.find(name)
-    tasks += [provider] if isinstance(provider, seqio.Task) else provider.tasks
+    parts = [provider] if isinstance(provider, seqio.Task) else provider.tasks
+    tasks |= {task.name: task for task in parts}
   trained = loaded.load(
     config['model'],
     run,
@@ -114,7 +116,10 @@ def open_run(
     config.get('fully_sharded', False),
   )
   return Source(
-    trained, tasks, dataset.task_feature_lengths, dataset.use_cached
+    trained,
+    list(tasks.values()),
+    dataset.task_feature_lengths,
+    dataset.use_cached,
   )
 
 
@@ -143,6 +148,11 @@ def read(source: Source, split: str, examples: int) -> Examples:
       None if is_twin else examples,
     )
     right = [row for row in rows if row.get('is_correct', True)]
+    if not right:
+      raise UserError(
+        f'Task {task.name!r} has no right choice in split {split!r}, and what '
+        'is right is what is read: choose another split.'
+      )
     found[info.dataset if info else task.name] += [
       Example(task, row) for row in right[:examples]
     ]
@@ -224,6 +234,12 @@ def arrays_of(examples: Sequence[Example], shapes: Shapes) -> list[np.ndarray]:
   )
   arrays = [inputs, np.pad(targets, ((0, 0), (1, 0)))[:, :-1], targets]
   vectors = [x.row[EMBEDDING] for x in examples if EMBEDDING in x.row]
+  if 0 < len(vectors) < len(examples):
+    names = sorted({x.task.name for x in examples})
+    raise UserError(
+      f'Some of {", ".join(names)} have {EMBEDDING!r} and some do not, though '
+      'they are of one data set.'
+    )
   return [*arrays, pad_rows(vectors, size)] if vectors else arrays
 
 

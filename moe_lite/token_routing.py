@@ -26,7 +26,7 @@ class RoutedTokens:
 
   Attributes:
     tokens: N pieces of text.
-    probabilities: [N, E], averaged over heads, as in `routing.csv`.
+    probabilities: [N, E], averaged over heads, as in the routing report.
     weights: [N, E], with which experts are mixed: of a top-k router, 0 for
       those that it leaves out.
     by_head: probabilities [N, H, E] of a router that routes heads apart; else

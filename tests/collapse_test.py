@@ -177,6 +177,17 @@ def test_what_does_not_route_is_refused(standing, says):
     collapse.check(tiny.model(standing).module.config)
 
 
+def test_a_shared_decision_is_refused():
+  shared = functools.partial(adapters.MoV, router=routing.SharedRouter)
+  network = dataclasses.replace(
+    tiny.model().module.config,
+    adapters={'key': shared},
+    decisions={'layer': routing.Decision},
+  )
+  with pytest.raises(UserError, match='share a decision cannot be collapsed'):
+    collapse.check(network)
+
+
 def test_another_mixture_is_refused():
   class Mine(adapters.MoV):
     pass

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import functools
 import pathlib
 import re
 
@@ -9,9 +10,18 @@ import numpy as np
 import pytest
 import seqio
 
-from moe_lite import cli, loaded, routing_report, routing_usage, run_folder
+from moe_lite import (
+  adapters,
+  cli,
+  loaded,
+  routing,
+  routing_report,
+  routing_usage,
+  run_folder,
+)
 from moe_lite.errors import UserError
 from moe_lite.routing_page import reporting
+from moe_lite.shapes import Shapes
 from tests import tiny, tiny_run
 
 TINY = pathlib.Path(__file__).parent / 'tiny.gin'
@@ -75,6 +85,37 @@ def test_a_method_without_routers_is_refused(paths):
     measure(tiny_run.model(), 'base', base)
 
 
+def test_a_base_is_loaded_without_what_decides_for_its_routers(paths):
+  base, _ = paths
+  shared = functools.partial(adapters.MoV, router=routing.SharedRouter)
+  model = tiny_run.model(
+    adapters={'key': shared}, decisions={'layer': routing.Decision}
+  )
+  frozen = loaded.load(model, 'base', base, base_dtype='float32')
+  assert not frozen.model.module.config.decisions
+
+
+def test_tasks_without_right_choices_are_refused(paths):
+  base, run = paths
+  columns = tiny_run.score_columns(0)
+  columns['is_correct'] = [False] * len(columns['is_correct'])
+  tiny_run.add_task('tiny_unlabelled_score_eval', columns)
+  trained = loaded.load(tiny_run.model(), run, base, base_dtype='float32')
+  task = seqio.get_mixture_or_task('tiny_unlabelled_score_eval')
+  source = routing_usage.Source(trained, [task], tiny_run.LENGTHS)
+  with pytest.raises(UserError, match='no right choice in split'):
+    routing_usage.read(source, 'validation', 2)
+
+
+def test_vectors_of_some_examples_alone_are_refused():
+  task = seqio.get_mixture_or_task('tiny_pair_0_score_eval')
+  row = {name: np.ones(2, np.int32) for name in ('inputs', 'targets')}
+  vector = {'inputs_embedding': np.ones(3, np.float32)}
+  examples = [routing_usage.Example(task, x) for x in (row, row | vector)]
+  with pytest.raises(UserError, match='Some of tiny_pair_0_score_eval have'):
+    routing_usage.arrays_of(examples, Shapes(2, 8, 8))
+
+
 def test_the_command_needs_only_the_run(tmp_path, capsys):
   """A run started by command is read by its own configuration."""
   base, run = tiny.save_base(tmp_path / 'base'), str(tmp_path / 'run')
@@ -88,13 +129,21 @@ def test_the_command_needs_only_the_run(tmp_path, capsys):
   ]
   assert cli.main('training.train', files[-1], argv) == 0
   capsys.readouterr()
-  argv = ['x', run, '--examples=4', '--sentences=1']
+  # The task is of the mixture, and counts once.
+  argv = ['x', run, '--mixture=tiny_mixture,tiny_task']
+  argv += ['--examples=4', '--sentences=1']
   code = cli.guard(routing_report.report, argv, None)
   assert code == 0, capsys.readouterr().err
   folder = pathlib.Path(run, reporting.FOLDER)
   with (folder / 'usage.csv').open() as file:
     rows = list(csv.DictReader(file))
   assert {row['expert'] for row in rows} == {'0', '1', '2'}
+  tokens = {
+    row['dataset']: row['tokens']
+    for row in rows
+    if '/layers_0/attention/key' in row['router']
+  }
+  assert tokens['tiny_task'] == tokens['tiny_other']
   # Fresh routers hardly prefer anyone.
   assert all(abs(float(row['probability']) - 1 / 3) < 0.05 for row in rows)
   page = (folder / reporting.PAGE).read_text()

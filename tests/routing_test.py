@@ -190,6 +190,17 @@ def test_initialisation_sows_nothing(x):
       'ROUTER_TEMPERATURE = 0 must',
     ),
     (lambda: routing.TopKRouter(num_experts=2, k=3), 'TOP_K = 3'),
+    (lambda: routing.TopKRouter(num_experts=2, k='2'), "TOP_K = '2'"),
+    (
+      lambda: routing.SoftRouter(num_experts=2, temperature='1'),
+      "ROUTER_TEMPERATURE = '1' must",
+    ),
+    (
+      lambda: routing.SoftRouter(num_experts=2, dropout=True),
+      'ROUTER_DROPOUT = True',
+    ),
+    (lambda: routing.HashRouter(num_experts=2, seed='a'), "HASH_SEED = 'a'"),
+    (lambda: routing.SoftRouter(num_experts='2'), "NUM_EXPERTS = '2'"),
     (lambda: routing.TopKRouter(num_experts=2, k=0), 'TOP_K = 0'),
   ],
 )

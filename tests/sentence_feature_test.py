@@ -22,6 +22,7 @@ from moe_lite import (
 )
 from moe_lite.batches import Batches
 from moe_lite.errors import UserError
+from moe_lite.routing import EMBEDDING
 from tasks import catalog
 from tests import feature_task, tiny
 
@@ -73,6 +74,13 @@ def test_batches_hold_the_vector_of_each_row():
       "'inputs_embedding', which is no output feature of tiny_task",
     ),
     ({'task_feature_lengths': {'inputs': 8}}, 'TASK_FEATURE_LENGTHS'),
+    *(
+      (
+        {'task_feature_lengths': {**feature_task.LENGTHS, EMBEDDING: size}},
+        rf"gives 'inputs_embedding' {size} numbers, .*shape \[4\]",
+      )
+      for size in (2, 8)
+    ),
   ],
 )
 def test_data_that_cannot_be_are_refused(changes, message):
@@ -134,6 +142,9 @@ def test_choices_and_beams_are_routed_by_their_own_example():
     {'sentence': 'feature'},
     {'sentence': 'inputs', 'sentence_size': 3},
     {'sentence_size': 3},
+    {'sentence': 'feature', 'sentence_size': 0},
+    {'sentence': 'feature', 'sentence_size': -1},
+    {'sentence': 'feature', 'sentence_size': True},
   ],
 )
 def test_a_size_belongs_to_a_feature(fields):

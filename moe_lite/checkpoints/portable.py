@@ -277,6 +277,6 @@ def _card(
   return card.format(
     name=epath.Path(folder).name,
     count=parameters.count(list(leaves.values())),
-    sites=', '.join(f'`{site}`' for site in config['method']),
+    sites=', '.join(f'`{site}`' for site in config['network']['adapters']),
     rows='\n'.join(f'| {key} | {value} |' for key, value in rows.items()),
   )

@@ -38,9 +38,10 @@ class BaseRouter(nn.Module):
   later_fields: ClassVar[tuple[str, ...]] = ()
 
   def __post_init__(self):
-    if self.num_experts < 1:
+    if not (is_whole(self.num_experts) and self.num_experts >= 1):
       raise UserError(
-        f'NUM_EXPERTS = {self.num_experts}: a router needs at least one expert.'
+        f'NUM_EXPERTS = {self.num_experts!r}: a router needs at least one '
+        'expert.'
       )
     super().__post_init__()
 
@@ -138,6 +139,16 @@ class BaseRouter(nn.Module):
     }
     for name, value in sums.items():
       self.sow(COLLECTION, name, value, reduce_fn=_replace)
+
+
+def is_number(value: Any) -> bool:
+  """Whether it is a number; True and False are none."""
+  return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+  """Whether it is an int, and no bool."""
+  return isinstance(value, int) and not isinstance(value, bool)
 
 
 def by_router(statistics: Tree) -> dict[str, dict[str, Array]]:

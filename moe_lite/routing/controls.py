@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from moe_lite.routing.base import NEVER, BaseRouter
+from moe_lite.errors import UserError
+from moe_lite.routing.base import NEVER, BaseRouter, is_whole
 from moe_lite.routing.context import Context
 from moe_lite.types import Array
 
@@ -27,6 +28,11 @@ class HashRouter(BaseRouter):
   """
 
   seed: int = 0
+
+  def __post_init__(self):
+    if not is_whole(self.seed):
+      raise UserError(f'HASH_SEED = {self.seed!r} must be a whole number.')
+    super().__post_init__()
 
   @property
   def needs(self) -> frozenset[str]:

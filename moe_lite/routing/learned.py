@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from moe_lite import partitioning
 from moe_lite.errors import UserError
 from moe_lite.matmuls import narrow
-from moe_lite.routing.base import NEVER, BaseRouter
+from moe_lite.routing.base import NEVER, BaseRouter, is_number, is_whole
 from moe_lite.routing.context import EMBEDDING, Context
 from moe_lite.types import Array, Initializer
 
@@ -65,21 +65,23 @@ class Router(BaseRouter):
       'ROUTER_DROPOUT': self.dropout,
       'EXPERT_DROPOUT': self.expert_dropout,
     }.items():
-      if not 0 <= share < 1:
-        raise UserError(f'{macro} = {share} must lie in [0, 1).')
-    if not 0 < self.temperature < math.inf:
+      if not (is_number(share) and 0 <= share < 1):
+        raise UserError(f'{macro} = {share!r} must be a number in [0, 1).')
+    if not (is_number(self.temperature) and 0 < self.temperature < math.inf):
       raise UserError(
-        f'ROUTER_TEMPERATURE = {self.temperature} must be a positive number.'
+        f'ROUTER_TEMPERATURE = {self.temperature!r} must be a positive number.'
       )
     if self.sentence not in SENTENCES:
       raise UserError(
         f'SENTENCE = {self.sentence!r} must be one of {SENTENCES}.'
       )
-    if (self.sentence == 'feature') != isinstance(self.sentence_size, int):
+    size = self.sentence_size
+    has_size = is_whole(size) and size > 0
+    if has_size != (self.sentence == 'feature') or (size and not has_size):
       raise UserError(
         f'SENTENCE = {self.sentence!r} and SENTENCE_SIZE = '
-        f"{self.sentence_size!r}: 'feature' needs the size of the feature "
-        f'{EMBEDDING!r}, and nothing else has one.'
+        f"{size!r}: 'feature' needs the size of the feature {EMBEDDING!r}, a "
+        'positive whole number, and nothing else has one.'
       )
     super().__post_init__()
 
@@ -172,9 +174,9 @@ class TopKRouter(Router):
     return self.renormalize
 
   def __post_init__(self):
-    if not 1 <= self.k <= self.num_experts:
+    if not (is_whole(self.k) and 1 <= self.k <= self.num_experts):
       raise UserError(
-        f'TOP_K = {self.k} must lie between 1 and NUM_EXPERTS = '
+        f'TOP_K = {self.k!r} must lie between 1 and NUM_EXPERTS = '
         f'{self.num_experts}.'
       )
     super().__post_init__()

@@ -26,6 +26,11 @@ class Decision(nn.Module):
 
   def __post_init__(self):
     made = self.router(num_experts=self.num_experts, parent=None)
+    if 'shared' in made.needs:
+      raise UserError(
+        f'SHARED_ROUTER = {type(made).__name__} decides nothing: give one that '
+        'does, such as @routing.SoftRouter.'
+      )
     if not made.normalized:
       raise UserError(
         f'{type(made).__name__} with RENORMALIZE = False cannot be shared: its '

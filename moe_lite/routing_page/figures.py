@@ -74,14 +74,15 @@ def clusters(
   size = 2.5 + 0.22 * len(names)
   figure = Figure(figsize=(size + 2.5, size), layout='constrained')
   left, right = figure.subplots(1, 2, width_ratios=(1, 3))
-  hierarchy.dendrogram(
-    tree,
-    ax=left,
-    orientation='left',
-    no_labels=True,
-    color_threshold=0,
-    above_threshold_color='grey',
-  )
+  if divergences.any():  # Else the tree has no extent.
+    hierarchy.dendrogram(
+      tree,
+      ax=left,
+      orientation='left',
+      no_labels=True,
+      color_threshold=0,
+      above_threshold_color='grey',
+    )
   # The picture's first row is on top, as is that of the matrix.
   left.invert_yaxis()
   left.set_xlabel('divergence (bits)', fontsize=8)

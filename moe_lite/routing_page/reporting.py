@@ -97,13 +97,13 @@ def report(
   written = Report(folder)
   add_data_sets(written, routing, chosen)
   adapters, _ = parameters.split(
-    jax.device_get(source.trained.params), parameters.TRAINABLE_ADAPTERS
+    source.trained.params, parameters.TRAINABLE_ADAPTERS
   )
   add_experts(
     written,
     experts.similarities(
       source.trained.model.module.config,
-      parameters.unstack_layers(adapters),
+      parameters.unstack_layers(jax.device_get(adapters)),
       routers,
     ),
   )
@@ -226,7 +226,7 @@ def add_data_sets(
 def add_experts(written: Report, found: dict[str, np.ndarray]) -> None:
   """Adds what follows from experts' parameters."""
   if not found:
-    written.notes.append('The adapters here do not compare their experts.')
+    written.notes.append('No adapter that was chosen compares its experts.')
     return
   experts_of = max(len(x) for x in found.values())
   written.add(

@@ -142,6 +142,13 @@ class T5Config:
           'as in @adapters.MoV.'
         )
     set_field('adapters', flax.core.freeze(dict(self.adapters)))
+    if not isinstance(self.decisions, Mapping) or not all(
+      map(callable, self.decisions.values())
+    ):
+      raise UserError(
+        f'DECISIONS = {self.decisions!r} must map a place to what decides '
+        "there, as {'layer': @routing.Decision} of routers/shared.gin does."
+      )
     set_field('decisions', flax.core.freeze(dict(self.decisions)))
     # Their own checks speak at once, and not from within a traced layer.
     self._check_decisions(
@@ -178,7 +185,13 @@ class T5Config:
         f'decisions at {", ".join(self.decisions)}: give one, at '
         f'{" or ".join(map(repr, DECIDED_AT))}, as routers/shared.gin does.'
       )
-    if are_read != bool(self.deciding()):
+    for where, made in self.deciding().items():
+      if not isinstance(made, Decision):
+        raise UserError(
+          f'DECISIONS has a {type(made).__name__} at {where!r}: give '
+          '@routing.Decision, and what decides as SHARED_ROUTER.'
+        )
+    if are_read != bool(self.decisions):
       raise UserError(
         'Routers share a decision, and none is made: give routers/shared.gin.'
         if are_read

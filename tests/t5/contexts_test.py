@@ -243,6 +243,20 @@ def test_the_base_is_unchanged_at_initialisation(case):
       },
       'TopKRouter with RENORMALIZE = False cannot be shared',
     ),
+    ({'decisions': None}, 'DECISIONS = None must map'),
+    ({'decisions': {'layer': None}}, 'DECISIONS = .*must map'),
+    (
+      {'decisions': {'layer': functools.partial(routing.SoftRouter, 3)}},
+      "a SoftRouter at 'layer': give @routing.Decision",
+    ),
+    (
+      {
+        'decisions': {
+          'layer': functools.partial(DECISION, router=routing.SharedRouter)
+        }
+      },
+      'SHARED_ROUTER = SharedRouter decides nothing',
+    ),
   ],
 )
 def test_decisions_and_routers_belong_together(changes, message):
