@@ -1,7 +1,7 @@
 """What every router has: weights over experts, and what is sown of them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import flax.linen as nn
 import jax
@@ -141,12 +141,12 @@ class BaseRouter(nn.Module):
       self.sow(COLLECTION, name, value, reduce_fn=_replace)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
   """Whether it is a number; True and False are none."""
   return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
   """Whether it is an int, and no bool."""
   return isinstance(value, int) and not isinstance(value, bool)
 
