@@ -95,7 +95,14 @@ MAY_IMPORT = {
   **MODEL,
   **dict.fromkeys(LOOP | LOOPS, LOOP | set(MODEL)),
   **dict.fromkeys(ENTRY_POINTS, ENTRY_POINTS | LOOPS | LOOP | set(MODEL)),
-  'integrations': {'models', 'parameters', 'partitioning', 'checkpoints'},
+  'integrations': {
+    'models',
+    'parameters',
+    'partitioning',
+    'checkpoints',
+    'routing',
+    'router_losses',
+  },
 }
 
 # Neither TensorFlow nor SeqIO is needed by the model, and by these.

@@ -21,8 +21,9 @@ import seqio
 from flax import serialization, traverse_util
 from tensorflow.io import gfile
 
-from moe_lite import parameters
+from moe_lite import parameters, router_losses, routing
 from moe_lite.errors import UserError
+from moe_lite.models import PACKING
 
 
 class MissingT5XError(UserError, ImportError):
@@ -30,6 +31,7 @@ class MissingT5XError(UserError, ImportError):
 
 
 try:
+  import clu.metrics
   import t5x.adafactor
   import t5x.models
   import t5x.optimizers
@@ -66,10 +68,28 @@ class EncoderDecoderModel(_of_t5x(t5x.models, 'EncoderDecoderModel')):
   norm or metric over gradients can bring their computation back.
   """
 
-  def __init__(self, *args, trainable: str, **kwargs):
-    """Args: `trainable`, see `parameters.split`; the rest is T5X's."""
+  def __init__(
+    self,
+    *args,
+    trainable: str,
+    load_balance: float = 0.0,
+    router_z_loss: float = 0.0,
+    entropy_bonus: float = 0.0,
+    **kwargs,
+  ):
+    """Args: `trainable`, see `parameters.split`; the next three, see
+    `router_losses`; the rest is T5X's.
+
+    With microbatches each has auxiliary losses of its own, as T5X normalises
+    each one's loss by itself.
+    """
     super().__init__(*args, **kwargs)
     self._is_trainable = re.compile(trainable).fullmatch
+    self._router_losses = router_losses.RouterLosses(
+      load_balance, router_z_loss, entropy_bonus
+    )
+    # What routers sow while a loss is traced.
+    self._sown: Any = None
 
   def get_initial_variables(
     self,
@@ -92,7 +112,51 @@ class EncoderDecoderModel(_of_t5x(t5x.models, 'EncoderDecoderModel')):
       },
       sep='/',
     )
-    return super().loss_fn(params, batch, dropout_rng)
+    loss, metrics = super().loss_fn(params, batch, dropout_rng)
+    if self._router_losses:
+      sown, self._sown = self._sown, None
+      sums = {
+        router: routing.sum_examples(statistics)
+        for router, statistics in routing.by_router(sown).items()
+      }
+      auxiliary, values = self._router_losses(params, sums)
+      average = clu.metrics.Average
+      loss += auxiliary
+      metrics |= {
+        name: average(total=value, count=jnp.float32(1))
+        for name, value in values.items()
+      }
+    return loss, metrics
+
+  def _compute_logits(
+    self,
+    params: Any,
+    batch: Mapping[str, Any],
+    dropout_rng: Any = None,
+    mutable: Any = False,
+    other_variables: Any = None,
+  ) -> Any:
+    """T5X's, with a random stream for routers, and what they sow kept."""
+    rngs = None
+    if dropout_rng is not None:
+      router_rng = jax.random.fold_in(dropout_rng, 1)
+      rngs = {'dropout': dropout_rng, routing.RNG: router_rng}
+    keeps = bool(self._router_losses) and mutable is False
+    made = self.module.apply(
+      {'params': params, **(other_variables or {})},
+      batch['encoder_input_tokens'],
+      batch['decoder_input_tokens'],
+      batch['decoder_target_tokens'],
+      **{name: batch[name] for name in PACKING if name in batch},
+      enable_dropout=rngs is not None,
+      rngs=rngs,
+      mutable=[routing.COLLECTION] if keeps else mutable,
+    )
+    if not keeps:
+      return made
+    logits, variables = made
+    self._sown = variables.get(routing.COLLECTION, {})
+    return logits
 
 
 def vocabulary(mixture_or_task_name: str, feature: str) -> seqio.Vocabulary:

@@ -3,6 +3,7 @@
 Run with an interpreter that has T5X: `bash launch/test_t5x.sh PYTHON`.
 """
 
+import functools
 import importlib.util
 import json
 import os
@@ -12,14 +13,16 @@ import sys
 import types
 
 import flax.serialization
+import jax
 import numpy as np
 import pytest
 
-from moe_lite import cli, gin_paths, parameters
+from moe_lite import adapters, cli, gin_paths, parameters, routing
 from moe_lite.checkpoints import base as base_checkpoints
 from moe_lite.checkpoints import t5x
 from moe_lite.errors import UserError
 from tasks import mini_vocabulary
+from tests import tiny
 from tests.tasks import p3_rows
 
 has_t5x = importlib.util.find_spec('t5x') is not None
@@ -225,6 +228,58 @@ def test_twenty_steps_have_the_losses_of_our_loop(base, tmp_path):
   assert theirs[-1] < 0.5 * theirs[0]
 
 
+@pytest.mark.t5x
+@needs_t5x
+def test_routers_losses_and_draws_are_those_of_our_loop():
+  from moe_lite.integrations import t5x as integration
+
+  weights = {'load_balance': 0.3, 'router_z_loss': 0.2, 'entropy_bonus': 0.1}
+  common = {'z_loss': 1e-4, 'loss_normalizing_factor': 'AVERAGE_PER_SEQUENCE'}
+
+  def theirs(jitter=0.0, **weights):
+    router = functools.partial(routing.SoftRouter, jitter=jitter)
+    mov = functools.partial(adapters.MoV, num_experts=3, router=router)
+    ours = tiny.model(dict.fromkeys(('key', 'wo'), mov), **common, **weights)
+    return ours, integration.EncoderDecoderModel(
+      module=ours.module,
+      input_vocabulary=None,
+      output_vocabulary=None,
+      optimizer_def=None,
+      trainable=parameters.TRAINABLE_ADAPTERS,
+      **common,
+      **weights,
+    )
+
+  ours, model = theirs(**weights)
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda x: rng.normal(0, 0.5, x.shape).astype(np.float32),
+    ours.abstract_variables()['params'],
+  )
+  batch = tiny.batch()
+  grad = lambda model, *rngs: jax.jit(
+    jax.value_and_grad(model.loss_fn, has_aux=True)
+  )(params, batch, *rngs)
+  (loss, metrics), gradient = grad(model, None)
+  (want, values), wanted = grad(ours)
+  np.testing.assert_allclose(loss, want, rtol=1e-5)
+  for name in ('load_balance', 'router_z_loss', 'router_entropy'):
+    np.testing.assert_allclose(metrics[name].compute(), values[name], rtol=1e-5)
+  trained, _ = parameters.split(gradient, parameters.TRAINABLE_ADAPTERS)
+  wanted, _ = parameters.split(wanted, parameters.TRAINABLE_ADAPTERS)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-6),
+    trained,
+    wanted,
+  )
+  # Routers draw while training, and only then.
+  _, still = theirs()
+  _, moved = theirs(jitter=0.5)
+  key = jax.random.key(0)
+  assert grad(moved, None)[0][0] == grad(still, None)[0][0]
+  assert abs(grad(moved, key)[0][0] - grad(still, key)[0][0]) > 1e-4
+
+
 RUNS = {
   **{name: (name, ()) for name in ('full', 'ia3', 'lora', 'mov', 'molora')},
   'mov, top-k': ('mov', ('routers/top_k',)),
@@ -245,6 +300,7 @@ def test_every_method_trains_on_two_partitions_in_microbatches(
     method,
     *('--gin.TRAIN_STEPS=5', '--gin.SAVE_PERIOD=5'),
     *('--gin.MESH=(2, 2)', '--gin.MICROBATCHES=2'),
+    *(['--gin.LOAD_BALANCE=0.01'] if routers else ()),
     routers=routers,
     devices=4,
   )
