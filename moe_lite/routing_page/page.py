@@ -14,9 +14,8 @@ from moe_lite.routing_page.sentences import Sentence
 from moe_lite.token_routing import RoutedTokens
 
 _TEMPLATE = 'page.html'
-# Degrees between the hues of one expert and the next: however many there are,
-# neighbours are far apart and no two alike.
-_GOLDEN_ANGLE = 137.508
+# Light enough for dark text; neighbours differ in it, as many hues are close.
+_LIGHTNESS = (56, 72)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +71,14 @@ def render(
   template = importlib.resources.files('moe_lite.routing_page').joinpath(
     _TEMPLATE
   )
-  experts = {
-    routed.probabilities.shape[1]
-    for sentence in sentences
-    for routed in sentence.routing.routers.values()
-  }
+  most = max(
+    (
+      routed.probabilities.shape[1]
+      for sentence in sentences
+      for routed in sentence.routing.routers.values()
+    ),
+    default=0,
+  )
   return environment.from_string(template.read_text(encoding='utf-8')).render(
     title=title,
     facts=facts,
@@ -90,7 +92,7 @@ def render(
       for picture in pictures
     ],
     notes=notes,
-    legend=[_colour(e) for e in range(max(experts, default=0))],
+    legend=[_colour(e, most) for e in range(most)],
     sentences=_coloured(sentences, routers),
     sentences_csv=sentences_csv,
   )
@@ -136,14 +138,14 @@ def _tokens(routed: RoutedTokens, strongest: float) -> list[_Token]:
       _Token(
         # SentencePiece's mark of a space before a word.
         text.replace('\u2581', ' '),
-        _colour(expert, opacity),
+        _colour(expert, len(p), opacity),
         f'{text}: ' + ', '.join(f'{e}: {p[e]:.2f}' for e in np.argsort(-p)[:3]),
       )
     )
   return tokens
 
 
-def _colour(expert: int, opacity: float = 1.0) -> str:
-  hue = expert * _GOLDEN_ANGLE % 360
-  lightness = (42, 58)[expert % 2]
-  return f'hsl({hue:.0f} 70% {lightness}% / {opacity:.2f})'
+def _colour(expert: int, experts: int, opacity: float = 1.0) -> str:
+  hue = 360 * expert / experts
+  lightness = _LIGHTNESS[expert % 2]
+  return f'hsl({hue:.0f} 75% {lightness}% / {opacity:.2f})'

@@ -28,9 +28,9 @@ def test_text_is_text():
 def test_the_likeliest_expert_colours_the_stronger_the_likelier():
   html = render(['a', 'b', 'c'], [[1, 0], [0.25, 0.75], [0.5, 0.5]])
   spans = re.findall(r'hsl\((\d+) [^/]*/ ([\d.]+)\)" title="(\w)', html)
-  assert spans == [('0', '1.00', 'a'), ('138', '0.50', 'b'), ('0', '0.00', 'c')]
+  assert spans == [('0', '1.00', 'a'), ('180', '0.50', 'b'), ('0', '0.00', 'c')]
   assert 'a: 0: 1.00, 1: 0.00' in html
 
 
 def test_no_two_experts_look_alike():
-  assert len({page._colour(e) for e in range(60)}) == 60
+  assert len({page._colour(e, 60) for e in range(60)}) == 60
