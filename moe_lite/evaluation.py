@@ -29,8 +29,7 @@ from moe_lite.generation import Generator, describe_decoder
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.partial_results import PartialResults
 from moe_lite.progress import say
-from moe_lite.routing import EMBEDDING
-from moe_lite.shapes import Shapes
+from moe_lite.shapes import Input, Shapes
 from tasks import catalog
 
 
@@ -208,10 +207,7 @@ def _generate(
   # By length, so that little is padded.
   rows = sorted(rows, key=lambda row: len(row['inputs']))
   targets, predictions = [], []
-  embeddings = [row[EMBEDDING] for row in rows if EMBEDDING in row]
-  for batch in generator(
-    [row['inputs'] for row in rows], embeddings=embeddings
-  ):
+  for batch in generator(map(Input.of, rows)):
     for ids in batch:
       row = rows[len(predictions)]
       target = row.get('targets_pretokenized')

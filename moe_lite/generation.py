@@ -1,7 +1,7 @@
 """Free text from inputs: batches of few shapes, in order."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import gin
@@ -12,12 +12,8 @@ import numpy as np
 from moe_lite import decoding
 from moe_lite.errors import UserError
 from moe_lite.loaded import Loaded
-from moe_lite.routing import EMBEDDING
-from moe_lite.shapes import Shapes, pad, pad_rows
+from moe_lite.shapes import Input, Shapes, pad_inputs
 from moe_lite.types import Array, Tree
-
-# Of one example.
-Ids = Sequence[int] | np.ndarray
 
 
 class Generator:
@@ -48,13 +44,12 @@ class Generator:
     model = loaded.model
 
     def predict(
-      params: Tree, seed: Array, index: Array, inputs: Array, *embedding: Array
+      params: Tree, seed: Array, index: Array, inputs: Mapping[str, Array]
     ) -> Array:
-      outputs = jnp.zeros((inputs.shape[0], shapes.target_length), jnp.int32)
-      batch = {'encoder_input_tokens': inputs, 'decoder_input_tokens': outputs}
+      outputs = jnp.zeros((shapes.batch_size, shapes.target_length), jnp.int32)
       return model.predict_batch(
         params,
-        batch | dict(zip([EMBEDDING], embedding, strict=False)),
+        {**inputs, 'decoder_input_tokens': outputs},
         decode_fn=decode_fn,
         num_decodes=num_decodes,
         rng=jax.random.fold_in(jax.random.key(seed), index),
@@ -64,27 +59,22 @@ class Generator:
 
   def __call__(
     self,
-    inputs: Iterable[Ids],
+    inputs: Iterable[Input],
     first_batch: int = 0,
     seed: int | None = None,
-    embeddings: Sequence[np.ndarray] = (),
   ) -> Iterator[list[np.ndarray]]:
     """Yields the outputs of one batch after another, without EOS and padding.
 
     Args:
-      inputs: ids, of all examples from batch `first_batch` on.
+      inputs: of all examples from batch `first_batch` on.
       first_batch: how many batches were decoded before.
       seed: of the draws; None for that of the generator.
-      embeddings: [F] of each of the inputs, if routers ask for it.
     """
     key = np.int64(self._seed if seed is None else seed)
-    for index, batch in enumerate(_batched(inputs, self._shapes.batch_size)):
-      size = self._shapes.batch_size
-      ids = pad(batch, size, self._shapes.input_length)
-      there = embeddings[index * size : (index + 1) * size]
-      beside = [pad_rows(there, size)] if len(there) else []
-      number = np.int32(first_batch + index)
-      outputs = self._predict(key, number, ids, *beside)
+    size = self._shapes.batch_size
+    for index, batch in enumerate(_batched(inputs, size), first_batch):
+      padded = pad_inputs(batch, size, self._shapes.input_length)
+      outputs = self._predict(key, np.int32(index), padded)
       yield [_trim(row) for row in np.asarray(outputs)[: len(batch)]]
 
 
@@ -97,7 +87,7 @@ def describe_decoder(decode_fn: Callable[..., Any]) -> dict[str, Any]:
   return {'name': decode_fn.__name__, **options}
 
 
-def _batched(items: Iterable[Ids], size: int) -> Iterator[list[Ids]]:
+def _batched(items: Iterable[Input], size: int) -> Iterator[list[Input]]:
   batch = []
   for item in items:
     batch.append(item)

@@ -32,8 +32,7 @@ from moe_lite.errors import UserError
 from moe_lite.generation import Generator, describe_decoder
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.progress import say
-from moe_lite.routing import EMBEDDING
-from moe_lite.shapes import Shapes
+from moe_lite.shapes import Input, Shapes
 
 PREDICTIONS = 'predictions.jsonl'
 SETTINGS = 'infer.json'
@@ -45,13 +44,11 @@ class Example:
 
   Attributes:
     text: `inputs`, and `targets` where they are known, as they are written.
-    ids: of the inputs, as the network reads them.
-    embedding: a vector of them for routers, where the task has one.
+    inputs: as the network reads them.
   """
 
   text: Mapping[str, str]
-  ids: Sequence[int]
-  embedding: np.ndarray | None = None
+  inputs: Input
 
 
 def infer(
@@ -146,12 +143,8 @@ def infer(
     + (f', {done} of them done before' if done else '')
   )
   if done < len(examples):
-    left = examples[done:]
-    batches = generator(
-      [x.ids for x in left],
-      done // batch_size,
-      embeddings=[x.embedding for x in left if x.embedding is not None],
-    )
+    left = (x.inputs for x in examples[done:])
+    batches = generator(left, done // batch_size)
     vocabulary = provider.output_features['targets'].vocabulary
     _write(folder, examples, done, batches, vocabulary)
   say(f'Predictions are in {folder / PREDICTIONS}.')
@@ -212,9 +205,10 @@ def _hash(examples: Sequence[Example]) -> str:
   """Tells an edited file from the one that an earlier call read."""
   digest = hashlib.sha256()
   for example in examples:
-    digest.update(json.dumps([int(i) for i in example.ids]).encode())
-    if example.embedding is not None:
-      digest.update(example.embedding.tobytes())
+    inputs = example.inputs
+    digest.update(json.dumps([int(i) for i in inputs.ids]).encode())
+    if inputs.embedding is not None:
+      digest.update(inputs.embedding.tobytes())
   return digest.hexdigest()[:16]
 
 
@@ -248,7 +242,7 @@ def _read_file(path: str, feature: Feature, limit: int) -> list[Example]:
     if feature.add_eos:
       assert feature.vocabulary.eos_id is not None
       ids.append(feature.vocabulary.eos_id)
-    examples.append(Example({'inputs': text}, ids[:limit]))
+    examples.append(Example({'inputs': text}, Input(ids[:limit])))
   return examples
 
 
@@ -270,8 +264,7 @@ def _read_task(
         name: _text(row, name, provider.output_features[name])
         for name in ('inputs', 'targets')
       },
-      row['inputs'],
-      row.get(EMBEDDING),
+      Input.of(row),
     )
     for row in data.read(provider, split, lengths, use_cached)
   ]

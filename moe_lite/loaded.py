@@ -56,10 +56,10 @@ class Loaded:
   def compile(
     self, function: Callable[..., Any], gather: bool = True
   ) -> Callable[..., Any]:
-    """`function(params, *arrays)` as one of arrays alone, compiled by shape.
+    """`function(params, *args)` as one of args alone, compiled by shape.
 
-    NumPy arrays, the same in every process, are split over the mesh's data
-    axis by their first; other values go to every device.
+    NumPy arrays in them, the same in every process, are split over the mesh's
+    data axis by their first; other values go to every device.
 
     Args:
       function: to compile.
@@ -70,13 +70,13 @@ class Loaded:
     whole = partitioning.replicated(self.mesh)
     jitted = jax.jit(function, out_shardings=whole if gather else split)
 
-    def call(*arrays: Any) -> Any:
-      arrays = tuple(
-        partitioning.put(x, split) if isinstance(x, np.ndarray) else x
-        for x in arrays
-      )
+    def place(value: Any) -> Any:
+      is_split = isinstance(value, np.ndarray)
+      return partitioning.put(value, split) if is_split else value
+
+    def call(*args: Any) -> Any:
       with partitioning.axis_rules(self.mesh):
-        return jitted(self.params, *arrays)
+        return jitted(self.params, *jax.tree.map(place, args))
 
     return call
 

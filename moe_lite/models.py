@@ -208,18 +208,17 @@ class EncoderDecoderModel:
     weights, _ = losses.normalization(batch, None)
     return _score(self.logits(params, batch), batch, weights)
 
-  def encode(
-    self,
-    params: Tree,
-    encoder_input_tokens: Array,
-    inputs_embedding: Array | None = None,
-  ) -> Array:
-    """[B, L] ids, and [B, F] if a router asks, to what the decoder reads."""
+  def encode(self, params: Tree, batch: Batch, mutable: Any = False) -> Any:
+    """What the decoder reads, [B, L, D], of the batch's part for the encoder.
+
+    That is `encoder_input_tokens`, and `inputs_embedding` if a router asks.
+    """
     return self._apply(
       {'params': params},
-      encoder_input_tokens,
+      batch['encoder_input_tokens'],
       enable_dropout=False,
-      inputs_embedding=inputs_embedding,
+      inputs_embedding=batch.get(routing.EMBEDDING),
+      mutable=mutable,
       method=self.module.encode,
     )
 
@@ -227,20 +226,18 @@ class EncoderDecoderModel:
     self,
     params: Tree,
     encoded: Array,
-    encoder_input_tokens: Array,
+    batch: Batch,
     decoder_input_tokens: Array,
     decoder_target_tokens: Array,
-    inputs_embedding: Array | None = None,
   ) -> Array:
     """`score_batch` of several targets for each of some encoded inputs.
 
     Args:
       params: merged parameters.
       encoded: what `encode` gave, [B, L, D].
-      encoder_input_tokens: that it gave it for, [B, L].
+      batch: that it gave it for.
       decoder_input_tokens: [B, C, T].
       decoder_target_tokens: [B, C, T].
-      inputs_embedding: [B, F], likewise.
 
     Returns:
       Log-probabilities, [B, C] float32.
@@ -250,16 +247,16 @@ class EncoderDecoderModel:
       logits = self._apply(
         {'params': params},
         encoded,
-        encoder_input_tokens,
+        batch['encoder_input_tokens'],
         decoder_inputs,
         targets,
         enable_dropout=False,
-        inputs_embedding=inputs_embedding,
+        inputs_embedding=batch.get(routing.EMBEDDING),
         method=self.module.decode,
       )
-      batch = {'decoder_target_tokens': targets}
-      weights, _ = losses.normalization(batch, None)
-      return _score(logits, batch, weights)
+      of_targets = {'decoder_target_tokens': targets}
+      weights, _ = losses.normalization(of_targets, None)
+      return _score(logits, of_targets, weights)
 
     # What depends on the inputs alone, as the keys and values that the decoder
     # attends to, is not mapped, and is computed once for all choices.
@@ -279,8 +276,8 @@ class EncoderDecoderModel:
 
     Args:
       params: merged parameters.
-      batch: `encoder_input_tokens` [B, L]; `decoder_input_tokens` [B, T] tells
-        only how long an output may be; `inputs_embedding` as in `encode`.
+      batch: as in `encode`, and `decoder_input_tokens` [B, T], which tells only
+        how long an output may be.
       decode_fn: see `decoding`.
       num_decodes: hypotheses an example, for beam search.
       **decoder_params: passed on to `decode_fn`.
@@ -290,8 +287,11 @@ class EncoderDecoderModel:
     """
     shape = batch['decoder_input_tokens'].shape
     starts = jnp.zeros(shape, jnp.int32)
-    inputs = (batch['encoder_input_tokens'], batch.get(routing.EMBEDDING))
-    given = (self.encode(params, *inputs), *inputs)
+    given = (
+      self.encode(params, batch),
+      batch['encoder_input_tokens'],
+      batch.get(routing.EMBEDDING),
+    )
 
     def decode(variables: Tree, given: Tree, ids: Array) -> tuple[Array, Tree]:
       encoded, sources, embedding = given
@@ -356,14 +356,7 @@ class EncoderDecoderModel:
     if 'decoder_target_tokens' in batch:
       _, variables = self.logits(params, batch, mutable=mutable)
     else:
-      _, variables = self._apply(
-        {'params': params},
-        batch['encoder_input_tokens'],
-        enable_dropout=False,
-        inputs_embedding=batch.get(routing.EMBEDDING),
-        mutable=mutable,
-        method=self.module.encode,
-      )
+      _, variables = self.encode(params, batch, mutable=mutable)
     return variables.get(routing.TOKENS, {})
 
   def _routed(

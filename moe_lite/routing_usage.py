@@ -11,7 +11,7 @@ from moe_lite import data, loaded, progress, run_folder, token_routing
 from moe_lite.errors import UserError
 from moe_lite.progress import say
 from moe_lite.routing import EMBEDDING
-from moe_lite.shapes import Shapes, pad, pad_rows
+from moe_lite.shapes import Input, Shapes, pad_inputs, pad_targets
 from moe_lite.types import Tree
 from tasks import catalog
 
@@ -175,16 +175,14 @@ def measure(source: Source, examples: Examples) -> Routing:
   trained, lengths = source.trained, source.lengths
   shapes = Shapes(_BATCH_SIZE, lengths['inputs'], lengths['targets'])
   trained.check_batch(shapes.batch_size)
-  compiled = trained.compile(
-    token_routing.on_arrays(trained.model.routing_batch)
-  )
+  compiled = trained.compile(trained.model.routing_batch)
   routing: dict[str, dict[str, Usage]] = defaultdict(dict)
   bar = progress.Progress(len(examples), unit='data set')
   for dataset, members in examples.items():
     usages = routing[dataset]
     for start in range(0, len(members), shapes.batch_size):
       batch = members[start : start + shapes.batch_size]
-      for router, usage in _usages(compiled(*arrays_of(batch, shapes))):
+      for router, usage in _usages(compiled(batch_of(batch, shapes))):
         before = usages.get(router)
         usages[router] = before + usage if before else usage
     bar.advance()
@@ -222,25 +220,22 @@ def measure_run(
   return measure(source, read(source, split, examples))
 
 
-def arrays_of(examples: Sequence[Example], shapes: Shapes) -> list[np.ndarray]:
-  """What `token_routing.on_arrays` takes, padded to shapes."""
-  size = shapes.batch_size
-  inputs, targets = (
-    pad([x.row[name] for x in examples], size, limit)
-    for name, limit in (
-      ('inputs', shapes.input_length),
-      ('targets', shapes.target_length),
-    )
-  )
-  arrays = [inputs, np.pad(targets, ((0, 0), (1, 0)))[:, :-1], targets]
-  vectors = [x.row[EMBEDDING] for x in examples if EMBEDDING in x.row]
-  if 0 < len(vectors) < len(examples):
+def batch_of(
+  examples: Sequence[Example], shapes: Shapes
+) -> dict[str, np.ndarray]:
+  """A batch for the network, padded to shapes."""
+  if len({EMBEDDING in x.row for x in examples}) > 1:
     names = sorted({x.task.name for x in examples})
     raise UserError(
       f'Some of {", ".join(names)} have {EMBEDDING!r} and some do not, though '
       'they are of one data set.'
     )
-  return [*arrays, pad_rows(vectors, size)] if vectors else arrays
+  inputs = [Input.of(x.row) for x in examples]
+  targets = [x.row['targets'] for x in examples]
+  return {
+    **pad_inputs(inputs, shapes.batch_size, shapes.input_length),
+    **pad_targets(targets, shapes.batch_size, shapes.target_length),
+  }
 
 
 def _usages(statistics: Tree) -> Iterator[tuple[str, Usage]]:

@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 
 from moe_lite.errors import UserError
-from moe_lite.routing import EMBEDDING
-from moe_lite.shapes import Shapes, bucket, pad, pad_rows
+from moe_lite.shapes import Input, Shapes, bucket, pad, pad_inputs, shift_right
 from moe_lite.types import Array
 
-# Ids [B, S] to what the decoder reads; and that, with ids [B, S], decoder
-# inputs and targets [B, C, T], to the targets' log-probabilities [B, C]. Both
-# take an embedding of each input, [B, F], last, where the task has them.
-Encode = Callable[..., Array]
+# What `shapes.pad_inputs` gives, to what the decoder reads; and that, with what
+# the former gave, decoder inputs and targets [B, C, T], to the targets'
+# log-probabilities [B, C].
+Encode = Callable[[Mapping[str, np.ndarray]], Array]
 ScoreChoices = Callable[..., Array]
 
 # How many choices of an input are decoded in one call, and how many of their
@@ -43,21 +42,19 @@ class Rows:
     task: its name, for messages.
     example: int [N], `idx[0]`.
     choice: int [N], `idx[1]`.
-    inputs: N arrays of ids; rows with equal inputs share one array.
+    inputs: of N rows; rows with equal inputs share one object.
     targets: N arrays of ids.
     is_correct: bool [N].
     weight: float [N].
-    embeddings: N vectors [F] for routers; () where the task has none.
   """
 
   task: str
   example: np.ndarray
   choice: np.ndarray
-  inputs: Sequence[np.ndarray]
+  inputs: Sequence[Input]
   targets: Sequence[np.ndarray]
   is_correct: np.ndarray
   weight: np.ndarray
-  embeddings: Sequence[np.ndarray] = ()
 
   def __len__(self) -> int:
     return len(self.example)
@@ -97,9 +94,8 @@ def collect(task: str, rows: Iterable[Mapping[str, Any]]) -> Rows:
   Raises:
     UserError: if there are none, a column is missing, or two rows have one idx.
   """
-  found: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, bool, float]] = {}
-  embeddings: dict[tuple[int, int], np.ndarray] = {}
-  shared: dict[tuple[int, bytes], np.ndarray] = {}
+  found: dict[tuple[int, int], tuple[Input, np.ndarray, bool, float]] = {}
+  shared: dict[tuple[int, bytes], Input] = {}
   for row in rows:
     if missing := [name for name in COLUMNS if name not in row]:
       raise UserError(
@@ -113,15 +109,13 @@ def collect(task: str, rows: Iterable[Mapping[str, Any]]) -> Rows:
         f'Task {task!r} has two rows with idx ({example}, {choice}): idx must '
         'name every (example, choice) once.'
       )
-    inputs = np.asarray(row['inputs'], np.int32)
+    ids = np.asarray(row['inputs'], np.int32).tobytes()
     found[example, choice] = (
-      shared.setdefault((example, inputs.tobytes()), inputs),
+      shared.setdefault((example, ids), Input.of(row)),
       np.asarray(row['targets'], np.int32),
       bool(row['is_correct']),
       float(row['weight']),
     )
-    if EMBEDDING in row:
-      embeddings[example, choice] = row[EMBEDDING]
   if not found:
     raise UserError(
       f'Task {task!r} has no rows in this split: choose another split, or '
@@ -139,7 +133,6 @@ def collect(task: str, rows: Iterable[Mapping[str, Any]]) -> Rows:
     targets=targets,
     is_correct=np.array(is_correct),
     weight=np.array(weight),
-    embeddings=[embeddings[key] for key in keys if key in embeddings],
   )
 
 
@@ -176,15 +169,10 @@ def score(
 
   for batch in _batches(rows, shapes):
     first = [unit[0] for unit in batch]
-    ids = pad(
+    inputs = pad_inputs(
       [rows.inputs[i] for i in first], shapes.batch_size, shapes.input_length
     )
-    beside = [
-      pad_rows([vectors[i] for i in first], shapes.batch_size)
-      for vectors in [rows.embeddings]
-      if vectors
-    ]
-    encoded = encode(ids, *beside)
+    encoded = encode(inputs)
     # While the device works on this batch, the last one's scores are fetched.
     finish()
     for indices in _choices(batch, rows, shapes):
@@ -193,9 +181,7 @@ def score(
         indices.size,
         shapes.target_length,
       ).reshape(*indices.shape, -1)
-      values = score_choices(
-        encoded, ids, _shift_right(targets), targets, *beside
-      )
+      values = score_choices(encoded, inputs, shift_right(targets), targets)
       pending.append((indices, values))
   finish()
   _check_finite(rows, scores)
@@ -251,7 +237,7 @@ def _batches(rows: Rows, shapes: Shapes) -> Iterator[list[list[int]]]:
     units[id(inputs)].append(i)
   # Alike in number of choices and in length, so that little is padded.
   ordered = sorted(
-    units.values(), key=lambda unit: (-len(unit), len(rows.inputs[unit[0]]))
+    units.values(), key=lambda unit: (-len(unit), len(rows.inputs[unit[0]].ids))
   )
   for start in range(0, len(ordered), shapes.batch_size):
     yield ordered[start : start + shapes.batch_size]
@@ -272,11 +258,6 @@ def _choices(
       part = unit[start : start + at_once]
       row[: len(part)] = part
     yield indices
-
-
-def _shift_right(targets: np.ndarray) -> np.ndarray:
-  """Decoder inputs: a 0 before, the last id dropped."""
-  return np.pad(targets, ((0, 0), (0, 0), (1, 0)))[..., :-1]
 
 
 def _check_finite(rows: Rows, scores: np.ndarray) -> None:

@@ -1,9 +1,11 @@
-"""The few shapes that batches of ragged ids are padded to."""
+"""Batches of ragged examples, padded to few shapes."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from moe_lite.routing import EMBEDDING
 
 _SMALLEST_BUCKET = 8
 
@@ -21,6 +23,24 @@ class Shapes:
   batch_size: int
   input_length: int
   target_length: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Input:
+  """What an encoder, and routers, read of one example.
+
+  Attributes:
+    ids: int [L].
+    embedding: [F] for routers, where the task has one.
+  """
+
+  ids: Sequence[int] | np.ndarray
+  embedding: np.ndarray | None = None
+
+  @classmethod
+  def of(cls, row: Mapping[str, np.ndarray]) -> 'Input':
+    """That of a row of a task."""
+    return cls(row['inputs'], row.get(EMBEDDING))
 
 
 def bucket(length: int, limit: int) -> int:
@@ -42,7 +62,37 @@ def pad(
   return padded
 
 
-def pad_rows(arrays: Sequence[np.ndarray], batch_size: int) -> np.ndarray:
-  """Stacks vectors of one size to [batch_size, F], padded with rows of 0."""
-  stacked = np.stack(arrays)
-  return np.pad(stacked, ((0, batch_size - len(stacked)), (0, 0)))
+def pad_inputs(
+  inputs: Sequence[Input], batch_size: int, limit: int
+) -> dict[str, np.ndarray]:
+  """The encoder's part of a batch: ids as of `pad`, [batch_size, F] vectors.
+
+  Raises:
+    ValueError: if some have a vector and some do not.
+  """
+  ids = pad([x.ids for x in inputs], batch_size, limit)
+  batch = {'encoder_input_tokens': ids}
+  vectors = [x.embedding for x in inputs if x.embedding is not None]
+  if not vectors:
+    return batch
+  if len(vectors) < len(inputs):
+    raise ValueError(f'{len(vectors)} of {len(inputs)} have {EMBEDDING!r}.')
+  rest = batch_size - len(vectors)
+  return {**batch, EMBEDDING: np.pad(np.stack(vectors), ((0, rest), (0, 0)))}
+
+
+def pad_targets(
+  targets: Sequence[Sequence[int] | np.ndarray], batch_size: int, limit: int
+) -> dict[str, np.ndarray]:
+  """The decoder's part of a batch: targets as of `pad`, and what it reads."""
+  ids = pad(targets, batch_size, limit)
+  return {
+    'decoder_input_tokens': shift_right(ids),
+    'decoder_target_tokens': ids,
+  }
+
+
+def shift_right(targets: np.ndarray) -> np.ndarray:
+  """Decoder inputs of [..., T]: a 0 before, the last id dropped."""
+  before = [(0, 0)] * (targets.ndim - 1)
+  return np.pad(targets, (*before, (1, 0)))[..., :-1]

@@ -16,7 +16,7 @@ from moe_lite import decoding, loaded, scoring, token_routing
 from moe_lite import vocabulary as vocabularies
 from moe_lite.errors import UserError
 from moe_lite.generation import Generator
-from moe_lite.shapes import Shapes, bucket, pad
+from moe_lite.shapes import Input, Shapes, bucket, pad_inputs, pad_targets
 
 
 class TextModel:
@@ -49,9 +49,7 @@ class TextModel:
     model = trained.model
     self._encode = trained.compile(model.encode, gather=False)
     self._score_choices = trained.compile(model.score_choices)
-    self._routing = trained.compile(
-      token_routing.on_arrays(model.routing_tokens)
-    )
+    self._routing = trained.compile(model.routing_tokens)
     # By decoder and shapes.
     self._generators: dict[Any, Generator] = {}
 
@@ -134,7 +132,7 @@ class TextModel:
     # By length, so that little is padded.
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     outputs = [''] * len(ids)
-    batches = generator([ids[i] for i in order], seed=seed)
+    batches = generator((Input(ids[i]) for i in order), seed=seed)
     decoded = (row for batch in batches for row in batch)
     for i, row in zip(order, decoded, strict=True):
       outputs[i] = self._text.text(row)
@@ -171,22 +169,22 @@ class TextModel:
     """
     texts = _several(inputs)
     sets = _choices(inputs, len(texts), choices)
-    ids = self._input_ids(texts)
+    ids = map(Input, self._input_ids(texts))
     counts = [len(x) for x in sets]
     targets = [
       np.array(self._text.targets(x), np.int32) for part in sets for x in part
     ]
     rows = scoring.Rows(
       task='score',
-      example=np.repeat(np.arange(len(ids)), counts),
+      example=np.repeat(np.arange(len(counts)), counts),
       choice=np.concatenate([np.arange(n) for n in counts]),
-      # An array itself, and no copy of it, tells what is encoded once.
+      # An object itself, and no copy of it, tells what is encoded once.
       inputs=[x for x, n in zip(ids, counts, strict=True) for _ in range(n)],
       targets=targets,
       is_correct=np.zeros(len(targets), bool),
       weight=np.ones(len(targets)),
     )
-    shapes = self._shapes(len(ids), _room(targets))
+    shapes = self._shapes(len(counts), _room(targets))
     scores = scoring.score(rows, self._encode, self._score_choices, shapes)
     parts = np.split(scores, np.cumsum(counts)[:-1])
     return parts[0] if isinstance(inputs, str) else parts
@@ -203,14 +201,13 @@ class TextModel:
     Raises:
       UserError: if there are no routers, or the text is empty.
     """
-    ids = [self._input_ids([text])[0]]
+    ids = self._input_ids([text])
     size = self._shapes(1, 1).batch_size
-    arrays = [pad(ids, size, self._input_length)]
+    batch = pad_inputs([Input(ids[0])], size, self._input_length)
     if target is not None:
       ids.append(np.array(self._text.targets(target), np.int32))
-      targets = pad(ids[1:], size, _room(ids[1:]))
-      arrays += [np.pad(targets, ((0, 0), (1, 0)))[:, :-1], targets]
-    statistics = self._routing(*arrays)
+      batch |= pad_targets(ids[1:], size, _room(ids[1:]))
+    statistics = self._routing(batch)
     if not statistics:
       raise UserError(
         f'{self!r} has no routers. MoV and MoLoRA route: give load() adapters '

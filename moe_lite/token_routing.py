@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,7 @@ from etils import epath
 
 from moe_lite import parameters, plots, results
 from moe_lite.errors import UserError, nearest
-from moe_lite.routing import EMBEDDING
-from moe_lite.types import Array, Tree
+from moe_lite.types import Tree
 
 _ROUTER = '_adapter/router'
 # These sites of the decoder read what the encoder wrote.
@@ -118,21 +117,6 @@ class TokenRouting:
     plots.heatmaps(
       panels, tokens, 'expert', 'probability, times the number of experts', png
     )
-
-
-def on_arrays(statistics: Callable[..., Tree]) -> Callable[..., Tree]:
-  """`statistics(params, batch)` as a function of params and of arrays.
-
-  Those are the inputs; where the decoder is to run, its inputs and targets; and
-  an embedding of the inputs, if routers ask for it.
-  """
-  names = ('encoder_input_tokens', 'decoder_input_tokens')
-  names += ('decoder_target_tokens', EMBEDDING)
-
-  def function(params: Tree, *arrays: Array) -> Tree:
-    return statistics(params, dict(zip(names, arrays, strict=False)))
-
-  return function
 
 
 def of_text(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite import scoring
+from moe_lite import scoring, shapes
 
 
 def keep_row(
@@ -28,13 +28,13 @@ def accuracy(
   order = sorted(range(len(targets)), key=lambda i: tuple(targets[i]['idx']))
   column = lambda key: [targets[i][key] for i in order]
   example, choice = np.array(column('idx')).T
-  nothing = [np.zeros(1, np.int32)] * len(order)
+  nothing = np.zeros(1, np.int32)
   rows = scoring.Rows(
     task='rank_classification',
     example=example,
     choice=choice,
-    inputs=nothing,
-    targets=nothing,
+    inputs=[shapes.Input(nothing)] * len(order),
+    targets=[nothing] * len(order),
     is_correct=np.array(column('is_correct'), bool),
     weight=np.array(column('weight'), float),
   )

@@ -96,12 +96,11 @@ def measure():
       parameters.like_network(state.trainable, scan_layers), base
     )
     trained = loaded.Loaded(model, params, mesh, {})
-    encoded = trained.compile(model.encode, gather=False)(
-      np.asarray(batch['encoder_input_tokens'])
-    )
-    inputs, *targets = (
-      np.asarray(batch[f'{name}_tokens'])
-      for name in ('encoder_input', 'decoder_input', 'decoder_target')
+    inputs = {'encoder_input_tokens': np.asarray(batch['encoder_input_tokens'])}
+    encoded = trained.compile(model.encode, gather=False)(inputs)
+    targets = (
+      np.asarray(batch[f'decoder_{name}_tokens'])
+      for name in ('input', 'target')
     )
     # Two choices an input, the second one reversed.
     choices = (np.stack([x, x[:, ::-1]], axis=1) for x in targets)

@@ -274,7 +274,7 @@ def measure(argv):
   """
   from moe_lite import data, distributed, loaded, scoring
   from moe_lite.generation import Generator
-  from moe_lite.shapes import Shapes
+  from moe_lite.shapes import Input, Shapes
   from tests import tiny_run
 
   parser = argparse.ArgumentParser()
@@ -299,7 +299,7 @@ def measure(argv):
     task = data.find(name)
     rows = data.read(task, 'validation', tiny_run.LENGTHS, False)
     scores = scoring.score(scoring.collect(name, rows), *rankers, shapes)
-    inputs = [row['inputs'] for row in rows]
+    inputs = [Input.of(row) for row in rows]
     outputs = [o for batch in Generator(trained, shapes)(inputs) for o in batch]
     found[name] = np.asarray(scores).tolist(), [o.tolist() for o in outputs]
   if not given.process_index:

@@ -113,7 +113,7 @@ def test_vectors_of_some_examples_alone_are_refused():
   vector = {'inputs_embedding': np.ones(3, np.float32)}
   examples = [routing_usage.Example(task, x) for x in (row, row | vector)]
   with pytest.raises(UserError, match='Some of tiny_pair_0_score_eval have'):
-    routing_usage.arrays_of(examples, Shapes(2, 8, 8))
+    routing_usage.batch_of(examples, Shapes(2, 8, 8))
 
 
 def test_the_command_needs_only_the_run(tmp_path, capsys):

@@ -45,11 +45,13 @@ def by_hand(score):
   """A scorer in numpy, recording the shapes that it was called with."""
   calls = {'encode': [], 'score': []}
 
-  def encode(ids):
+  def encode(inputs):
+    ids = inputs['encoder_input_tokens']
     calls['encode'].append(ids.shape)
     return ids * 2
 
-  def score_choices(encoded, ids, decoder_inputs, targets):
+  def score_choices(encoded, inputs, decoder_inputs, targets):
+    ids = inputs['encoder_input_tokens']
     np.testing.assert_array_equal(encoded, ids * 2)
     np.testing.assert_array_equal(decoder_inputs[..., 1:], targets[..., :-1])
     assert not decoder_inputs[..., 0].any()
@@ -92,7 +94,7 @@ def test_grouped_scores_equal_scores_row_by_row(model):
   rows = draw()
   random.Random(0).shuffle(rows)
   collected = scoring.collect('task', rows)
-  encode = jax.jit(lambda ids: model.encode(params, ids))
+  encode = jax.jit(lambda batch: model.encode(params, batch))
   score_choices = jax.jit(lambda *args: model.score_choices(params, *args))
   grouped = scoring.score(collected, encode, score_choices, SHAPES)
 
@@ -100,7 +102,8 @@ def test_grouped_scores_equal_scores_row_by_row(model):
   for i, value in enumerate(grouped):
     inputs = np.zeros((1, SHAPES.input_length), np.int32)
     targets = np.zeros((1, SHAPES.target_length), np.int32)
-    inputs[0, : len(collected.inputs[i])] = collected.inputs[i]
+    ids = collected.inputs[i].ids
+    inputs[0, : len(ids)] = ids
     targets[0, : len(collected.targets[i])] = collected.targets[i]
     alone = score_batch(
       {
@@ -119,7 +122,7 @@ def test_inputs_are_encoded_once_and_shapes_are_few():
   encode, score_choices, calls = by_hand(checksum)
   scores = scoring.score(collected, encode, score_choices, SHAPES)
   wanted = [
-    checksum(a, b)
+    checksum(a.ids, b)
     for a, b in zip(collected.inputs, collected.targets, strict=True)
   ]
   np.testing.assert_allclose(scores, wanted, rtol=1e-6)

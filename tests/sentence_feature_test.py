@@ -110,16 +110,13 @@ def test_choices_and_beams_are_routed_by_their_own_example():
     network.abstract_variables()['params'],
   )
   batch = tiny.batch()
-  inputs, shifted, targets = (
-    batch[f'{x}_tokens']
-    for x in ('encoder_input', 'decoder_input', 'decoder_target')
-  )
-  vectors = rng.normal(0, 3, (len(inputs), 3)).astype(np.float32)
+  shifted, targets = (batch[f'decoder_{x}_tokens'] for x in ('input', 'target'))
+  vectors = rng.normal(0, 3, (len(targets), 3)).astype(np.float32)
   batch['inputs_embedding'] = vectors
   alone = jax.jit(network.score_batch)(params, batch)
-  encoded = jax.jit(network.encode)(params, inputs, vectors)
+  encoded = jax.jit(network.encode)(params, batch)
   scores = jax.jit(network.score_choices)(
-    params, encoded, inputs, shifted[:, None], targets[:, None], vectors
+    params, encoded, batch, shifted[:, None], targets[:, None]
   )
   np.testing.assert_allclose(scores[:, 0], alone, rtol=1e-4)
   batch['inputs_embedding'] = vectors[::-1]
@@ -131,7 +128,7 @@ def test_choices_and_beams_are_routed_by_their_own_example():
     )
   )
   beams = predict(params, batch)
-  for row in range(len(inputs)):
+  for row in range(len(targets)):
     part = {name: x[row : row + 1] for name, x in batch.items()}
     np.testing.assert_array_equal(predict(params, part)[0], beams[row])
 

@@ -23,6 +23,31 @@ def test_padding_fills_rows_and_batch():
   assert padded.tolist() == [[5, 6] + [0] * 6, [7] + [0] * 7, [0] * 8]
 
 
+def test_inputs_keep_their_vectors():
+  rows = [
+    {'inputs': np.array([5, 6]), 'inputs_embedding': np.ones(3, np.float32)},
+    {'inputs': np.array([7]), 'inputs_embedding': np.zeros(3, np.float32)},
+  ]
+  inputs = [shapes.Input.of(row) for row in rows]
+  batch = shapes.pad_inputs(inputs, batch_size=3, limit=16)
+  assert batch['encoder_input_tokens'][:, :2].tolist() == [
+    [5, 6],
+    [7, 0],
+    [0] * 2,
+  ]
+  assert batch['inputs_embedding'].tolist() == [[1] * 3, [0] * 3, [0] * 3]
+  with pytest.raises(ValueError, match='1 of 2 have'):
+    shapes.pad_inputs([inputs[0], shapes.Input([7])], 2, 16)
+  alone = shapes.pad_inputs([shapes.Input([7])], 2, 16)
+  assert list(alone) == ['encoder_input_tokens']
+
+
+def test_a_decoder_reads_its_targets_one_later():
+  batch = shapes.pad_targets([[5, 6, 1], [7, 1]], batch_size=2, limit=4)
+  assert batch['decoder_target_tokens'].tolist() == [[5, 6, 1, 0], [7, 1, 0, 0]]
+  assert batch['decoder_input_tokens'].tolist() == [[0, 5, 6, 1], [0, 7, 1, 0]]
+
+
 def test_ids_beyond_the_limit_are_refused():
   with pytest.raises(ValueError):
     shapes.pad([[5] * 9], batch_size=1, limit=8)

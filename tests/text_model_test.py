@@ -9,7 +9,7 @@ import pytest
 import moe_lite
 from moe_lite import decoding, generation, loaded, routing_usage, token_routing
 from moe_lite.errors import UserError
-from moe_lite.shapes import Shapes
+from moe_lite.shapes import Input, Shapes
 from tests import exported
 
 TEXTS = [
@@ -70,8 +70,8 @@ def test_generate_is_what_inference_writes(
   generator = generation.Generator(
     trained, Shapes(4, 64, 8), decode_fn, num_beams
   )
-  ids = [model.vocabulary.encode(text) for text in TEXTS]
-  (rows,) = generator(ids)
+  inputs = [Input(model.vocabulary.encode(text)) for text in TEXTS]
+  (rows,) = generator(inputs)
   wanted = [model.vocabulary.decode(row.tolist()) for row in rows]
   assert model.generate(TEXTS, 8, num_beams=num_beams) == wanted
   one = model.generate(TEXTS[0], 8, num_beams=num_beams)

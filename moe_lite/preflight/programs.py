@@ -128,11 +128,11 @@ def _eval(
 
   # One choice at a time, as where choices are as long as they may be.
   sources, targets = ids(lengths['inputs']), ids(1, lengths['targets'])
-  embedding = [
-    jax.ShapeDtypeStruct((rows, lengths[name]), jnp.float32, sharding=split)
-    for name in [EMBEDDING]
-    if name in lengths
-  ]
+  inputs = {'encoder_input_tokens': sources}
+  if EMBEDDING in lengths:
+    inputs[EMBEDDING] = jax.ShapeDtypeStruct(
+      (rows, lengths[EMBEDDING]), jnp.float32, sharding=split
+    )
   config = model.module.config
   encoded = jax.ShapeDtypeStruct(
     (*sources.shape, config.emb_dim), config.dtype, sharding=split
@@ -140,13 +140,13 @@ def _eval(
   calls = {
     'encode': (
       model.encode,
-      (params, sources, *embedding),
+      (params, inputs),
       split,
       flops.encoder(config, lengths['inputs']),
     ),
     'score': (
       model.score_choices,
-      (params, encoded, sources, targets, targets, *embedding),
+      (params, encoded, inputs, targets, targets),
       partitioning.replicated(mesh),
       flops.decoder(config, lengths['inputs'], lengths['targets']),
     ),

@@ -7,39 +7,37 @@ import numpy as np
 from etils import epath
 from scipy.cluster import hierarchy
 
-from moe_lite.routing_page.numbers import Place, Row
+from moe_lite.routing_page import numbers
 
 _LAYER = 'layer'
 
 
 def by_depth(
-  rows: Sequence[Row],
-  lines: Mapping[str, tuple[str, Callable[[Row], bool], str]],
+  rows: Sequence[numbers.Row],
+  lines: Mapping[str, tuple[str, Callable[[numbers.Row], bool], str]],
   label: str,
   png: epath.PathLike,
 ) -> None:
   """Draws lines over layers, a panel for every place.
 
   Args:
-    rows: with `stack`, `site` and `layer`; those of one layer are averaged.
+    rows: with `router` and `layer`; those of one layer are averaged.
     lines: label to a column, which rows it is of, and matplotlib's format.
     label: of the vertical axis.
     png: to write.
   """
   from matplotlib.figure import Figure
 
-  ordered = sorted(
-    set(map(_place, rows)), key=lambda x: (x.stack != 'encoder', x)
-  )
-  across = min(4, len(ordered))
-  down = -(-len(ordered) // across)
+  places = numbers.by_place({str(row['router']) for row in rows})
+  across = min(4, len(places))
+  down = -(-len(places) // across)
   figure = Figure(figsize=(1 + 2.6 * across, 0.9 + 2.1 * down))
   figure.set_layout_engine('constrained')
   grid = figure.subplots(down, across, squeeze=False, sharey=True)
-  for axes in grid.flat[len(ordered) :]:
+  for axes in grid.flat[len(places) :]:
     axes.set_axis_off()
-  for axes, place in zip(grid.flat, ordered, strict=False):
-    here = [row for row in rows if _place(row) == place]
+  for axes, (place, routers) in zip(grid.flat, places.items(), strict=False):
+    here = [row for row in rows if row['router'] in routers]
     layers = sorted({int(x[_LAYER]) for x in here})
     for name, (column, fits, form) in lines.items():
       values = [
@@ -93,10 +91,6 @@ def clusters(
   right.tick_params(labelsize=7)
   figure.colorbar(image, ax=right, label='divergence (bits)', shrink=0.6)
   _save(figure, png)
-
-
-def _place(row: Row) -> Place:
-  return Place(str(row['stack']), str(row['site']))
 
 
 def _save(figure: Any, png: epath.PathLike) -> None:

@@ -36,12 +36,10 @@ def route(
   # As small a batch as the mesh splits; the other rows are padding.
   size = source.trained.mesh.shape['data']
   shapes = Shapes(size, lengths['inputs'], lengths['targets'])
-  compiled = source.trained.compile(
-    token_routing.on_arrays(source.trained.model.routing_tokens)
-  )
+  compiled = source.trained.compile(source.trained.model.routing_tokens)
   sentences = []
   for dataset, (example, *_) in itertools.islice(examples.items(), most):
-    statistics = compiled(*routing_usage.arrays_of([example], shapes))
+    statistics = compiled(routing_usage.batch_of([example], shapes))
     pieces = (
       _pieces(example.task.output_features[name].vocabulary, example.row[name])
       for name in ('inputs', 'targets')

@@ -16,7 +16,7 @@ import numpy as np
 import seqio
 
 from moe_lite import cli, data, loaded, scoring
-from moe_lite.shapes import Shapes, pad
+from moe_lite.shapes import Shapes, pad_inputs, pad_targets
 
 TYPES = ('float32', 'bfloat16', 'int8')
 
@@ -87,19 +87,13 @@ def some_logits(
   trained: loaded.Loaded, rows: scoring.Rows, shapes: Shapes
 ) -> np.ndarray:
   """Logits [tokens, V] of the targets of a task's first rows."""
-  inputs, targets = (
-    pad(ids[: shapes.batch_size], shapes.batch_size, limit)
-    for ids, limit in (
-      (rows.inputs, shapes.input_length),
-      (rows.targets, shapes.target_length),
-    )
-  )
+  size = shapes.batch_size
   batch = {
-    'encoder_input_tokens': inputs,
-    'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
-    'decoder_target_tokens': targets,
+    **pad_inputs(rows.inputs[:size], size, shapes.input_length),
+    **pad_targets(rows.targets[:size], size, shapes.target_length),
   }
-  return np.asarray(trained.model.logits(trained.params, batch))[targets > 0]
+  logits = np.asarray(trained.model.logits(trained.params, batch))
+  return logits[batch['decoder_target_tokens'] > 0]
 
 
 def percent(is_equal: np.ndarray) -> float:

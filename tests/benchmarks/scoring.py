@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags
 
 from moe_lite import adapters, models, scoring
-from moe_lite.shapes import Shapes, pad
+from moe_lite.shapes import Input, Shapes, pad_inputs, pad_targets
 from moe_lite.t5 import T5Config, Transformer
 
 _MODEL = flags.DEFINE_string('model', 'small', 'T5 1.1 small, base or large.')
@@ -58,7 +58,7 @@ def build(name: str) -> models.EncoderDecoderModel:
 def draw_rows(examples: int) -> scoring.Rows:
   rng = np.random.default_rng(0)
   draw = lambda length: rng.integers(3, 32_000, length).astype(np.int32)
-  inputs = [draw(_INPUTS) for _ in range(examples)]
+  inputs = [Input(draw(_INPUTS)) for _ in range(examples)]
   number = examples * _CHOICES
   lengths = rng.integers(4, _TARGETS + 1, number)
   return scoring.Rows(
@@ -92,14 +92,11 @@ def main(_) -> None:
     scores = []
     for start in range(0, len(rows), shapes.batch_size):
       part = slice(start, start + shapes.batch_size)
-      targets = pad(rows.targets[part], shapes.batch_size, 256)
+      targets = pad_targets(rows.targets[part], shapes.batch_size, 256)
       batch = {
-        'encoder_input_tokens': pad(
-          rows.inputs[part], shapes.batch_size, _INPUTS
-        ),
-        'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
-        'decoder_target_tokens': targets,
-        'decoder_loss_weights': (targets > 0).astype(np.int32),
+        **pad_inputs(rows.inputs[part], shapes.batch_size, _INPUTS),
+        **targets,
+        'decoder_loss_weights': np.int32(targets['decoder_target_tokens'] > 0),
       }
       scores.append(np.asarray(score_batch(batch)))
     return np.concatenate(scores)

@@ -112,7 +112,7 @@ def test_a_sentence_is_the_mean_of_unpadded_tokens():
   batch = {k: x for k, x in batch.items() if 'segment' not in k}
   model = build(case)
   found = parameters.flatten(jax.jit(model.routing_tokens)(params, batch))
-  encoded = jax.jit(model.encode)(params, batch['encoder_input_tokens'])
+  encoded = jax.jit(model.encode)(params, batch)
   leaves = parameters.flatten(params)
   ids = np.asarray(batch['encoder_input_tokens'])[0]
   embedded = np.asarray(leaves['token_embedder/embedding'])[ids]
@@ -158,11 +158,10 @@ def test_choices_are_scored_as_rows_are(case):
   params = draw(case)
   batch = {k: x for k, x in rows(FIRST).items() if 'segment' not in k}
   model = build(case)
-  inputs = batch['encoder_input_tokens']
   scores = jax.jit(model.score_choices)(
     params,
-    jax.jit(model.encode)(params, inputs),
-    inputs,
+    jax.jit(model.encode)(params, batch),
+    batch,
     batch['decoder_input_tokens'][:, None],
     batch['decoder_target_tokens'][:, None],
   )

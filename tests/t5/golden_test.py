@@ -51,7 +51,7 @@ def test_outputs_and_gradients(case):
   def run(params):
     grad_fn = jax.value_and_grad(model.loss_fn, has_aux=True)
     (loss, _), grads = grad_fn(params, batch)
-    encoded = model.encode(params, batch['encoder_input_tokens'])
+    encoded = model.encode(params, batch)
     logits = model.logits(params, batch)
     return loss, grads, encoded, logits, model.score_batch(params, batch)
 
