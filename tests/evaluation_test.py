@@ -8,6 +8,7 @@ import seqio
 
 from moe_lite import evaluation, loaded, results, scoring
 from moe_lite.errors import UserError
+from moe_lite.shapes import pad_inputs, pad_targets
 from tests import tiny_run
 
 
@@ -72,15 +73,10 @@ def test_accuracy_is_that_of_scoring_row_by_row(paths, evaluated):
     rows = scoring.collect(task.name, dataset.as_numpy_iterator())
     best = {}
     for i in range(len(rows)):
-      inputs = np.zeros((1, 16), np.int32)
-      targets = np.zeros((1, 8), np.int32)
-      inputs[0, : len(rows.inputs[i])] = rows.inputs[i]
-      targets[0, : len(rows.targets[i])] = rows.targets[i]
       value = score(
         {
-          'encoder_input_tokens': inputs,
-          'decoder_input_tokens': np.pad(targets, ((0, 0), (1, 0)))[:, :-1],
-          'decoder_target_tokens': targets,
+          **pad_inputs([rows.inputs[i]], 1, 16),
+          **pad_targets([rows.targets[i]], 1, 8),
         }
       )
       best.setdefault(rows.example[i], []).append(

@@ -1,5 +1,7 @@
-"""Recipes: whole runs of the paper, and the slices that preflight found."""
+"""Recipes: whole runs of the paper, the slices that preflight found, and the
+runs of the mini suite's comparison, with what they gave."""
 
+import csv
 import json
 import pathlib
 
@@ -8,9 +10,11 @@ import pytest
 
 from moe_lite import cli, models, parameters
 from moe_lite.preflight import table
+from moe_lite.sweeps import plan as plans
 from tests import gin_test
 
 ROOT = pathlib.Path(__file__).parents[1]
+FOLDER = ROOT / 'gin' / 'recipes'
 RECIPES = table.recipes()
 SLICES = {entry.recipe: entry for entry in table.read()}
 METHODS = [
@@ -26,6 +30,17 @@ METHODS = [
   'molora_15',
   'full',
 ]
+# Recipe to the variant of ablations/methods.gin.
+MINI = {
+  'mini_full': 'full fine-tuning',
+  'mini_ia3': 'IA3',
+  'mini_lora_4': 'LoRA rank 4',
+  'mini_lora_13': 'LoRA rank 13',
+  'mini_mov_10': 'MoV-10',
+  'mini_mov_30': 'MoV-30',
+  'mini_molora_3_rank_1': 'MoLoRA-3 rank 1',
+  'mini_molora_2_rank_6': 'MoLoRA-2 rank 6',
+}
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +80,7 @@ def test_a_recipe_is_a_run_with_the_papers_setting(recipe):
 
 @pytest.mark.parametrize('recipe', RECIPES)
 def test_a_recipe_says_what_preflight_found(recipe):
-  text = (ROOT / 'gin' / 'recipes' / f'{recipe}.gin').read_text()
+  text = (FOLDER / f'{recipe}.gin').read_text()
   assert 'not yet run' in text
   entry = SLICES[recipe]
   assert f'# Slice: {entry.topology} ' in text
@@ -79,3 +94,54 @@ def test_the_table_is_that_of_the_file():
   found = text.partition(table.BEGIN)[2].partition(table.END)[0].strip()
   assert found == table.markdown(table.read())
   assert json.loads(table.SLICES.read_text())
+
+
+def measured():
+  """What the comparison gave, by variant."""
+  with (FOLDER / 'mini.csv').open() as file:
+    return {row['variant']: row for row in csv.DictReader(file)}
+
+
+def average(row):
+  half = float(row['half_interval'] or 0)
+  return f'{float(row["average"]):.1f}' + (f' ± {half:.1f}' if half else '')
+
+
+def test_every_variant_of_the_comparison_has_a_recipe_and_a_result():
+  variants = gin_test.ROOT / 'ablations' / 'methods.gin'
+  grid = cli.configure(['sweep', f'--gin_file={variants}'], 'sweeps.Grid', 'x')
+  plan = plans.expand(grid(), 'root')
+  assert {'frozen base', *MINI.values()} == set(plan.settings)
+  assert set(measured()) == set(plan.settings)
+  assert {p.stem for p in FOLDER.glob('mini_*.gin')} == set(MINI)
+  for name, settings in plan.settings.items():
+    assert int(measured()[name]['seeds']) == len(settings[0].runs)
+
+
+@pytest.mark.parametrize('recipe', MINI)
+def test_a_mini_recipe_is_the_run_that_was_measured(recipe):
+  row = measured()[MINI[recipe]]
+  grid = cli.configure(
+    ['sweep', '--gin_file=ablations/methods.gin'], 'sweeps.Grid', 'x'
+  )
+  settings = plans.expand(grid(), 'root').settings[MINI[recipe]]
+  (setting,) = (s for s in settings if s.choice.name == row['choice'])
+  flags = setting.runs[0].train.flags
+  configurations = []
+  for given in (flags, (f'--gin_file=recipes/{recipe}.gin', *flags[-2:])):
+    gin.clear_config()
+    cli.configure(['train', *given], 'training.train', 'runs/finetune.gin')
+    configurations.append(gin.config_str())
+  assert configurations[0] == configurations[1]
+  text = ' '.join((FOLDER / f'{recipe}.gin').read_text().split())
+  assert f'With this package: {average(row)} ' in text
+
+
+@pytest.mark.parametrize('page', ['README.md', 'gin/recipes/README.md'])
+def test_pages_say_what_was_measured(page):
+  text = (ROOT / page).read_text()
+  for variant, row in measured().items():
+    trained = f'{int(row["trainable_parameters"]):,}'
+    (line,) = (x for x in text.split('\n') if x.startswith(f'| {variant} |'))
+    assert f'| {trained} |' in line, variant
+    assert f'| {average(row)} |' in line, variant
