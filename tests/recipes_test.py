@@ -142,6 +142,9 @@ def test_pages_say_what_was_measured(page):
   text = (ROOT / page).read_text()
   for variant, row in measured().items():
     trained = f'{int(row["trainable_parameters"]):,}'
-    (line,) = (x for x in text.split('\n') if x.startswith(f'| {variant} |'))
-    assert f'| {trained} |' in line, variant
+    (line,) = (
+      line
+      for line in text.split('\n')
+      if line.startswith(f'| {variant} | {trained} |')
+    )
     assert f'| {average(row)} |' in line, variant

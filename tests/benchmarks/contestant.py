@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -57,3 +58,10 @@ def interleave(
       if i >= warm_up:
         times[j].append(time.perf_counter() - start)
   return times
+
+
+def median_ratio(times: Sequence[float], others: Sequence[float]) -> float:
+  """Median over rounds of one step's time over another's of that round."""
+  return round(
+    statistics.median(a / b for a, b in zip(times, others, strict=True)), 3
+  )

@@ -30,7 +30,12 @@ from moe_lite import (
 from moe_lite.models import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
 from moe_lite.types import Tree
-from tests.benchmarks.contestant import Contestant, Sizes, interleave
+from tests.benchmarks.contestant import (
+  Contestant,
+  Sizes,
+  interleave,
+  median_ratio,
+)
 
 _METHODS = ['full', 'ia3', 'lora', 'mov', 'molora']
 IA3_SITES = ('key', 'value', 'intermediate')
@@ -159,13 +164,6 @@ def contestant(
       'temporary_mib': round(memory.temp_size_in_bytes / 2**20, 1),
       'gflop': round(compiled.cost_analysis()['flops'] / 1e9, 1),
     },
-  )
-
-
-def median_ratio(times: list[float], others: list[float]) -> float:
-  """Median over rounds of one step's time over another's of that round."""
-  return round(
-    statistics.median(a / b for a, b in zip(times, others, strict=True)), 3
   )
 
 
