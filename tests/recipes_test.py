@@ -10,6 +10,7 @@ import pytest
 
 from moe_lite import cli, models, parameters
 from moe_lite.preflight import table
+from moe_lite.sweeps import outcome
 from moe_lite.sweeps import plan as plans
 from tests import gin_test
 
@@ -96,10 +97,14 @@ def test_the_table_is_that_of_the_file():
   assert json.loads(table.SLICES.read_text())
 
 
+def read(name):
+  with (FOLDER / name).open() as file:
+    return list(csv.DictReader(file))
+
+
 def measured():
   """What the comparison gave, by variant."""
-  with (FOLDER / 'mini.csv').open() as file:
-    return {row['variant']: row for row in csv.DictReader(file)}
+  return {row['variant']: row for row in read('mini.csv')}
 
 
 def average(row):
@@ -107,24 +112,36 @@ def average(row):
   return f'{float(row["average"]):.1f}' + (f' ± {half:.1f}' if half else '')
 
 
+def comparison():
+  """Settings of the grid that was run, by variant."""
+  argv = ['sweep', '--gin_file=ablations/methods.gin']
+  return plans.expand(
+    cli.configure(argv, 'sweeps.Grid', 'x')(), 'root'
+  ).settings
+
+
 def test_every_variant_of_the_comparison_has_a_recipe_and_a_result():
-  variants = gin_test.ROOT / 'ablations' / 'methods.gin'
-  grid = cli.configure(['sweep', f'--gin_file={variants}'], 'sweeps.Grid', 'x')
-  plan = plans.expand(grid(), 'root')
-  assert {'frozen base', *MINI.values()} == set(plan.settings)
-  assert set(measured()) == set(plan.settings)
+  settings = comparison()
+  assert {'frozen base', *MINI.values()} == set(settings)
+  assert set(measured()) == set(settings)
   assert {p.stem for p in FOLDER.glob('mini_*.gin')} == set(MINI)
-  for name, settings in plan.settings.items():
-    assert int(measured()[name]['seeds']) == len(settings[0].runs)
+
+
+def test_what_was_measured_follows_from_the_runs():
+  runs = read('mini_runs.csv')
+  for name, settings in comparison().items():
+    values = [float(r['average']) for r in runs if r['variant'] == name]
+    assert len(values) == len(settings[0].runs)
+    mean, half = outcome.interval(values)
+    row = measured()[name]
+    assert float(row['average']) == pytest.approx(mean)
+    assert float(row['half_interval'] or 0) == pytest.approx(half or 0)
 
 
 @pytest.mark.parametrize('recipe', MINI)
 def test_a_mini_recipe_is_the_run_that_was_measured(recipe):
   row = measured()[MINI[recipe]]
-  grid = cli.configure(
-    ['sweep', '--gin_file=ablations/methods.gin'], 'sweeps.Grid', 'x'
-  )
-  settings = plans.expand(grid(), 'root').settings[MINI[recipe]]
+  settings = comparison()[MINI[recipe]]
   (setting,) = (s for s in settings if s.choice.name == row['choice'])
   flags = setting.runs[0].train.flags
   configurations = []
@@ -139,12 +156,16 @@ def test_a_mini_recipe_is_the_run_that_was_measured(recipe):
 
 @pytest.mark.parametrize('page', ['README.md', 'gin/recipes/README.md'])
 def test_pages_say_what_was_measured(page):
-  text = (ROOT / page).read_text()
+  lines = (ROOT / page).read_text().split('\n')
   for variant, row in measured().items():
     trained = f'{int(row["trainable_parameters"]):,}'
-    (line,) = (
-      line
-      for line in text.split('\n')
-      if line.startswith(f'| {variant} | {trained} |')
-    )
-    assert f'| {average(row)} |' in line, variant
+    of_variant = [x for x in lines if x.startswith(f'| {variant} |')]
+    assert any(
+      f'| {trained} |' in x and f'| {average(row)} |' in x for x in of_variant
+    ), variant
+    if row['step_mib']:
+      time = f'{float(row["milliseconds_per_step"]):.0f}'
+      assert any(
+        f'| {time} |' in x and x.endswith(f'| {row["step_mib"]} |')
+        for x in of_variant
+      ), variant
