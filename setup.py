@@ -6,10 +6,13 @@ anything run from the checkout would then import it instead of gin-config.
 """
 
 import pathlib
+import runpy
 
 import setuptools
 
 HERE = pathlib.Path(__file__).parent
+# Run rather than imported, as nothing that the package needs is there yet.
+VERSION = runpy.run_path(str(HERE / 'moe_lite/core/version.py'))['VERSION']
 
 # Lower bounds are versions the tests passed with on Python 3.11, the newest of
 # which are named beside them. Those of jax and what builds on it are new, as
@@ -74,7 +77,7 @@ EXTRAS = {
 
 setuptools.setup(
   name='moe_lite',
-  version='0.1.0',
+  version=VERSION,
   description='Mixtures of parameter-efficient experts on a frozen T5.',
   long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
@@ -88,7 +91,12 @@ setuptools.setup(
   ],
   package_dir={'moe_lite.gin_files': 'gin'},
   package_data={
-    'moe_lite': ['bases/**/*', '**/*.md', '**/*.html'],
+    'moe_lite': [
+      'py.typed',
+      'checkpoints/shipped/**/*',
+      '**/*.md',
+      '**/*.html',
+    ],
     'moe_lite.gin_files': ['**/*.gin'],
     'tasks': ['**/*'],
   },

@@ -2,24 +2,28 @@
 
 An adapter stands at a named site of a T5 layer; see `moe_lite.adapters`. The
 network is `moe_lite.t5`, losses and scoring are `moe_lite.models`, and `load`
-gives a trained model to a notebook, see `moe_lite.pretrained`. Importing this
-package imports neither TensorFlow nor SeqIO; only the entry points (`python -m
+gives a trained model to a notebook; see `moe_lite.inference.loading`. Importing
+this package imports neither TensorFlow nor SeqIO. Only the commands (`python -m
 moe_lite.train` and its siblings) do.
 """
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-  from moe_lite.pretrained import load
+from moe_lite.core import moved
+from moe_lite.core.version import VERSION as __version__
 
-__all__ = ['load']
-__version__ = '0.1.0'
+if TYPE_CHECKING:
+  from moe_lite.inference.loading import load
+
+__all__ = ['__version__', 'load']
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:
   # JAX is loaded by whoever loads a model, not by `import moe_lite`.
-  if name in __all__:
-    from moe_lite import pretrained
+  if name == 'load':
+    from moe_lite.inference import loading
 
-    return getattr(pretrained, name)
+    return loading.load
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

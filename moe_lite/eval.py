@@ -3,7 +3,7 @@
 See gin/runs/eval.gin.
 """
 
-from moe_lite import cli
+from moe_lite.process import start
 
 if __name__ == '__main__':
-  cli.run('evaluation.evaluate', 'runs/eval.gin')
+  start.run_gin('evaluation.evaluate', 'runs/eval.gin')

@@ -3,7 +3,7 @@
 See gin/runs/infer.gin.
 """
 
-from moe_lite import cli
+from moe_lite.process import start
 
 if __name__ == '__main__':
-  cli.run('inference.infer', 'runs/infer.gin')
+  start.run_gin('inference.infer', 'runs/infer.gin')

@@ -1,55 +1,9 @@
-"""Lays evaluations side by side.
+"""Lays evaluations side by side: `python -m moe_lite.report DIR DIR ...`.
 
-  python -m moe_lite.report EVAL_OUTPUT_DIR [EVAL_OUTPUT_DIR ...] [--to=DIR]
-
-prints a table of data sets by runs, with what each of them trained, and with
---to writes DIR/results.md, DIR/results.json and DIR/prompts.png, which shows a
-box over the prompts of each data set for each run.
+See moe_lite/evaluation/report.py.
 """
 
-import json
-import sys
-from collections.abc import Sequence
-
-from absl import flags
-from etils import epath
-
-from moe_lite import cli, comparison, plots, results, run_folder
-from moe_lite.errors import UserError
-from moe_lite.progress import say
-
-
-def report(argv: Sequence[str]) -> None:
-  """See the module's docstring; raises UserError for a mistake."""
-  values = flags.FlagValues()
-  flags.DEFINE_string('to', None, 'Folder to write to.', flag_values=values)
-  try:
-    _, *folders = values(argv)
-  except flags.Error as error:
-    raise UserError(f'{error} See --help.') from error
-  if not folders:
-    raise UserError('Give one or more EVAL_OUTPUT_DIRs. See --help.')
-  outcome = comparison.compare(comparison.read(folders))
-  print(comparison.table(outcome))
-  if values.to is None:
-    return
-  target = epath.Path(values.to)
-  if target.resolve() in {epath.Path(f).resolve() for f in folders}:
-    raise UserError(
-      f'--to={values.to} would overwrite the results that are compared: name '
-      'another folder.'
-    )
-  target.mkdir(parents=True, exist_ok=True)
-  for name, text in (
-    (results.JSON, json.dumps(outcome, indent=2) + '\n'),
-    (results.MARKDOWN, comparison.markdown(outcome)),
-  ):
-    run_folder.replace_text(target / name, text)
-  plots.prompt_boxes(outcome, target / results.PLOT)
-  say(
-    f'Written to {target}: {results.JSON}, {results.MARKDOWN}, {results.PLOT}.'
-  )
-
+from moe_lite.process import start
 
 if __name__ == '__main__':
-  sys.exit(cli.guard(report, sys.argv, __doc__))
+  start.run('moe_lite.evaluation.report')

@@ -3,7 +3,7 @@
 See gin/runs/finetune.gin and gin/runs/pretrain.gin.
 """
 
-from moe_lite import cli
+from moe_lite.process import start
 
 if __name__ == '__main__':
-  cli.run('training.train', 'runs/finetune.gin')
+  start.run_gin('training.train', 'runs/finetune.gin')

@@ -36,9 +36,10 @@ import jax
 from absl import flags
 from etils import epath
 
-from moe_lite import cli
-from moe_lite.errors import UserError, nearest
-from moe_lite.progress import Progress, say
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.progress import Progress, say
+from moe_lite.process import cli
+from moe_lite.process.quiet_tensorflow import import_tensorflow
 from tasks import workers
 
 # TensorFlow is loaded when the command line is known to be right, and without
@@ -48,7 +49,7 @@ from tasks import workers
 def cache(argv: Sequence[str]) -> None:
   """See the module's docstring; raises UserError for a mistake."""
   values = _parse(argv)
-  cli.import_tensorflow()
+  import_tensorflow()
   cli.add_cache_dirs(values.seqio_additional_cache_dirs)
   for module in values.module_import:
     with _told(f'--module_import: {module!r} cannot be imported'):

@@ -31,11 +31,13 @@ import jax
 from absl import flags
 from etils import epath
 
-from moe_lite import cli
-from moe_lite.errors import UserError, nearest
-from moe_lite.progress import Progress, say
-from tasks import p3_hub, p3_table, workers
-from tasks.p3_fetching import Job, fetch_task
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.progress import Progress, say
+from moe_lite.process import cli
+from moe_lite.process.quiet_tensorflow import import_tensorflow
+from tasks import workers
+from tasks.p3 import hub, table
+from tasks.p3.fetching import Job, fetch_task
 
 PINNED = 'fetch.json'
 _PARQUET = '.parquet'
@@ -59,7 +61,7 @@ def fetch(argv: Sequence[str]) -> None:
   files = _files(missing, commit)
   sizes = {name: sum(of.values()) for name, of in files.items()}
   size = sum(sizes.values())
-  rows = sum(sum(p3_table.published_rows(name).values()) for name in files)
+  rows = sum(sum(table.published_rows(name).values()) for name in files)
   say(
     f'{len(files)} tasks, {sum(map(len, files.values()))} files, '
     f'{rows:,} rows: {_bytes(size)} to download, about '
@@ -71,7 +73,7 @@ def fetch(argv: Sequence[str]) -> None:
     return
   _pin(values.out, values.revision, commit)
   _check_space(values.out, _GROWS * size)
-  cli.import_tensorflow()
+  import_tensorflow()
   with _downloads(values.out) as downloads:
     jobs = [
       Job(
@@ -135,13 +137,13 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
 def _configurations(values: flags.FlagValues) -> tuple[str, ...]:
   """What is fetched, by name."""
   if values.mixture:
-    if values.mixture not in p3_table.MIXTURES:
+    if values.mixture not in table.MIXTURES:
       raise UserError(
         f'--mixture={values.mixture} is none of '
-        f'{", ".join(p3_table.MIXTURES)}.'
-        f'{nearest(values.mixture, p3_table.MIXTURES)}'
+        f'{", ".join(table.MIXTURES)}.'
+        f'{nearest(values.mixture, table.MIXTURES)}'
       )
-    tasks = p3_table.members(values.mixture)
+    tasks = table.members(values.mixture)
   else:
     tasks = tuple(values.tasks)
   known = _known()
@@ -150,14 +152,14 @@ def _configurations(values: flags.FlagValues) -> tuple[str, ...]:
       raise UserError(
         f'--tasks: P3 has no task {task!r}.{nearest(task, known)}'
       )
-    if not p3_table.configurations([task]):
+    if not table.configurations([task]):
       raise UserError(f'Task {task!r} was never published.')
-  return p3_table.configurations(tasks)
+  return table.configurations(tasks)
 
 
 def _known() -> set[str]:
   """Names of all tasks, and of the twins of those with answer choices."""
-  prompts = p3_table.prompts()
+  prompts = table.prompts()
   return {*prompts, *(p.twin for p in prompts.values() if p.has_choices)}
 
 
@@ -165,7 +167,7 @@ def _is_whole(out: str, task: str) -> bool:
   folder = epath.Path(out) / task
   if not folder.exists():
     return False
-  splits = p3_table.published_rows(task)
+  splits = table.published_rows(task)
   wanted = {'COMPLETED', *(f'info.{split}.json' for split in splits)}
   return wanted <= {file.name for file in folder.iterdir()}
 
@@ -174,7 +176,7 @@ def _commit(out: str, revision: str) -> str:
   """The commit that this folder's tasks come from, or are to come from."""
   path = epath.Path(out) / PINNED
   if not path.exists():
-    return p3_hub.commit(revision)
+    return hub.commit(revision)
   try:
     pinned = json.loads(path.read_text())
     first, commit = pinned['revision'], pinned['commit']
@@ -195,7 +197,7 @@ def _pin(out: str, revision: str, commit: str) -> None:
   """Writes down which commit a folder's tasks come from."""
   path = epath.Path(out) / PINNED
   pinned = {
-    'repository': p3_hub.REPOSITORY,
+    'repository': hub.REPOSITORY,
     'revision': revision,
     'commit': commit,
   }
@@ -211,14 +213,14 @@ def _pin(out: str, revision: str, commit: str) -> None:
 def _files(names: Sequence[str], commit: str) -> dict[str, dict[str, int]]:
   """Files of each task with their bytes; the largest task first."""
   files: dict[str, dict[str, int]] = {name: {} for name in names}
-  for path, size in p3_hub.files(commit) if names else ():
+  for path, size in hub.files(commit) if names else ():
     folder, _, name = path.rpartition('/')
     if folder in files and name.endswith(_PARQUET):
       files[folder][path] = size
   if absent := [name for name in names if not files[name]]:
     others = f' and of {len(absent) - 1} more' if len(absent) > 1 else ''
     raise UserError(
-      f'Commit {commit} of {p3_hub.REPOSITORY} has no parquet files of '
+      f'Commit {commit} of {hub.REPOSITORY} has no parquet files of '
       f'{absent[0]!r}{others}. Give --revision=main and a new --out.'
     )
   by_size = lambda item: -sum(item[1].values())

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 
 Row = Mapping[str, Any]
 Texts = Sequence[str]

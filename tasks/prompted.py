@@ -18,8 +18,9 @@ import seqio
 import tensorflow as tf
 from etils import epath
 
-from moe_lite.errors import UserError
-from tasks import catalog, rank_classification
+from moe_lite.core.errors import UserError
+from moe_lite.data import catalog
+from tasks import rank_classification
 
 
 @dataclasses.dataclass(frozen=True)

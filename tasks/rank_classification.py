@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite import scoring, shapes
+from moe_lite.inference import padding, scoring
 
 
 def keep_row(
@@ -33,7 +33,7 @@ def accuracy(
     task='rank_classification',
     example=example,
     choice=choice,
-    inputs=[shapes.Input(nothing)] * len(order),
+    inputs=[padding.Input(nothing)] * len(order),
     targets=[nothing] * len(order),
     is_correct=np.array(column('is_correct'), bool),
     weight=np.array(column('weight'), float),

@@ -12,8 +12,9 @@ from typing import Any
 
 from absl import logging
 
-from moe_lite import cli
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
+from moe_lite.process import cli
+from moe_lite.process.quiet_tensorflow import import_tensorflow
 
 
 def each(
@@ -91,7 +92,7 @@ def _start(modules: Sequence[str], cache_dirs: Sequence[str]) -> None:
   """Makes this process a worker: one of many, hence of few threads."""
   threading.Thread(target=_end_with_parent, daemon=True).start()
   logging.set_verbosity(logging.ERROR)
-  cli.import_tensorflow()
+  import_tensorflow()
   import tensorflow as tf
 
   tf.config.threading.set_inter_op_parallelism_threads(2)

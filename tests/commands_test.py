@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 import moe_lite
-from moe_lite import cli, convert, inference, results, run_folder
-from moe_lite.checkpoints import base, portable
+from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.exported import load
+from moe_lite.convert import command
+from moe_lite.evaluation import results
+from moe_lite.inference import predictions
+from moe_lite.process import cli
+from moe_lite.training import run_folder
 from tests import tiny_task
+from tests.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 ENTRIES = {
   'moe_lite.train': ('training.train', 'runs/finetune.gin'),
   'moe_lite.eval': ('evaluation.evaluate', 'runs/eval.gin'),
@@ -68,8 +73,8 @@ def test_training_ends_with_a_command_that_evaluates_the_run(
   assert outcome['settings']['mixture_or_task_name'].startswith('mini_who')
 
   argv = ['convert', 'export', 'runs/x', '--to=mine']
-  assert cli.guard(convert.convert, argv, None) == 0
-  _, config = portable.load('mine')
+  assert cli.guard(command.convert, argv, None) == 0
+  _, config = load('mine')
   assert config['network']['emb_dim'] == 128
   assert config['training']['data'] == 'mini_train'
   assert config['method'] == outcome['checkpoint']['method']
@@ -94,7 +99,7 @@ def infer(monkeypatch, *arguments):
     "--gin.MIXTURE_OR_TASK_NAME='tiny_task'",
     *arguments,
   )
-  path = pathlib.Path('out', inference.PREDICTIONS)
+  path = pathlib.Path('out', predictions.PREDICTIONS)
   lines = path.read_text().splitlines() if path.exists() else []
   return code, [json.loads(line) for line in lines]
 
@@ -113,7 +118,7 @@ def made(tmp_path_factory):
   gin.clear_config()
   argv = ['x', 'export_base', f'{folder}/run', f'--to={folder}/base']
   argv += ['--dtype=bfloat16']
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   return folder / 'base'
 
 
@@ -132,7 +137,7 @@ def test_a_task_is_predicted_in_order_and_an_interruption_loses_nothing(
   ]
   assert whole[1]['targets'] == 'green' and 'prediction' in whole[1]
   # Cut off in the middle of a line, in the middle of a batch.
-  path = pathlib.Path('out', inference.PREDICTIONS)
+  path = pathlib.Path('out', predictions.PREDICTIONS)
   path.write_text(path.read_text()[:-30])
   assert infer(monkeypatch) == (0, whole)
 
@@ -160,7 +165,7 @@ def test_a_mistake_leaves_predictions_as_they_were(
 ):
   out = pathlib.Path('out')
   out.mkdir()
-  (out / inference.PREDICTIONS).write_text('{"prediction": "kept"}\n')
+  (out / predictions.PREDICTIONS).write_text('{"prediction": "kept"}\n')
   code, lines = infer(monkeypatch, mistake)
   assert code == 2 and message in capsys.readouterr().err
   assert lines == [{'prediction': 'kept'}]
@@ -168,7 +173,7 @@ def test_a_mistake_leaves_predictions_as_they_were(
 
 def test_a_base_is_exported_once(made, capsys):
   argv = ['x', 'export_base', f'{made.parent}/run', f'--to={made}']
-  assert cli.guard(convert.convert, argv, None) == 2
+  assert cli.guard(command.convert, argv, None) == 2
   assert 'exists already' in capsys.readouterr().err
   metadata = json.loads((made / 'metadata.json').read_text())
   assert metadata['step'] == 2 and metadata['dtype'] == 'bfloat16'
@@ -187,12 +192,12 @@ def test_a_run_is_exported_as_the_network_of_its_configuration(made):
     )
   )
   argv = ['x', 'export_hf', f'{made.parent}/run', '--to=hf']
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   config.write_text(text)
   described = json.loads(pathlib.Path('hf/config.json').read_text())
   assert described['feed_forward_proj'] == 'gated-silu'
-  exported = base.read(str(made))
-  for name, leaf in base.read('hf').items():
+  exported = bases.read(str(made))
+  for name, leaf in bases.read('hf').items():
     np.testing.assert_array_equal(
       leaf.astype(exported[name].dtype), exported[name]
     )
@@ -207,5 +212,5 @@ def test_a_run_is_exported_as_the_network_of_its_configuration(made):
   ],
 )
 def test_conversion_names_mistakes(arguments, message, capsys):
-  assert cli.guard(convert.convert, ['x', *arguments], None) == 2
+  assert cli.guard(command.convert, ['x', *arguments], None) == 2
   assert message in capsys.readouterr().err

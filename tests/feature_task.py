@@ -4,7 +4,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from tasks import catalog
+from moe_lite.data import catalog
 from tests import tiny_task
 
 SIZE = 4

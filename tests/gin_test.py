@@ -6,22 +6,24 @@ Nothing is allocated: parameters are traced by their shapes alone.
 import copy
 import functools
 import itertools
-import pathlib
 
 import gin
 import jax
 import pytest
 
-from moe_lite import cli, models, parameters
-from moe_lite.errors import UserError
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import cli
+from tests.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1] / 'gin'
+GIN = ROOT / 'gin'
 # As the entry points have it: files include others.
 gin.add_config_file_search_path(str(ROOT))
 
 
 def names(folder: str) -> list[str]:
-  return sorted(path.stem for path in (ROOT / folder).glob('*.gin'))
+  return sorted(path.stem for path in (GIN / folder).glob('*.gin'))
 
 
 MODELS = names('models')
@@ -51,7 +53,7 @@ def parse(*files: str, **bindings) -> None:
   gin.clear_config()
   bindings = {'INITIAL_CHECKPOINT_PATH': 'somewhere', **bindings}
   gin.parse_config_files_and_bindings(
-    [str(ROOT / f'{file}.gin') for file in files],
+    [str(GIN / f'{file}.gin') for file in files],
     [f'{name} = {value!r}' for name, value in bindings.items()],
   )
 
@@ -64,7 +66,7 @@ def value(name: str):
 def shapes(*files: str, **bindings):
   """Trainable and frozen parameters of a configuration, as shapes."""
   parse(*files, **bindings)
-  model = models.EncoderDecoderModel(value('NETWORK'))
+  model = EncoderDecoderModel(value('NETWORK'))
   params = model.abstract_variables()['params']
   return parameters.split(params, value('TRAINABLE'))
 
@@ -197,7 +199,7 @@ def test_a_model_without_method_is_an_error():
 
 
 def test_a_large_model_needs_a_checkpoint():
-  files = [str(ROOT / f'{f}.gin') for f in LARGE_MOV]
+  files = [str(GIN / f'{f}.gin') for f in LARGE_MOV]
   with pytest.raises(ValueError, match='INITIAL_CHECKPOINT_PATH.*REQUIRED'):
     gin.parse_config_files_and_bindings(files, [])
 
@@ -216,7 +218,7 @@ def test_a_large_model_needs_a_checkpoint():
 def test_values_out_of_range_are_user_errors(bindings, message):
   parse('models/t5_1_1_mini', 'methods/mov', 'routers/top_k', **bindings)
   with pytest.raises(UserError, match=message):
-    models.EncoderDecoderModel(value('NETWORK')).abstract_variables()
+    EncoderDecoderModel(value('NETWORK')).abstract_variables()
 
 
 def test_an_unknown_site_names_the_nearest(tmp_path):
@@ -258,7 +260,7 @@ def test_every_run_file_is_tried():
 def trace(model: str, method: str) -> int:
   """Parameters of a network, traced once for all its runs."""
   network = value('NETWORK')
-  variables = models.EncoderDecoderModel(network).abstract_variables()
+  variables = EncoderDecoderModel(network).abstract_variables()
   return parameters.count(variables['params'])
 
 
@@ -281,7 +283,7 @@ def test_every_combination_configures_its_run(model, run):
 
 
 @pytest.mark.parametrize(
-  'path', sorted(ROOT.rglob('*.gin')), ids=lambda p: str(p.relative_to(ROOT))
+  'path', sorted(GIN.rglob('*.gin')), ids=lambda p: str(p.relative_to(GIN))
 )
 def test_headers_state_the_contract(path):
   text = path.read_text(encoding='utf-8')
@@ -293,7 +295,7 @@ def test_headers_state_the_contract(path):
 
 @pytest.mark.parametrize('folder', ['methods', 'routers'])
 def test_methods_and_routers_hold_no_sizes_and_no_paths(folder):
-  for path in (ROOT / folder).glob('*.gin'):
+  for path in (GIN / folder).glob('*.gin'):
     text = path.read_text(encoding='utf-8')
     for word in ('emb_dim', 'head', 'mlp_dim', 'vocab', 'PATH', '://'):
       code = [l for l in text.splitlines() if not l.startswith('#')]

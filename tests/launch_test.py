@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import shlex
 import shutil
@@ -13,7 +12,8 @@ import time
 import pytest
 import yaml  # Of flax.
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.paths import ROOT
+
 LAUNCH = ROOT / 'launch'
 SCRIPTS = sorted(p.stem for p in (LAUNCH / 'tpu').glob('*.sh'))
 COMMANDS = [s for s in SCRIPTS if s not in ('common', 'on_vm')]

@@ -6,16 +6,13 @@ import gin
 import numpy as np
 import pytest
 
-from moe_lite import (
-  batches,
-  cli,
-  data,
-  layout,
-  parameters,
-  partitioning,
-  train_step,
-)
-from moe_lite.checkpoints import base as base_checkpoints
+from moe_lite.checkpoints import bases as base_checkpoints
+from moe_lite.core import parameters, partitioning
+from moe_lite.data import batches
+from moe_lite.data.dataset import Dataset
+from moe_lite.models import layout
+from moe_lite.process import cli
+from moe_lite.training import train_step
 from tests import gin_test
 
 STEPS = 16
@@ -26,9 +23,9 @@ LEARNING_RATES = {'full': 2e-3, 'ia3': 0.1, 'mov': 0.1}
 @pytest.fixture(scope='module')
 def first_batches():
   """The first batches of the training mixture, through SeqIO and packing."""
-  import tasks.mini  # noqa: F401  registers the mixture
+  import tasks.mini.suite  # noqa: F401  registers the mixture
 
-  dataset = data.Dataset('mini_train', {'inputs': 128, 'targets': 32}, 8)
+  dataset = Dataset('mini_train', {'inputs': 128, 'targets': 32}, 8)
   mesh = partitioning.make_mesh((1, 1))
   return list(itertools.islice(batches.Batches(dataset, mesh, seed=0), STEPS))
 

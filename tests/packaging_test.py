@@ -12,7 +12,8 @@ import zipfile
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.paths import ROOT
+
 PACKAGED = ('moe_lite', 'tasks')
 
 

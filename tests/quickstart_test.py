@@ -2,12 +2,12 @@
 
 import json
 import os
-import pathlib
 import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.paths import ROOT
+
 SCRIPT = ROOT / 'launch' / 'quickstart.sh'
 
 

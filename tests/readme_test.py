@@ -1,6 +1,5 @@
 """The adapter and the router that README shows do what it says."""
 
-import pathlib
 import re
 
 import flax.linen as nn
@@ -8,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from moe_lite import adapters, partitioning, routing
+from moe_lite import adapters, routing
+from moe_lite.core import partitioning
 from tests.adapters import contract_test
+from tests.paths import ROOT
 
-README = pathlib.Path(__file__).parents[1] / 'README.md'
+README = ROOT / 'README.md'
 
 
 def shown(name):

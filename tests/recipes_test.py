@@ -3,21 +3,21 @@ runs of the mini suite's comparison, with what they gave."""
 
 import csv
 import json
-import pathlib
 
 import gin
 import pytest
 
-from moe_lite import cli, models, parameters
-from moe_lite.preflight import table
-from moe_lite.sweeps import outcome
-from moe_lite.sweeps import plan as plans
+from moe_lite.core import parameters
+from moe_lite.models import model
+from moe_lite.preflight import slices
+from moe_lite.process import cli
+from moe_lite.sweep import expansion, outcome
 from tests import gin_test
+from tests.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = ROOT / 'gin' / 'recipes'
-RECIPES = table.recipes()
-SLICES = {entry.recipe: entry for entry in table.read()}
+RECIPES = slices.recipes()
+SLICES = {entry.recipe: entry for entry in slices.read()}
 METHODS = [
   'ia3',
   'lora_4',
@@ -62,7 +62,7 @@ def test_a_recipe_is_a_run_with_the_papers_setting(recipe):
   argv = gin_test.command(f'recipes/{recipe}', flags=flags)
   cli.configure(argv, 'training.train', 'runs/finetune.gin')
   arguments = gin.get_bindings('training.train')
-  assert isinstance(arguments['model'], models.EncoderDecoderModel)
+  assert isinstance(arguments['model'], model.EncoderDecoderModel)
   is_full = recipe.endswith('_full')
   assert arguments['train_steps'] == (10_000 if is_full else 500_000)
   assert arguments['dataset'].batch_size == (256 if is_full else 32)
@@ -91,10 +91,10 @@ def test_a_recipe_says_what_preflight_found(recipe):
 
 
 def test_the_table_is_that_of_the_file():
-  text = table.README.read_text()
-  found = text.partition(table.BEGIN)[2].partition(table.END)[0].strip()
-  assert found == table.markdown(table.read())
-  assert json.loads(table.SLICES.read_text())
+  text = slices.README.read_text()
+  found = text.partition(slices.BEGIN)[2].partition(slices.END)[0].strip()
+  assert found == slices.markdown(slices.read())
+  assert json.loads(slices.SLICES.read_text())
 
 
 def read(name):
@@ -115,7 +115,7 @@ def average(row):
 def comparison():
   """Settings of the grid that was run, by variant."""
   argv = ['sweep', '--gin_file=ablations/methods.gin']
-  return plans.expand(
+  return expansion.expand(
     cli.configure(argv, 'sweeps.Grid', 'x')(), 'root'
   ).settings
 

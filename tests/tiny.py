@@ -5,8 +5,9 @@ import functools
 import jax
 import numpy as np
 
-from moe_lite import adapters, models
-from moe_lite.checkpoints import base
+from moe_lite import adapters
+from moe_lite.checkpoints import bases
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
 
 MOV = dict.fromkeys(('key', 'intermediate'), adapters.MoV)
@@ -25,7 +26,7 @@ def model(sites=None, scan_layers=False, layers=2, **arguments):
     scan_layers=scan_layers,
     adapters=MOV if sites is None else sites,
   )
-  return models.EncoderDecoderModel(Transformer(config), **arguments)
+  return EncoderDecoderModel(Transformer(config), **arguments)
 
 
 @functools.cache
@@ -46,7 +47,7 @@ def base_params(seed=0):
 
 def save_base(folder, seed=0):
   """Writes a float32 base; returns its folder as a string."""
-  base.save_base(str(folder), base_params(seed), {'seed': seed})
+  bases.save_base(str(folder), base_params(seed), {'seed': seed})
   return str(folder)
 
 

@@ -9,12 +9,14 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from moe_lite import adapters, parameters, run_folder
-from moe_lite.checkpoints import base as base_checkpoints
-from moe_lite.checkpoints import own
-from moe_lite.models import EncoderDecoderModel
+from moe_lite import adapters
+from moe_lite.checkpoints import bases as base_checkpoints
+from moe_lite.checkpoints import runs
+from moe_lite.core import parameters
+from moe_lite.data import catalog
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
-from tasks import catalog
+from moe_lite.t5.description import describe_run
 
 VOCABULARY = seqio.ByteVocabulary()
 FEATURES = {
@@ -64,16 +66,14 @@ def write(folder, scale=1.0):
   base_path, run_path = folder / 'base', folder / 'run'
   base_checkpoints.save_base(str(base_path), frozen, {})
   trainable = jax.tree.map(lambda x: jnp.asarray(scale * x), trainable)
-  checkpoints = own.Checkpoints(str(run_path))
+  checkpoints = runs.Checkpoints(str(run_path))
   checkpoints.save(
     STEP,
     trainable,
     {'count': jnp.int32(STEP)},
     {},
     {
-      **run_folder.describe_run(
-        model().module.config, parameters.TRAINABLE_ADAPTERS
-      ),
+      **describe_run(model().module.config, parameters.TRAINABLE_ADAPTERS),
       'base': {
         'source': str(base_path),
         'fingerprint': parameters.fingerprint(frozen),

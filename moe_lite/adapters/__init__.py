@@ -1,6 +1,6 @@
 """Adapters: parameter-efficient experts that stand at sites of a layer."""
 
-from moe_lite.adapters.base import (
+from moe_lite.adapters.adapter import (
   SUFFIX,
   Adapter,
   AdapterFactory,

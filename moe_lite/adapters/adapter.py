@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 
-from moe_lite.errors import UserError
-from moe_lite.routing import Context, Decision
-from moe_lite.types import Array, Axes, Shape
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array, Axes, Shape
+from moe_lite.routing.context import Context
+from moe_lite.routing.shared import Decision
 
 # The path segment that makes a parameter trainable: '<site>_adapter'.
 SUFFIX = '_adapter'

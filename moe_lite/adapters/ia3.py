@@ -6,10 +6,10 @@ Source: Liu et al., arXiv 2205.05638, section 3.3.
 import flax.linen as nn
 import jax.numpy as jnp
 
-from moe_lite import partitioning
-from moe_lite.adapters.base import Adapter
-from moe_lite.routing import Context
-from moe_lite.types import Array
+from moe_lite.adapters.adapter import Adapter
+from moe_lite.core import partitioning
+from moe_lite.core.types import Array
+from moe_lite.routing.context import Context
 
 
 class IA3(Adapter):

@@ -6,12 +6,12 @@ Source: Hu et al., arXiv 2106.09685, section 4.1.
 import flax.linen as nn
 import jax.numpy as jnp
 
-from moe_lite import partitioning
-from moe_lite.adapters.base import Adapter, joined
-from moe_lite.errors import UserError
-from moe_lite.matmuls import narrow, widen
-from moe_lite.routing import Context
-from moe_lite.types import Array, Initializer
+from moe_lite.adapters.adapter import Adapter, joined
+from moe_lite.core import partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.core.matmuls import narrow, widen
+from moe_lite.core.types import Array, Initializer
+from moe_lite.routing.context import Context
 
 
 class LoRA(Adapter):

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax.numpy as jnp
 
-from moe_lite import partitioning
-from moe_lite.adapters.base import Adapter, check_router_reads, joined
-from moe_lite.errors import UserError
-from moe_lite.matmuls import narrow, widen
-from moe_lite.routing import Context, RouterFactory, SoftRouter
-from moe_lite.types import Array, Initializer
+from moe_lite.adapters.adapter import Adapter, check_router_reads, joined
+from moe_lite.core import partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.core.matmuls import narrow, widen
+from moe_lite.core.types import Array, Initializer
+from moe_lite.routing.context import Context
+from moe_lite.routing.learned import SoftRouter
+from moe_lite.routing.router import RouterFactory
 
 
 class MoLoRA(Adapter):

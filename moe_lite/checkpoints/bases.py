@@ -19,25 +19,27 @@ import jax
 import numpy as np
 from etils import epath
 
-from moe_lite import networks, parameters
 from moe_lite.checkpoints import (
   buckets,
-  folders,
   formats,
-  hugging_face,
-  hugging_face_files,
-  hugging_face_hub,
-  own,
-  placing,
-  stored,
-  t5x,
-  tensors,
+  lazy_arrays,
+  runs,
+  safetensors_files,
+  uploading,
 )
 from moe_lite.checkpoints.formats import Kind
-from moe_lite.checkpoints.stored import Stored
-from moe_lite.errors import UserError, nearest, some
-from moe_lite.t5 import T5Config
-from moe_lite.types import Tree
+from moe_lite.checkpoints.hugging_face import (
+  hub,
+  model,
+)
+from moe_lite.checkpoints.hugging_face.weights import VOCABULARY, WEIGHT_DTYPES
+from moe_lite.checkpoints.lazy_arrays import Stored
+from moe_lite.checkpoints.t5x import native
+from moe_lite.core import files, parameters
+from moe_lite.core.errors import UserError, nearest, some
+from moe_lite.core.types import Tree
+from moe_lite.t5.config import T5Config
+from moe_lite.t5.description import SIZES, from_json, to_json
 
 WEIGHTS = formats.WEIGHTS
 METADATA = 'metadata.json'
@@ -108,13 +110,13 @@ def load_base(
   found = arrays(path, network)
   _check_leaves(
     path,
-    stored.unrolled(found),
+    lazy_arrays.unrolled(found),
     parameters.flatten(jax.eval_shape(parameters.unstack_layers, wanted)),
   )
-  placement = placing.Placement(wanted)
+  placement = uploading.Placement(wanted)
   digests = {}
-  leaves = stored.read_layers(found, _order(found))
-  with placing.freeing_at_once(), contextlib.closing(leaves):
+  leaves = lazy_arrays.read_layers(found, _order(found))
+  with uploading.freeing_at_once(), contextlib.closing(leaves):
     for name, leaf in leaves:
       digests[name] = parameters.digest(name, leaf)
       placement.fill(name, leaf)
@@ -143,7 +145,7 @@ def read(path: str, network: T5Config | None = None) -> dict[str, np.ndarray]:
 
   Args: as of `load_base`.
   """
-  return stored.read_all(arrays(path, network))
+  return lazy_arrays.read_all(arrays(path, network))
 
 
 def arrays(path: str, network: T5Config | None = None) -> dict[str, Stored]:
@@ -154,11 +156,11 @@ def arrays(path: str, network: T5Config | None = None) -> dict[str, Stored]:
   given, path = path, formats.local(path)
   kind = formats.kind(path)
   if kind is Kind.T5X:
-    return t5x.arrays(path)
+    return native.arrays(path)
   if kind is Kind.HUGGING_FACE:
     if network is not None:
-      hugging_face.check(path, network)
-    return hugging_face.arrays(path)
+      model.check(path, network)
+    return model.arrays(path)
   if kind is Kind.BASE:
     if network is not None:
       _check_network(given, metadata(path).get('network', {}), network)
@@ -167,15 +169,15 @@ def arrays(path: str, network: T5Config | None = None) -> dict[str, Stored]:
     leaves, description = read_run(path)
     if network is not None:
       _check_network(given, description.get('network', {}), network)
-    return {name: stored.held(x) for name, x in leaves.items()}
+    return {name: lazy_arrays.held(x) for name, x in leaves.items()}
   if kind is Kind.FILE:
     return _arrays(path)
   names = formats.shipped()
   raise UserError(
     f'{given!r}: there is no base. Give a safetensors file, a folder with '
     f'{WEIGHTS}, a T5X checkpoint, a folder of Hugging '
-    f"Face's ({hugging_face.CONFIG} and weights), a model of its hub "
-    f'({hugging_face_hub.PREFIX}ORGANISATION/NAME), the MODEL_DIR of a run '
+    f"Face's ({model.CONFIG} and weights), a model of its hub "
+    f'({hub.PREFIX}ORGANISATION/NAME), the MODEL_DIR of a run '
     'that trained every parameter, or the name of a base that ships with the '
     f'package ({", ".join(names) or "there are none"}).{nearest(given, names)}'
     f'{_checkpoints_in(epath.Path(path))}'
@@ -215,11 +217,11 @@ def network(path: str) -> T5Config:
   path = formats.local(path)
   kind = formats.kind(path)
   if kind is Kind.HUGGING_FACE:
-    return hugging_face.network(path)
-  says = own.describe(path) if kind is Kind.RUN else metadata(path)
+    return model.network(path)
+  says = runs.describe(path) if kind is Kind.RUN else metadata(path)
   if 'network' in says:
-    return networks.from_json({**says['network'], 'adapters': {}})
-  return hugging_face.infer(stored.unrolled(arrays(path)))
+    return from_json({**says['network'], 'adapters': {}})
+  return model.infer(lazy_arrays.unrolled(arrays(path)))
 
 
 def text(path: str) -> dict[str, Any]:
@@ -241,7 +243,7 @@ def read_run(
   Raises:
     UserError: if there is no such checkpoint, or it holds adapters only.
   """
-  tree, description = own.restore_trainable(path, step)
+  tree, description = runs.restore_trainable(path, step)
   leaves = parameters.flatten(tree)
   if 'token_embedder/embedding' not in leaves:
     raise UserError(
@@ -280,19 +282,19 @@ def save_base(
     for path, leaf in sorted(parameters.flatten(tree).items())
   }
   metadata = {**metadata, 'fingerprint': parameters.fingerprint(tree)}
-  with folders.new(folder, overwrite) as partial:
-    tensors.write(partial / WEIGHTS, leaves)
+  with files.new(folder, overwrite) as partial:
+    safetensors_files.write(partial / WEIGHTS, leaves)
     if vocabulary is not None:
-      (partial / hugging_face_files.VOCABULARY).write_bytes(vocabulary)
+      (partial / VOCABULARY).write_bytes(vocabulary)
     (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
 
 
 def _arrays(path: str) -> dict[str, Stored]:
-  found = tensors.arrays(path)
-  if hugging_face.is_theirs(found):
+  found = safetensors_files.arrays(path)
+  if model.is_theirs(found):
     raise UserError(
       f"{path} has Hugging Face's names of leaves: give its folder, with "
-      f'{hugging_face.CONFIG} in it.'
+      f'{model.CONFIG} in it.'
     )
   return found
 
@@ -301,7 +303,7 @@ def _checkpoints_in(folder: epath.Path) -> str:
   """' It holds checkpoint_5: give ...' for the folder of a run of T5X."""
   if not folder.is_dir():
     return ''
-  steps = [p for p in folder.iterdir() if t5x.is_checkpoint(str(p))]
+  steps = [p for p in folder.iterdir() if native.is_checkpoint(str(p))]
   if not steps:
     return ''
   last = max(steps, key=lambda p: (len(p.name), p.name))
@@ -312,10 +314,10 @@ def _check_network(
   path: str, says: Mapping[str, Any], wanted: T5Config
 ) -> None:
   """Raises UserError for what shapes do not tell, such as activations."""
-  now = networks.to_json(wanted)
+  now = to_json(wanted)
   problems = [
     f'{name} {says[name]} in the base, {now[name]} in the models/ gin file'
-    for name in networks.SIZES
+    for name in SIZES
     if name in says and says[name] != now[name]
   ]
   if problems:
@@ -345,12 +347,11 @@ def _check_leaves(
   types = [
     f'{name} {leaf.dtype.name}'
     for name, leaf in sorted(found.items())
-    if leaf.dtype.name not in hugging_face_files.DTYPES
+    if leaf.dtype.name not in WEIGHT_DTYPES
   ]
   if types:
     problems.append(
-      f'has types other than {", ".join(hugging_face_files.DTYPES)}: '
-      f'{some(types)}'
+      f'has types other than {", ".join(WEIGHT_DTYPES)}: {some(types)}'
     )
   if problems:
     raise UserError(

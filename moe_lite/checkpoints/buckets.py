@@ -10,7 +10,7 @@ from typing import Any
 import tensorstore
 from etils import epath
 
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 
 _BUCKET = 'gs://'
 

@@ -18,21 +18,16 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from moe_lite import parameters
-from moe_lite.checkpoints import (
-  buckets,
-  folders,
-  hugging_face_files,
-  hugging_face_hub,
-  tensors,
-)
-from moe_lite.errors import UserError
-from moe_lite.run_folder import replace_text
-from moe_lite.types import Tree
+from moe_lite.checkpoints import buckets, safetensors_files
+from moe_lite.checkpoints.hugging_face import hub
+from moe_lite.checkpoints.hugging_face.weights import VOCABULARY
+from moe_lite.core import files, parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.files import replace_text
+from moe_lite.core.types import Tree
 
 WEIGHTS = 'adapter_model.safetensors'
 CONFIG = 'adapter_config.json'
-VOCABULARY = hugging_face_files.VOCABULARY
 TORCH = 'torch_adapters.py'
 CARD = 'README.md'
 FORMAT = 'moe_lite'
@@ -93,16 +88,14 @@ network.generate(...)
 
 def local(path: str) -> str:
   """Where adapters lie: their path, or where a hub's were downloaded to."""
-  if not hugging_face_hub.is_address(path):
+  if not hub.is_address(path):
     return path
 
   def wanted(names: Sequence[str]) -> list[str] | None:
     has_both = {CONFIG, WEIGHTS} <= set(names)
     return [CONFIG, WEIGHTS, VOCABULARY] if has_both else None
 
-  return hugging_face_hub.download(
-    path, wanted, f'{CONFIG} or {WEIGHTS}', CONFIG
-  )
+  return hub.download(path, wanted, f'{CONFIG} or {WEIGHTS}', CONFIG)
 
 
 def is_portable(path: str) -> bool:
@@ -153,8 +146,8 @@ def save(
     **{key: description[key] for key in kept},
     'tree': _tree(leaves),
   }
-  with folders.new(folder, overwrite) as partial:
-    tensors.write(partial / WEIGHTS, leaves)
+  with files.new(folder, overwrite) as partial:
+    safetensors_files.write(partial / WEIGHTS, leaves)
     (partial / CONFIG).write_text(json.dumps(config, indent=2) + '\n')
     if vocabulary is not None:
       (partial / VOCABULARY).write_bytes(vocabulary)
@@ -201,7 +194,7 @@ def load(path: str) -> tuple[Tree, dict[str, Any]]:
   folder = epath.Path(path)
   config = describe(path)
   weights = folder / WEIGHTS
-  leaves = tensors.read(weights)
+  leaves = safetensors_files.read(weights)
   found = _tree(leaves)
   for name in sorted(found.keys() | config['tree'].keys()):
     if found.get(name) != config['tree'].get(name):
@@ -240,8 +233,8 @@ def _tree(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 def _torch_file() -> str:
   # Read, not imported: it needs torch.
-  package = importlib.resources.files('moe_lite')
-  return (package / 'integrations' / TORCH).read_text(encoding='utf-8')
+  package = importlib.resources.files('moe_lite.checkpoints')
+  return (package / TORCH).read_text(encoding='utf-8')
 
 
 def _fits_torch(leaves: Mapping[str, Any], config: Mapping[str, Any]) -> bool:

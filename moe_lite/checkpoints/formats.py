@@ -10,15 +10,10 @@ import posixpath
 
 from etils import epath
 
-from moe_lite.checkpoints import (
-  buckets,
-  hugging_face,
-  hugging_face_hub,
-  own,
-  peft,
-  portable,
-  t5x,
-)
+from moe_lite.checkpoints import buckets, exported, runs
+from moe_lite.checkpoints.hugging_face import hub, model
+from moe_lite.checkpoints.peft.folder import is_peft
+from moe_lite.checkpoints.t5x import native
 
 # Of a base of ours.
 WEIGHTS = 'model.safetensors'
@@ -38,25 +33,25 @@ class Kind(enum.Enum):
 
 def kind(path: str) -> Kind | None:
   """What lies at a path, as `local` gives it; None for nothing known."""
-  if t5x.is_checkpoint(path):
+  if native.is_checkpoint(path):
     return Kind.T5X
-  if portable.is_portable(path):
+  if exported.is_portable(path):
     return Kind.EXPORTED
-  if peft.is_peft(path):
+  if is_peft(path):
     return Kind.PEFT
-  if hugging_face.is_checkpoint(path):
+  if model.is_checkpoint(path):
     return Kind.HUGGING_FACE
   if buckets.exists(posixpath.join(path, WEIGHTS)):
     return Kind.BASE
-  if own.is_run_folder(path):
+  if runs.is_run_folder(path):
     return Kind.RUN
   return Kind.FILE if buckets.exists(path) else None
 
 
 def local(path: str) -> str:
   """Where it lies: a hub's model is downloaded, a shipped base has a folder."""
-  if hugging_face_hub.is_address(path):
-    return hugging_face_hub.download(path)
+  if hub.is_address(path):
+    return hub.download(path)
   if path in shipped() and not epath.Path(path).exists():
     return str(_shipped_folder() / path)
   return path
@@ -71,4 +66,6 @@ def shipped() -> list[str]:
 
 
 def _shipped_folder() -> epath.Path:
-  return epath.Path(str(importlib.resources.files('moe_lite') / 'bases'))
+  return epath.Path(
+    str(importlib.resources.files('moe_lite.checkpoints') / 'shipped')
+  )

@@ -9,17 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite import parameters, results
-from moe_lite.checkpoints import (
-  base,
-  formats,
-  own,
-  peft,
-  portable,
-  stored,
-  t5x,
-)
+from moe_lite.checkpoints import bases, exported, formats, lazy_arrays, runs
 from moe_lite.checkpoints.formats import Kind
+from moe_lite.checkpoints.peft import folder
+from moe_lite.checkpoints.t5x import native
+from moe_lite.core import parameters
+from moe_lite.core.tables import table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,25 +41,25 @@ def inspect(path: str) -> Found:
   path = formats.local(path)
   kind = formats.kind(path)
   if kind is Kind.EXPORTED:
-    tree, config = portable.load(path)
+    tree, config = exported.load(path)
     return Found(kind.value, _leaves(tree), _of_run(config))
   if kind is Kind.PEFT:
-    what, theirs, facts = peft.summary(path)
+    what, theirs, facts = folder.summary(path)
     return Found(f"{what} of PEFT's", _leaves(theirs), facts)
   if kind is Kind.RUN:
-    tree, description = own.restore_trainable(path)
+    tree, description = runs.restore_trainable(path)
     return Found(kind.value, _leaves(tree), _of_run(description))
   return _base(path, kind)
 
 
 def _base(path: str, kind: Kind | None) -> Found:
-  arrays = base.arrays(path)
+  arrays = bases.arrays(path)
   assert kind is not None  # Else there were none.
-  facts: dict[str, Any] = base.metadata(path)
+  facts: dict[str, Any] = bases.metadata(path)
   if kind is Kind.T5X:
-    facts['step'] = t5x.read_step(path)
-  facts['fingerprint'] = stored.fingerprint(arrays)
-  leaves = stored.unrolled(arrays)
+    facts['step'] = native.read_step(path)
+  facts['fingerprint'] = lazy_arrays.fingerprint(arrays)
+  leaves = lazy_arrays.unrolled(arrays)
   adapters = sum(bool(parameters.is_adapter(name)) for name in leaves)
   with_adapters = f' with {adapters} leaves of adapters' if adapters else ''
   found = {name: (x.shape, x.dtype.name) for name, x in leaves.items()}
@@ -92,7 +87,7 @@ def text(path: str, found: Found) -> str:
     *(f'  {key}: {value}' for key, value in found.facts.items()),
     f'  leaves: {len(found.leaves)}, {count:,} parameters, '
     f'{size / 2**20:.1f} MiB',
-    results.table(('leaf', 'type', 'shape', 'layers'), rows),
+    table(('leaf', 'type', 'shape', 'layers'), rows),
   ]
   return '\n'.join(lines)
 

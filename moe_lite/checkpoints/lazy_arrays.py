@@ -12,7 +12,7 @@ from concurrent import futures
 
 import numpy as np
 
-from moe_lite import parameters
+from moe_lite.core import parameters
 
 # Read ahead of what is used, so that a bucket's latency is hidden.
 _BYTES_AHEAD = 2**24

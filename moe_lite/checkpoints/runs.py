@@ -16,9 +16,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from moe_lite import layout, parameters
-from moe_lite.errors import UserError, nearest
-from moe_lite.types import Tree
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.parameters import unrolled
+from moe_lite.core.types import Tree
 
 FOLDER = 'checkpoints'
 
@@ -152,7 +153,7 @@ class Checkpoints:
     """
     saved = self.description(step)
     names = _by_name(optimizer)
-    on_disk = layout.unrolled(trainable), layout.unrolled(names)
+    on_disk = unrolled(trainable), unrolled(names)
     problem = difference(saved['tree'], _shapes(on_disk[0]))
     if problem:
       raise UserError(

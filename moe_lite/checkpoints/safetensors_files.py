@@ -10,9 +10,9 @@ import safetensors
 import safetensors.numpy
 from etils import epath
 
-from moe_lite.checkpoints import stored
-from moe_lite.checkpoints.stored import Stored
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import lazy_arrays
+from moe_lite.checkpoints.lazy_arrays import Stored
+from moe_lite.core.errors import UserError
 
 # Types by the format's names.
 _DTYPES = {
@@ -67,7 +67,7 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
 
 def read(path: epath.PathLike) -> dict[str, np.ndarray]:
   """Name to array, all of them read; see `arrays`."""
-  return dict(stored.read(found := arrays(path), found))
+  return dict(lazy_arrays.read(found := arrays(path), found))
 
 
 def write(

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from moe_lite import parameters, quantization
-from moe_lite.types import Tree
+from moe_lite.core import parameters, quantization
+from moe_lite.core.types import Tree
 
 # Of glibc's mallopt: a parameter, and the highest that it adapts to by itself.
 _MMAP_THRESHOLD = -3

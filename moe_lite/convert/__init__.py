@@ -1,1 +1,1 @@
-"""What `python -m moe_lite.convert` does, a file for each kind of thing."""
+"""The command that converts checkpoints: a file for each group of its verbs."""

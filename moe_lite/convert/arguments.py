@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from moe_lite.checkpoints import folders
-from moe_lite.errors import UserError
+from moe_lite.core import files
+from moe_lite.core.errors import UserError
 
 
 def to_flag() -> flags.FlagValues:
@@ -34,7 +34,7 @@ def one_path(
   given = values['base'].value if 'base' in values else None
   check_apart(values.to, *filter(None, [paths[0], given]))
   # Before anything large is fetched and read.
-  folders.check(values.to, values.overwrite)
+  files.check(values.to, values.overwrite)
   return paths[0]
 
 

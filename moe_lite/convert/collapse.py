@@ -11,13 +11,18 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from moe_lite import cli, networks, parameters, run_folder
-from moe_lite import collapse as mixtures
-from moe_lite.checkpoints import portable
-from moe_lite.conversions import adapters, arguments
-from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel
-from moe_lite.progress import say
+from moe_lite.checkpoints import exported
+from moe_lite.convert import adapter_verbs, arguments, fixed_routers
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.files import replace_text
+from moe_lite.core.progress import say
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import cli
+from moe_lite.process.quiet_tensorflow import import_tensorflow
+from moe_lite.t5 import description
+from moe_lite.t5.description import describe_run
+from moe_lite.training import run_folder
 
 # What was fixed and measured, beside the adapters.
 REPORT = 'collapse.json'
@@ -38,9 +43,9 @@ def collapse(argv: Sequence[str]) -> None:
   run = arguments.one_path('collapse', argv, values)
   if values.by_task and not values.evaluate:
     raise UserError('--by_task needs --evaluate: the tasks to fix routers for.')
-  cli.import_tensorflow()
+  import_tensorflow()
   cli.add_cache_dirs(values.seqio_additional_cache_dirs)
-  from moe_lite import routing_usage
+  from moe_lite.evaluation import routing_usage
 
   collapsing = _Collapsing(run, values)
   if values.evaluate:
@@ -49,19 +54,19 @@ def collapse(argv: Sequence[str]) -> None:
     run, values.mixture, values.split, values.examples, collapsing.step
   )
   weights = mean_weights(routing)
-  data = ', '.join(
+  dataset = ', '.join(
     values.mixture or [collapsing.bound['dataset'].mixture_or_task_name]
   )
   count = collapsing.write(
     values.to,
     weights,
-    f'{data}, {values.split}, {values.examples} examples a task',
+    f'{dataset}, {values.split}, {values.examples} examples a task',
   )
   report: dict[str, Any] = {
     'run': run,
     'step': collapsing.step,
     'data': {
-      'mixtures': data,
+      'mixtures': dataset,
       'split': values.split,
       'examples_a_task': values.examples,
       'datasets': list(routing),
@@ -91,7 +96,7 @@ def collapse(argv: Sequence[str]) -> None:
   beside = f'the routed mixture: {medians[_BEFORE]}'
   if values.by_task:
     beside += f'; each task at its own means: {medians[_BY_TASK]}'
-  portable.note(
+  exported.note(
     values.to, {f'accuracy on {where}': f'{medians[_AFTER]} ({beside})'}
   )
   say(
@@ -117,11 +122,11 @@ class _Collapsing:
   def __init__(self, run: str, values: Any):
     """Raises UserError unless it is a run whose routers can be fixed."""
     self.run, self.values = run, values
-    self._trained, self._description = adapters.read(run, values.step)
+    self._trained, self._description = adapter_verbs.read(run, values.step)
     self.step = self._description['step']
     self.bound = run_folder.read_config(run)
     arguments.check_apart(values.to, self.bound['initial_checkpoint_path'])
-    mixtures.check(self.bound['model'].module.config)
+    fixed_routers.check(self.bound['model'].module.config)
     leaves = parameters.flatten(self._trained)
     if others := [path for path in leaves if not parameters.is_adapter(path)]:
       raise UserError(
@@ -133,23 +138,23 @@ class _Collapsing:
     self, folder: str, weights: Mapping[str, np.ndarray], over: str
   ) -> int:
     """Writes exported adapters; returns how many parameters they have."""
-    network, plain = mixtures.collapse(
+    network, plain = fixed_routers.collapse(
       self.bound['model'].module.config, self._trained, weights
     )
-    portable.save(
+    exported.save(
       folder,
       plain,
       {
         **self._description,
-        **run_folder.describe_run(network, parameters.TRAINABLE_ADAPTERS),
+        **describe_run(network, parameters.TRAINABLE_ADAPTERS),
       },
       {
-        **adapters.training_of(
+        **adapter_verbs.training_of(
           self.run, self._description, self.bound['dataset']
         ),
         'collapsed': f'routers fixed at their mean weights over {over}',
       },
-      *adapters.texts_of(self.bound['dataset']),
+      *adapter_verbs.texts_of(self.bound['dataset']),
       overwrite=self.values.overwrite,
     )
     return parameters.count(plain)
@@ -168,7 +173,7 @@ class _Collapsing:
   def evaluate(self, folder: str, output: str, mixture: str) -> dict[str, Any]:
     """Evaluates what `write` wrote."""
     model = self.bound['model']
-    network = networks.from_json(portable.load(folder)[1]['network'])
+    network = description.from_json(exported.load(folder)[1]['network'])
     config = dataclasses.replace(model.module.config, adapters=network.adapters)
     plain = EncoderDecoderModel(
       model.module.clone(config=config), model.z_loss, model.label_smoothing
@@ -186,10 +191,10 @@ class _Collapsing:
     trainable: str,
     step: int | None,
   ) -> dict[str, Any]:
-    from moe_lite import evaluation
+    from moe_lite.evaluation import loop
 
     bound = self.bound
-    return evaluation.evaluate(
+    return loop.evaluate(
       model,
       path,
       output,
@@ -212,7 +217,7 @@ def _evaluate_by_task(collapsing: _Collapsing) -> dict[str, Any]:
   Each task is evaluated with every router fixed at its mean over that task's
   own examples, of the split that is evaluated.
   """
-  from moe_lite import results, routing_usage
+  from moe_lite.evaluation import results, routing_usage
 
   values = collapsing.values
   source = routing_usage.open_run(
@@ -250,10 +255,9 @@ def mean_weights(
 
 
 def _check_ranked(name: str) -> None:
-  from moe_lite import data
-  from tasks import catalog
+  from moe_lite.data import catalog, dataset
 
-  provider = data.find(name)
+  provider = dataset.find(name)
   tasks = getattr(provider, 'tasks', [provider])
   if any(not task.name.endswith(catalog.SCORE_EVAL) for task in tasks):
     raise UserError(
@@ -264,4 +268,4 @@ def _check_ranked(name: str) -> None:
 
 def _write(folder: str, report: Mapping[str, Any]) -> None:
   path = epath.Path(folder) / REPORT
-  run_folder.replace_text(path, json.dumps(report, indent=2) + '\n')
+  replace_text(path, json.dumps(report, indent=2) + '\n')

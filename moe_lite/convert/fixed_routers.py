@@ -12,10 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite import adapters, networks, parameters
-from moe_lite.errors import UserError
-from moe_lite.t5 import T5Config
-from moe_lite.types import Tree
+from moe_lite.adapters.adapter import (
+  SUFFIX,
+  Adapter,
+  AdapterFactory,
+)
+from moe_lite.adapters.ia3 import IA3
+from moe_lite.adapters.lora import LoRA
+from moe_lite.adapters.molora import MoLoRA
+from moe_lite.adapters.mov import MoV
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Tree
+from moe_lite.t5 import description
+from moe_lite.t5.config import T5Config
 
 
 def check(network: T5Config) -> None:
@@ -37,12 +47,13 @@ def check(network: T5Config) -> None:
   }
   if unknown:
     raise UserError(
-      f'{networks.at_sites(unknown)} cannot be collapsed: MoV and MoLoRA can.'
+      f'{description.at_sites(unknown)} cannot be collapsed: '
+      'MoV and MoLoRA can.'
     )
   if not any(map(_is_mixture, standing.values())):
     raise UserError(
       'Nothing is routed, so there is nothing to collapse: the adapters are '
-      f'{networks.at_sites(standing)}.'
+      f'{description.at_sites(standing)}.'
     )
 
 
@@ -68,7 +79,7 @@ def collapse(
   kept: dict[str, Any] = {}
   mixtures: dict[str, dict[str, np.ndarray]] = {}
   for path, leaf in parameters.flatten(trained).items():
-    place, _, name = path.partition(f'{adapters.SUFFIX}/')
+    place, _, name = path.partition(f'{SUFFIX}/')
     if _is_mixture(standing[_site(place)]):
       mixtures.setdefault(place, {})[name] = np.asarray(leaf)
     else:
@@ -76,12 +87,12 @@ def collapse(
   for place, leaves in mixtures.items():
     adapter = standing[_site(place)]
     p = np.asarray(weights[place], np.float32)
-    if isinstance(adapter, adapters.MoV):
+    if isinstance(adapter, MoV):
       fixed = _fix_mov(adapter, leaves['scale'], p)
     else:
       fixed = _fix_molora(leaves['a'], leaves['b'], p)
     for name, leaf in fixed.items():
-      kept[f'{place}{adapters.SUFFIX}/{name}'] = leaf
+      kept[f'{place}{SUFFIX}/{name}'] = leaf
   plain = {
     site: _plain(adapter) if _is_mixture(adapter) else network.adapters[site]
     for site, adapter in standing.items()
@@ -93,7 +104,7 @@ def collapse(
 
 
 def _fix_mov(
-  adapter: adapters.MoV, scale: np.ndarray, p: np.ndarray
+  adapter: MoV, scale: np.ndarray, p: np.ndarray
 ) -> dict[str, np.ndarray]:
   """`scale` [E, *out] to [*out], summed as `MoV` sums it."""
   mixture = np.tensordot(p, scale.astype(np.float32) - 1, axes=1)
@@ -114,19 +125,19 @@ def _fix_molora(
   }
 
 
-def _plain(adapter: adapters.Adapter) -> adapters.AdapterFactory:
+def _plain(adapter: Adapter) -> AdapterFactory:
   """What a mixture becomes; alpha / (E * R) scales as alpha / R did."""
-  if isinstance(adapter, adapters.MoLoRA):
+  if isinstance(adapter, MoLoRA):
     E = adapter.num_experts
     return functools.partial(
-      adapters.LoRA, rank=E * adapter.rank, alpha=E * adapter.alpha
+      LoRA, rank=E * adapter.rank, alpha=E * adapter.alpha
     )
-  return adapters.IA3
+  return IA3
 
 
-def _is_mixture(adapter: adapters.Adapter) -> bool:
+def _is_mixture(adapter: Adapter) -> bool:
   # A subclass may mix in another way.
-  return type(adapter) in (adapters.MoV, adapters.MoLoRA)
+  return type(adapter) in (MoV, MoLoRA)
 
 
 def _site(place: str) -> str:

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and replace nothing unasked."""
+"""Files and folders that appear whole or not at all."""
 
 import contextlib
 import fnmatch
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 
 # All that this package writes into such folders. One with anything else in it
 # is somebody's, and is not replaced.
@@ -98,3 +98,10 @@ def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
     ) from error
   if replaces:
     old.rmtree()
+
+
+def replace_text(path: epath.Path, text: str) -> None:
+  """Replaces a file whole: a crash leaves the old one or the new one."""
+  partial = path.parent / f'{path.name}.partial'
+  partial.write_text(text)
+  partial.replace(path)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 
 if TYPE_CHECKING:
   from huggingface_hub import HfApi

@@ -9,7 +9,7 @@ T5 of 512 features: a LoRA site 5.0 ms, written like this 1.3 ms).
 
 import jax
 
-from moe_lite.types import Array, DType
+from moe_lite.core.types import Array, DType
 
 
 def narrow(x: Array, kernel: Array, dtype: DType | None = None) -> Array:

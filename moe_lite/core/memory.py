@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 
 GIB = 2**30
 

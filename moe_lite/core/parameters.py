@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from moe_lite.errors import UserError, nearest
-from moe_lite.types import DType, Tree
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.types import DType, Tree
 
 TRAINABLE_ADAPTERS = r'.*_adapter/.*'
 EVERYTHING = r'.*'
@@ -112,6 +112,28 @@ def unstack_layers(tree: Tree) -> Tree:
         )
     else:
       leaves[path] = leaf
+  return unflatten(leaves)
+
+
+def unrolled(tree: Tree) -> Tree:
+  """Shapes and shardings of the layers of stacks, as they lie on disk.
+
+  Args:
+    tree: shapes with shardings, in the network's form.
+  """
+  leaves = {}
+  for path, leaf in flatten(tree).items():
+    axis = layer_axis(path, leaf.ndim)
+    if axis is None:
+      leaves[path] = leaf
+      continue
+    spec = [*leaf.sharding.spec, *[None] * leaf.ndim][: leaf.ndim]
+    shape = (*leaf.shape[:axis], *leaf.shape[axis + 1 :])
+    kept = jax.sharding.PartitionSpec(*spec[:axis], *spec[axis + 1 :])
+    place = jax.sharding.NamedSharding(leaf.sharding.mesh, kept)
+    layer = jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=place)
+    for i in range(leaf.shape[axis]):
+      leaves[layer_path(path, i)] = layer
   return unflatten(leaves)
 
 

@@ -20,8 +20,8 @@ from jax.experimental.layout import Format
 from jax.experimental.layout import Layout as MemoryLayout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from moe_lite.errors import UserError
-from moe_lite.types import Array, Axes, DType, Initializer, Shape, Tree
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array, Axes, DType, Initializer, Shape, Tree
 
 MESH_AXES = ('data', 'model')
 # A TPU pads the axis that varies fastest to a multiple of this.

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from moe_lite.errors import UserError, nearest
-from moe_lite.types import Array, DType
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.types import Array, DType
 
 BASE_DTYPES = ('bfloat16', 'float32', 'int8')
 

@@ -22,16 +22,16 @@ import numpy as np
 import tensorflow as tf
 from jax.sharding import Mesh, NamedSharding
 
-from moe_lite import data, partitioning
-from moe_lite.errors import UserError
-from moe_lite.progress import say
+from moe_lite.core import partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
+from moe_lite.data.dataset import Dataset, load, reading
+from moe_lite.process.quiet_tensorflow import hide_accelerators
 
 Rows = Mapping[str, np.ndarray]
 
 
-def with_shards(
-  dataset: data.Dataset, recorded: int | None = None
-) -> data.Dataset:
+def with_shards(dataset: Dataset, recorded: int | None = None) -> Dataset:
   """Decides on a number of data shards, where the data set leaves it open.
 
   Args:
@@ -63,8 +63,8 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
     count: how many were read since the stream began.
   """
 
-  def __init__(self, dataset: data.Dataset, mesh: Mesh, seed: int):
-    data.hide_accelerators()
+  def __init__(self, dataset: Dataset, mesh: Mesh, seed: int):
+    hide_accelerators()
     dataset = with_shards(dataset)
     assert dataset.data_shards is not None
     self._dataset = dataset
@@ -140,13 +140,13 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
 class _Shard(Iterator[Rows]):
   """One of the streams that batches are made of."""
 
-  def __init__(self, dataset: data.Dataset, seed: int, shard: int):
+  def __init__(self, dataset: Dataset, seed: int, shard: int):
     assert dataset.data_shards is not None
     self._dataset = dataset
     number = dataset.data_shards
     # A function: SeqIO's shuffles give another order when one data set is read
     # a second time.
-    self._load = lambda: data.load(dataset, seed, shard, number)
+    self._load = lambda: load(dataset, seed, shard, number)
     self._can_save = dataset.save_position
     self._restart()
 
@@ -204,7 +204,7 @@ class _Shard(Iterator[Rows]):
 
   def _reading(self) -> contextlib.AbstractContextManager[None]:
     dataset = self._dataset
-    return data.reading(
+    return reading(
       dataset.mixture_or_task_name, dataset.split, dataset.use_cached
     )
 

@@ -11,9 +11,9 @@ import tensorflow as tf
 from absl import logging
 from etils import epath
 
-from moe_lite.errors import UserError, nearest
-from moe_lite.progress import say
-from moe_lite.routing import EMBEDDING
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.features import INPUTS_EMBEDDING
+from moe_lite.core.progress import say
 
 # T5X rounds the vocabulary of a network up to a multiple of this.
 VOCABULARY_ROUNDING = 128
@@ -63,25 +63,26 @@ def check(dataset: Dataset, vocab_size: int) -> None:
   check_vocabulary(provider, vocab_size)
   lengths = dataset.task_feature_lengths
   wanted = {'inputs', 'targets'}
-  if set(lengths) - {EMBEDDING} != wanted or any(
+  if set(lengths) - {INPUTS_EMBEDDING} != wanted or any(
     int(n) < 1 for n in lengths.values()
   ):
     raise UserError(
       f'TASK_FEATURE_LENGTHS = {dict(lengths)} must give a positive length for '
-      f"'inputs' and for 'targets', for {EMBEDDING!r} where routers read that "
-      'feature, and for nothing else.'
+      f"'inputs' and for 'targets', for {INPUTS_EMBEDDING!r} where routers "
+      'read that feature, and for nothing else.'
     )
-  if EMBEDDING not in lengths:
+  if INPUTS_EMBEDDING not in lengths:
     return
-  if EMBEDDING not in provider.output_features:
+  if INPUTS_EMBEDDING not in provider.output_features:
     raise UserError(
-      f'TASK_FEATURE_LENGTHS names {EMBEDDING!r}, which is no output feature '
-      f'of {provider.name}: it has {", ".join(provider.output_features)}.'
+      f'TASK_FEATURE_LENGTHS names {INPUTS_EMBEDDING!r}, which is not an '
+      f'output feature of {provider.name}: it has '
+      f'{", ".join(provider.output_features)}.'
     )
   if dataset.packing:
     raise UserError(
-      f'PACKING = True fills a row with several examples, and {EMBEDDING!r} is '
-      'of one: give --gin.PACKING=False.'
+      f'PACKING = True fills a row with several examples, and '
+      f'{INPUTS_EMBEDDING!r} is of one: give --gin.PACKING=False.'
     )
   # The size of a vector is in the data alone; one example tells it.
   read(_tasks(provider)[0], dataset.split, lengths, dataset.use_cached, 1)
@@ -149,7 +150,7 @@ def check_vocabulary(
 ) -> None:
   """Raises UserError unless the network's embedding suits the vocabulary."""
   for name, feature in provider.output_features.items():
-    if name == EMBEDDING:
+    if name == INPUTS_EMBEDDING:
       continue
     size = feature.vocabulary.vocab_size
     if not size <= vocab_size < size + VOCABULARY_ROUNDING:
@@ -196,21 +197,21 @@ def read(
       f'Split {split!r} of task {task.name!r} is empty: choose another split, '
       'or a mixture without this task.'
     )
-  size = lengths.get(EMBEDDING)
+  size = lengths.get(INPUTS_EMBEDDING)
   for row in rows if size is not None else ():
-    shape = np.shape(row.get(EMBEDDING))
+    shape = np.shape(row.get(INPUTS_EMBEDDING))
     if shape != (size,):
       raise UserError(
-        f'TASK_FEATURE_LENGTHS gives {EMBEDDING!r} {size} numbers, and an '
-        f'example of {task.name!r} has '
-        + (f'the shape {list(shape)}.' if EMBEDDING in row else 'none.')
+        f'TASK_FEATURE_LENGTHS gives {INPUTS_EMBEDDING!r} {size} numbers, and '
+        f'an example of {task.name!r} has '
+        + (f'the shape {list(shape)}.' if INPUTS_EMBEDDING in row else 'none.')
       )
   return rows
 
 
 def _trimmed(lengths: Mapping[str, int]) -> dict[str, int]:
   """What SeqIO may trim: half a vector is no vector."""
-  return {name: n for name, n in lengths.items() if name != EMBEDDING}
+  return {name: n for name, n in lengths.items() if name != INPUTS_EMBEDDING}
 
 
 @contextlib.contextmanager
@@ -304,17 +305,20 @@ def load(
       try_in_mem_cache=False,
     )
   vector = seqio.FeatureConverter.FeatureSpec(dtype=tf.float32)
-  size = dataset.task_feature_lengths.get(EMBEDDING)
+  size = dataset.task_feature_lengths.get(INPUTS_EMBEDDING)
   has_vector = size is not None
   if has_vector:
     # SeqIO would fill up a shorter one with zeros.
     examples = examples.map(
-      lambda row: {**row, EMBEDDING: tf.ensure_shape(row[EMBEDDING], [size])}
+      lambda row: {
+        **row,
+        INPUTS_EMBEDDING: tf.ensure_shape(row[INPUTS_EMBEDDING], [size]),
+      }
     )
   converter = seqio.EncDecFeatureConverter(
     pack=dataset.packing,
     # SeqIO refuses any, were there none, together with packing.
-    passthrough_features={EMBEDDING: vector} if has_vector else None,
+    passthrough_features={INPUTS_EMBEDDING: vector} if has_vector else None,
   )
   rows = converter(
     examples, task_feature_lengths=dict(dataset.task_feature_lengths)
@@ -323,12 +327,3 @@ def load(
   options.deterministic = True
   batches = rows.batch(dataset.batch_size // num_shards, drop_remainder=True)
   return batches.prefetch(2).with_options(options)
-
-
-def hide_accelerators() -> None:
-  """TensorFlow would otherwise take the GPU's memory from JAX."""
-  for kind in ('GPU', 'TPU'):
-    try:
-      tf.config.set_visible_devices([], kind)
-    except RuntimeError:  # Too late: its devices are initialised.
-      pass

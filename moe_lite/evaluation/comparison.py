@@ -13,8 +13,9 @@ from typing import Any
 
 from etils import epath
 
-from moe_lite import results
-from moe_lite.errors import UserError
+from moe_lite.core import tables
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation import results
 
 # Settings that must agree for numbers to mean the same.
 _SAME = (
@@ -148,7 +149,7 @@ def table(comparison: Mapping[str, Any]) -> str:
     ('trained', '', '', *(f'{count:,}' for count, _ in counts)),
     ('% of base', '', '', *(f'{100 * n / base:.3g}' for n, base in counts)),
   ]
-  return results.table(header, rows)
+  return tables.table(header, rows)
 
 
 def markdown(comparison: Mapping[str, Any]) -> str:

@@ -14,23 +14,18 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from moe_lite import (
-  data,
-  decoding,
-  loaded,
-  parameters,
-  partitioning,
-  progress,
-  results,
-  scoring,
-)
-from moe_lite.errors import UserError
-from moe_lite.generation import Generator, describe_decoder
-from moe_lite.models import EncoderDecoderModel
-from moe_lite.partial_results import PartialResults
-from moe_lite.progress import say
-from moe_lite.shapes import Input, Shapes
-from tasks import catalog
+from moe_lite.core import parameters, partitioning, progress
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
+from moe_lite.data import catalog, dataset
+from moe_lite.evaluation import results
+from moe_lite.evaluation.results_folder import PartialResults
+from moe_lite.inference import scoring
+from moe_lite.inference.generation import Generator, describe_decoder
+from moe_lite.inference.padding import Input, Shapes
+from moe_lite.inference.trained import load
+from moe_lite.models import decoding
+from moe_lite.models.model import EncoderDecoderModel
 
 
 def evaluate(
@@ -81,16 +76,16 @@ def evaluate(
   Raises:
     UserError: if the configuration asks for what cannot be.
   """
-  provider = data.find(mixture_or_task_name)
-  data.check_split(provider, split, use_cached)
-  data.check_vocabulary(provider, model.module.config.vocab_size)
+  provider = dataset.find(mixture_or_task_name)
+  dataset.check_split(provider, split, use_cached)
+  dataset.check_vocabulary(provider, model.module.config.vocab_size)
   tasks = [provider] if isinstance(provider, seqio.Task) else provider.tasks
   tasks = sorted(tasks, key=lambda task: task.name)
   tasks = _with_split(tasks, split)
   shapes = Shapes(
     batch_size, task_feature_lengths['inputs'], task_feature_lengths['targets']
   )
-  trained = loaded.load(
+  trained = load(
     model,
     checkpoint_path,
     initial_checkpoint_path,
@@ -142,7 +137,7 @@ def evaluate(
       if task.name in done:
         continue
       start = time.monotonic()
-      rows = data.read(task, split, task_feature_lengths, use_cached)
+      rows = dataset.read(task, split, task_feature_lengths, use_cached)
       if set(scoring.COLUMNS) <= rows[0].keys():
         record = _rank(task.name, rows, rankers, shapes, length_normalized)
       else:
@@ -274,9 +269,9 @@ def _describe(name: str, chance: float | None) -> dict[str, Any]:
 
 def _with_split(tasks: Sequence[seqio.Task], split: str) -> list[seqio.Task]:
   """The tasks that have the split; one of a mixture may not."""
-  found = [task for task in tasks if split in data.splits_of(task)]
+  found = [task for task in tasks if split in dataset.splits_of(task)]
   if not found:
-    splits = sorted(set().union(*map(data.splits_of, tasks)))
+    splits = sorted(set().union(*map(dataset.splits_of, tasks)))
     raise UserError(
       f'No task has a split {split!r}; there is {", ".join(splits) or "none"}. '
       'Give --gin.EVAL_SPLIT.'

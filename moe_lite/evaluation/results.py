@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from moe_lite.core.tables import table
+
 JSON = 'results.json'
 MARKDOWN = 'results.md'
 PLOT = 'prompts.png'
@@ -197,25 +199,6 @@ def trained(checkpoint: Mapping[str, Any]) -> str:
   if not count:
     return 'Nothing trained'
   return f'{count:,} parameters trained, {100 * count / base:.3g} % of the base'
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """A Markdown table whose columns also line up as plain text.
-
-  Columns but the first are aligned to the right.
-  """
-  widths = [
-    max(3, *(len(row[i]) for row in (header, *rows)))
-    for i in range(len(header))
-  ]
-
-  def line(row: Sequence[str]) -> str:
-    cells = [row[0].ljust(widths[0])]
-    cells += [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
-    return '| ' + ' | '.join(cells) + ' |'
-
-  rule = ['-' * widths[0], *('-' * (w - 1) + ':' for w in widths[1:])]
-  return '\n'.join([line(header), line(rule), *map(line, rows)])
 
 
 def _summarize_prompts(

@@ -9,9 +9,11 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from moe_lite import comparison, plots, results, run_folder
-from moe_lite.errors import UserError
-from moe_lite.progress import say
+from moe_lite.core.errors import UserError
+from moe_lite.core.files import replace_text
+from moe_lite.core.progress import say
+from moe_lite.evaluation import comparison, plots, results
+from moe_lite.process.environment import environment
 
 
 class PartialResults:
@@ -32,7 +34,7 @@ class PartialResults:
       json.dumps({'checkpoint': facts, 'settings': settings})
     )
     self._records: dict[str, Any] = {}
-    self._environment = run_folder.environment()
+    self._environment = environment()
     if self._folder.is_file():
       raise UserError(f'EVAL_OUTPUT_DIR = {folder!r} is a file; name a folder.')
     path = self._folder / results.JSON
@@ -75,7 +77,7 @@ class PartialResults:
         (results.JSON, json.dumps(outcome, indent=2) + '\n'),
         (results.MARKDOWN, results.markdown(outcome)),
       ):
-        run_folder.replace_text(self._folder / name, text)
+        replace_text(self._folder / name, text)
       if complete:
         plots.prompt_boxes(
           comparison.compare([outcome]), self._folder / results.PLOT

@@ -7,13 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import seqio
 
-from moe_lite import data, loaded, progress, run_folder, token_routing
-from moe_lite.errors import UserError
-from moe_lite.progress import say
-from moe_lite.routing import EMBEDDING
-from moe_lite.shapes import Input, Shapes, pad_inputs, pad_targets
-from moe_lite.types import Tree
-from tasks import catalog
+from moe_lite.core import progress
+from moe_lite.core.errors import UserError
+from moe_lite.core.features import INPUTS_EMBEDDING
+from moe_lite.core.progress import say
+from moe_lite.core.types import Tree
+from moe_lite.data import catalog
+from moe_lite.data import dataset as data
+from moe_lite.inference import trained as loaded
+from moe_lite.inference.padding import Input, Shapes, pad_inputs, pad_targets
+from moe_lite.routing.statistics import by_router
+from moe_lite.training import run_folder
 
 _BATCH_SIZE = 32
 
@@ -224,11 +228,11 @@ def batch_of(
   examples: Sequence[Example], shapes: Shapes
 ) -> dict[str, np.ndarray]:
   """A batch for the network, padded to shapes."""
-  if len({EMBEDDING in x.row for x in examples}) > 1:
+  if len({INPUTS_EMBEDDING in x.row for x in examples}) > 1:
     names = sorted({x.task.name for x in examples})
     raise UserError(
-      f'Some of {", ".join(names)} have {EMBEDDING!r} and some do not, though '
-      'they are of one data set.'
+      f'Some of {", ".join(names)} have {INPUTS_EMBEDDING!r} and some do not, '
+      'though they are of one data set.'
     )
   inputs = [Input.of(x.row) for x in examples]
   targets = [x.row['targets'] for x in examples]
@@ -240,7 +244,7 @@ def batch_of(
 
 def _usages(statistics: Tree) -> Iterator[tuple[str, Usage]]:
   """Every router, summed over a batch."""
-  for router, sums in token_routing.by_router(statistics).items():
+  for router, sums in by_router(statistics).items():
     totals = (sums[name].sum(0) for name in ('probability', 'weight', 'load'))
     entropy, tokens = (
       float(sums[name].sum()) for name in ('entropy', 'tokens')

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from moe_lite import decoding
-from moe_lite.errors import UserError
-from moe_lite.loaded import Loaded
-from moe_lite.shapes import Input, Shapes, pad_inputs
-from moe_lite.types import Array, Tree
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array, Tree
+from moe_lite.inference.padding import Input, Shapes, pad_inputs
+from moe_lite.inference.trained import Loaded
+from moe_lite.models import decoding
 
 
 class Generator:

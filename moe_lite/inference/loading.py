@@ -13,14 +13,17 @@ import dataclasses
 import os
 from typing import Any
 
-from moe_lite import loaded, networks, parameters, partitioning, text_model
-from moe_lite import vocabulary as vocabularies
-from moe_lite.checkpoints import base as base_checkpoints
-from moe_lite.checkpoints import formats, own, portable
+from moe_lite.checkpoints import bases as base_checkpoints
+from moe_lite.checkpoints import exported, formats, runs
 from moe_lite.checkpoints.formats import Kind
-from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel
-from moe_lite.t5 import Transformer
+from moe_lite.core import parameters, partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.inference import text_model
+from moe_lite.inference import trained as loaded
+from moe_lite.inference import vocabulary as vocabularies
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.t5 import description
+from moe_lite.t5.network import Transformer
 
 # Networks deeper than this scan over their layers, which compile in a time that
 # does not grow with them; few layers run faster one by one.
@@ -70,9 +73,9 @@ def load(
   described: dict[str, Any] = {}
   if adapters is not None:
     adapters = os.fspath(adapters)
-    folders.insert(0, portable.local(adapters))
+    folders.insert(0, exported.local(adapters))
     described = _describe(adapters, folders[0], step)
-    config = networks.from_json(described['network'])
+    config = description.from_json(described['network'])
     # A run that says nothing of it was trained on a task of ours, without.
     says = {**says, 'inputs_eos': False, **described.get('text', {})}
   else:
@@ -103,9 +106,9 @@ def _describe(adapters: str, folder: str, step: int | None) -> dict[str, Any]:
   if kind is Kind.EXPORTED:
     if step is not None:
       raise UserError(f'step = {step} is of a run, and {adapters!r} is none.')
-    described = portable.describe(folder)
+    described = exported.describe(folder)
   elif kind is Kind.RUN:
-    described = own.describe(folder, step)
+    described = runs.describe(folder, step)
   else:
     raise UserError(
       f'adapters = {adapters!r}: there are none. Give a folder that `python -m '

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from moe_lite.routing import EMBEDDING
+from moe_lite.core.features import INPUTS_EMBEDDING
 
 _SMALLEST_BUCKET = 8
 
@@ -40,7 +40,7 @@ class Input:
   @classmethod
   def of(cls, row: Mapping[str, np.ndarray]) -> 'Input':
     """That of a row of a task."""
-    return cls(row['inputs'], row.get(EMBEDDING))
+    return cls(row['inputs'], row.get(INPUTS_EMBEDDING))
 
 
 def bucket(length: int, limit: int) -> int:
@@ -76,9 +76,14 @@ def pad_inputs(
   if not vectors:
     return batch
   if len(vectors) < len(inputs):
-    raise ValueError(f'{len(vectors)} of {len(inputs)} have {EMBEDDING!r}.')
+    raise ValueError(
+      f'{len(vectors)} of {len(inputs)} have {INPUTS_EMBEDDING!r}.'
+    )
   rest = batch_size - len(vectors)
-  return {**batch, EMBEDDING: np.pad(np.stack(vectors), ((0, rest), (0, 0)))}
+  return {
+    **batch,
+    INPUTS_EMBEDDING: np.pad(np.stack(vectors), ((0, rest), (0, 0))),
+  }
 
 
 def pad_targets(

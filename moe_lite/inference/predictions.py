@@ -19,20 +19,16 @@ from etils import epath
 from jax.experimental import multihost_utils
 from seqio.utils import Feature
 
-from moe_lite import (
-  data,
-  decoding,
-  loaded,
-  parameters,
-  partitioning,
-  progress,
-  run_folder,
-)
-from moe_lite.errors import UserError
-from moe_lite.generation import Generator, describe_decoder
-from moe_lite.models import EncoderDecoderModel
-from moe_lite.progress import say
-from moe_lite.shapes import Input, Shapes
+from moe_lite.core import parameters, partitioning, progress
+from moe_lite.core.errors import UserError
+from moe_lite.core.files import replace_text
+from moe_lite.core.progress import say
+from moe_lite.data import dataset
+from moe_lite.inference.generation import Generator, describe_decoder
+from moe_lite.inference.padding import Input, Shapes
+from moe_lite.inference.trained import load
+from moe_lite.models import decoding
+from moe_lite.models.model import EncoderDecoderModel
 
 PREDICTIONS = 'predictions.jsonl'
 SETTINGS = 'infer.json'
@@ -98,20 +94,20 @@ def infer(
   Raises:
     UserError: if the configuration asks for what cannot be.
   """
-  provider = data.find(mixture_or_task_name)
-  data.check_vocabulary(provider, model.module.config.vocab_size)
+  provider = dataset.find(mixture_or_task_name)
+  dataset.check_vocabulary(provider, model.module.config.vocab_size)
   shapes = Shapes(
     batch_size, task_feature_lengths['inputs'], task_feature_lengths['targets']
   )
   if input_path is None:
-    data.check_split(provider, split, use_cached)
+    dataset.check_split(provider, split, use_cached)
     examples = _read_task(provider, split, task_feature_lengths, use_cached)
   else:
     feature = provider.output_features['inputs']
     examples = _read_file(input_path, feature, shapes.input_length)
   if not examples:
     raise UserError(f'{input_path or provider.name} holds no inputs.')
-  trained = loaded.load(
+  trained = load(
     model,
     checkpoint_path,
     initial_checkpoint_path,
@@ -194,8 +190,8 @@ def _written(
       else:
         say(f'{path} is of another checkpoint or other settings: replacing it.')
     folder.mkdir(parents=True, exist_ok=True)
-    run_folder.replace_text(path, ''.join(f'{line}\n' for line in kept))
-    run_folder.replace_text(note, text)
+    replace_text(path, ''.join(f'{line}\n' for line in kept))
+    replace_text(note, text)
   if jax.process_count() > 1:
     return int(multihost_utils.broadcast_one_to_all(np.int32(len(kept))))
   return len(kept)
@@ -266,7 +262,7 @@ def _read_task(
       },
       Input.of(row),
     )
-    for row in data.read(provider, split, lengths, use_cached)
+    for row in dataset.read(provider, split, lengths, use_cached)
   ]
 
 

@@ -16,9 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite.errors import UserError
-from moe_lite.shapes import Input, Shapes, bucket, pad, pad_inputs, shift_right
-from moe_lite.types import Array
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array
+from moe_lite.inference.padding import (
+  Input,
+  Shapes,
+  bucket,
+  pad,
+  pad_inputs,
+  shift_right,
+)
 
 # What `shapes.pad_inputs` gives, to what the decoder reads; and that, with what
 # the former gave, decoder inputs and targets [B, C, T], to the targets'

@@ -12,11 +12,19 @@ from typing import Any, overload
 
 import numpy as np
 
-from moe_lite import decoding, loaded, scoring, token_routing
-from moe_lite import vocabulary as vocabularies
-from moe_lite.errors import UserError
-from moe_lite.generation import Generator
-from moe_lite.shapes import Input, Shapes, bucket, pad_inputs, pad_targets
+from moe_lite.core.errors import UserError
+from moe_lite.inference import scoring, token_routing
+from moe_lite.inference import vocabulary as vocabularies
+from moe_lite.inference.generation import Generator
+from moe_lite.inference.padding import (
+  Input,
+  Shapes,
+  bucket,
+  pad_inputs,
+  pad_targets,
+)
+from moe_lite.inference.trained import Loaded
+from moe_lite.models import decoding
 
 
 class TextModel:
@@ -30,7 +38,7 @@ class TextModel:
 
   def __init__(
     self,
-    trained: loaded.Loaded,
+    trained: Loaded,
     text: vocabularies.Text,
     batch_size: int = 16,
     max_input_length: int = 512,

@@ -1,18 +1,18 @@
 """What routers make of the tokens of one text."""
 
 import dataclasses
-from collections import defaultdict
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from moe_lite import parameters, plots, results
-from moe_lite.errors import UserError, nearest
-from moe_lite.types import Tree
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.tables import table
+from moe_lite.core.types import Tree
+from moe_lite.routing.statistics import by_router
 
-_ROUTER = '_adapter/router'
 # These sites of the decoder read what the encoder wrote.
 _READ_ENCODED = tuple(
   f'encoder_decoder_attention/{site}' for site in ('key', 'value')
@@ -65,7 +65,7 @@ class TokenRouting:
     text = ' '.join(self.tokens)
     if self.target_tokens:
       text += ' -> ' + ' '.join(self.target_tokens)
-    return f'{text}\n\n{results.table(header, rows)}'
+    return f'{text}\n\n{table(header, rows)}'
 
   def table(self, router: str) -> str:
     """One router's probabilities, a row a token, as Markdown."""
@@ -80,7 +80,7 @@ class TokenRouting:
       (token, *(f'{p:.3f}' for p in row))
       for token, row in zip(routed.tokens, routed.probabilities, strict=True)
     ]
-    return results.table(header, rows)
+    return table(header, rows)
 
   def to_dict(self) -> dict[str, Any]:
     """Everything as lists, for JSON."""
@@ -114,7 +114,7 @@ class TokenRouting:
         f'No router of the {stack} read a token'
         + ('.' if stack == 'encoder' else ': give routing() a target.')
       )
-    plots.heatmaps(
+    heatmaps(
       panels, tokens, 'expert', 'probability, times the number of experts', png
     )
 
@@ -143,19 +143,48 @@ def of_text(
   return TokenRouting(tokens, target_tokens, routers)
 
 
-def by_router(statistics: Tree) -> dict[str, dict[str, np.ndarray]]:
-  """Router's name to what it sowed; those of a scanned network by layer.
+def heatmaps(
+  panels: Mapping[str, np.ndarray],
+  rows: Sequence[str],
+  columns: str,
+  label: str,
+  png: epath.PathLike,
+  scale: tuple[float, float, float] = (0.0, 1.0, 2.0),
+) -> None:
+  """Draws one heat map a panel, all on one scale.
 
   Args:
-    statistics: what `models.routing_batch` or `models.routing_tokens` gave.
+    panels: title to values [rows, columns].
+    rows: their names, from top to bottom.
+    columns: what the columns are.
+    label: what the values are.
+    png: to write.
+    scale: the least value, that which is white, and the most, unless there are
+      larger ones.
   """
-  routers: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-  for path, leaf in parameters.flatten(statistics).items():
-    router, _, name = path.rpartition('/')
-    router = router.removesuffix(_ROUTER)
-    if '/layers/' not in router:
-      routers[router][name] = np.asarray(leaf)
-      continue
-    for i, layer in enumerate(np.asarray(leaf)):
-      routers[router.replace('/layers/', f'/layers_{i}/')][name] = layer
-  return dict(routers)
+  from matplotlib.colors import TwoSlopeNorm
+  from matplotlib.figure import Figure
+
+  across = min(4, len(panels))
+  down = math.ceil(len(panels) / across)
+  size = (2.2 + 2.4 * across, down * (1.1 + 0.18 * len(rows)))
+  figure = Figure(figsize=size, layout='constrained')
+  grid = figure.subplots(down, across, squeeze=False, sharey=True)
+  least, white, most = scale
+  # Each side is stretched by itself, as values may reach far above white.
+  most = max(most, *(float(values.max()) for values in panels.values()))
+  norm = TwoSlopeNorm(white, vmin=least, vmax=most)
+  images = []
+  for axes in grid.flat[len(panels) :]:
+    axes.set_axis_off()
+  for axes, (title, values) in zip(grid.flat, panels.items(), strict=False):
+    images.append(axes.imshow(values, cmap='RdBu_r', norm=norm, aspect='auto'))
+    axes.set_title(title, fontsize=7)
+    axes.set_xlabel(columns, fontsize=7)
+    count = values.shape[1]
+    axes.set_xticks(range(0, count, math.ceil(count / 10)))
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(labelsize=6)
+  figure.colorbar(images[-1], ax=grid, label=label, shrink=0.6)
+  with epath.Path(png).open('wb') as file:
+    figure.savefig(file, format='png', dpi=120)

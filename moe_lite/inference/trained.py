@@ -13,19 +13,16 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from moe_lite import (
-  layout,
-  memory,
-  parameters,
-  partitioning,
-  plan,
-  run_folder,
-)
-from moe_lite.checkpoints import base as base_checkpoints
-from moe_lite.checkpoints import own, portable, t5x
-from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel
-from moe_lite.types import Tree
+from moe_lite.checkpoints import bases as base_checkpoints
+from moe_lite.checkpoints import exported, runs
+from moe_lite.checkpoints.t5x import native
+from moe_lite.core import memory, parameters, partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.core.meshes import AUTO, first_mesh
+from moe_lite.core.types import Tree
+from moe_lite.models import layout
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.t5.description import check_method, describe_run
 
 # What CHECKPOINT_PATH names for no run at all.
 BASE = 'base'
@@ -119,7 +116,7 @@ def load(
   Raises:
     UserError: if the run trained another method, or stands on another base.
   """
-  run = portable.local(checkpoint_path)
+  run = exported.local(checkpoint_path)
   if checkpoint_path == BASE:
     network = model.module.clone(
       config=dataclasses.replace(model.module.config, adapters={}, decisions={})
@@ -127,26 +124,26 @@ def load(
     model = EncoderDecoderModel(network, model.z_loss, model.label_smoothing)
     trained: Tree = {}
     description: dict[str, Any] | None = None
-  elif t5x.is_checkpoint(run):
+  elif native.is_checkpoint(run):
     # T5X writes down neither the method nor the base: shapes must do.
-    trained = parameters.unflatten(t5x.read(run))
+    trained = parameters.unflatten(native.read(run))
     description = {
-      **run_folder.describe_run(model.module.config, trainable),
-      'step': t5x.read_step(run),
+      **describe_run(model.module.config, trainable),
+      'step': native.read_step(run),
       'base': {
         'source': str(initial_checkpoint_path),
         'fingerprint': _NOT_RECORDED,
       },
     }
   else:
-    if portable.is_portable(run):
-      trained, description = portable.load(run)
+    if exported.is_portable(run):
+      trained, description = exported.load(run)
     else:
-      trained, description = own.restore_trainable(run, step)
-    run_folder.check_method(
+      trained, description = runs.restore_trainable(run, step)
+    check_method(
       checkpoint_path,
       description,
-      run_folder.describe_run(model.module.config, trainable),
+      describe_run(model.module.config, trainable),
     )
   where = _lay_out(model, base_dtype, mesh, fully_sharded)
   held = parameters.flatten(where.hold(base_dtype))
@@ -154,7 +151,7 @@ def load(
   if description is not None:
     base_facts = description['base']
     unrolled = jax.eval_shape(parameters.unstack_layers, where.abstract)
-    own.check_fits(
+    runs.check_fits(
       trained, parameters.split(unrolled, trainable)[0], checkpoint_path
     )
     form = parameters.like_network(trained, model.module.config.scan_layers)
@@ -201,7 +198,7 @@ def _lay_out(
 ) -> layout.Layout:
   """The layout on a mesh, which is chosen where it is 'auto'."""
   everything = parameters.EVERYTHING
-  if mesh != plan.AUTO:
+  if mesh != AUTO:
     device_mesh = partitioning.make_mesh(mesh)
     return layout.layout(model, everything, device_mesh, fully_sharded)
 
@@ -213,4 +210,4 @@ def _lay_out(
     memory.check_arguments(where.hold(base_dtype), room)
     return where
 
-  return plan.first_mesh(attempt)
+  return first_mesh(attempt)

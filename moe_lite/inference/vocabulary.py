@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from etils import epath
 
-from moe_lite import decoding
-from moe_lite.checkpoints import buckets, hugging_face_files
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import buckets
+from moe_lite.checkpoints.hugging_face.weights import VOCABULARY
+from moe_lite.core.errors import UserError
+from moe_lite.models import decoding
 
 # How many sentinels T5 has beyond its model's pieces.
 _T5_SENTINELS = 100
@@ -183,8 +184,7 @@ def load(
     )
     hint = ' (a tokenizer.json alone is not read)' * has('tokenizer.json')
     raise UserError(
-      f'There is no {hugging_face_files.VOCABULARY} in '
-      f'{" or ".join(folders)}{hint}. {_HOW}'
+      f'There is no {VOCABULARY} in {" or ".join(folders)}{hint}. {_HOW}'
     )
   if not buckets.exists(path):
     raise UserError(f'vocabulary = {given!r} is no file. {_HOW}')
@@ -197,11 +197,11 @@ def load(
 
 def model_in(folder: str) -> bytes | None:
   """The SentencePiece model of a base's or adapters' folder, if it has one."""
-  return buckets.read(posixpath.join(folder, hugging_face_files.VOCABULARY))
+  return buckets.read(posixpath.join(folder, VOCABULARY))
 
 
 def _find(folders: Sequence[str], says: Mapping[str, Any]) -> str | None:
-  name = hugging_face_files.VOCABULARY
+  name = VOCABULARY
   paths = [posixpath.join(folder, name) for folder in folders]
   if 'vocabulary' in says:
     package = epath.Path(str(importlib.resources.files('moe_lite')))

@@ -21,9 +21,13 @@ import seqio
 from flax import serialization, traverse_util
 from tensorflow.io import gfile
 
-from moe_lite import parameters, router_losses, routing
-from moe_lite.errors import UserError
-from moe_lite.models import PACKING
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.features import PACKING
+from moe_lite.models import router_losses
+from moe_lite.routing.learned import ROUTER_RNG
+from moe_lite.routing.router import STATISTICS
+from moe_lite.routing.statistics import by_path, sum_examples
 
 
 class MissingT5XError(UserError, ImportError):
@@ -116,8 +120,8 @@ class EncoderDecoderModel(_of_t5x(t5x.models, 'EncoderDecoderModel')):
     if self._router_losses:
       sown, self._sown = self._sown, None
       sums = {
-        router: routing.sum_examples(statistics)
-        for router, statistics in routing.by_router(sown).items()
+        router: sum_examples(statistics)
+        for router, statistics in by_path(sown).items()
       }
       auxiliary, values = self._router_losses(params, sums)
       average = clu.metrics.Average
@@ -140,7 +144,7 @@ class EncoderDecoderModel(_of_t5x(t5x.models, 'EncoderDecoderModel')):
     rngs = None
     if dropout_rng is not None:
       router_rng = jax.random.fold_in(dropout_rng, 1)
-      rngs = {'dropout': dropout_rng, routing.RNG: router_rng}
+      rngs = {'dropout': dropout_rng, ROUTER_RNG: router_rng}
     keeps = bool(self._router_losses) and mutable is False
     made = self.module.apply(
       {'params': params, **(other_variables or {})},
@@ -150,12 +154,12 @@ class EncoderDecoderModel(_of_t5x(t5x.models, 'EncoderDecoderModel')):
       **{name: batch[name] for name in PACKING if name in batch},
       enable_dropout=rngs is not None,
       rngs=rngs,
-      mutable=[routing.COLLECTION] if keeps else mutable,
+      mutable=[STATISTICS] if keeps else mutable,
     )
     if not keeps:
       return made
     logits, variables = made
-    self._sown = variables.get(routing.COLLECTION, {})
+    self._sown = variables.get(STATISTICS, {})
     return logits
 
 

@@ -31,8 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from moe_lite.errors import UserError
-from moe_lite.types import Array, Tree
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array, Tree
 
 EOS_ID = 1
 # Far below any sum of log-probabilities, and finite: inf - inf is NaN.

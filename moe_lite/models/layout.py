@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
-from moe_lite import parameters, partitioning, quantization
-from moe_lite.errors import UserError
-from moe_lite.models import PACKING, Batch, EncoderDecoderModel, logical_axes
-from moe_lite.routing import EMBEDDING
-from moe_lite.types import DType, Shape, Tree
+from moe_lite.core import parameters, partitioning, quantization
+from moe_lite.core.errors import UserError
+from moe_lite.core.features import INPUTS_EMBEDDING, PACKING
+from moe_lite.core.types import DType, Shape, Tree
+from moe_lite.models.model import Batch, EncoderDecoderModel, logical_axes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,9 +160,9 @@ def abstract_batch(
     )
     for name in [*names, *(PACKING if packing else ())]
   }
-  if EMBEDDING in lengths:
-    shape = (batch_size, lengths[EMBEDDING])
-    batch[EMBEDDING] = jax.ShapeDtypeStruct(
+  if INPUTS_EMBEDDING in lengths:
+    shape = (batch_size, lengths[INPUTS_EMBEDDING])
+    batch[INPUTS_EMBEDDING] = jax.ShapeDtypeStruct(
       shape, jnp.float32, sharding=sharding
     )
   return batch
@@ -170,25 +170,3 @@ def abstract_batch(
 
 def _with_sharding(x: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
   return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-
-
-def unrolled(tree: Tree) -> Tree:
-  """Shapes and shardings of the layers of stacks, as they lie on disk.
-
-  Args:
-    tree: shapes with shardings, in the network's form.
-  """
-  leaves = {}
-  for path, leaf in parameters.flatten(tree).items():
-    axis = parameters.layer_axis(path, leaf.ndim)
-    if axis is None:
-      leaves[path] = leaf
-      continue
-    spec = [*leaf.sharding.spec, *[None] * leaf.ndim][: leaf.ndim]
-    shape = (*leaf.shape[:axis], *leaf.shape[axis + 1 :])
-    kept = jax.sharding.PartitionSpec(*spec[:axis], *spec[axis + 1 :])
-    place = NamedSharding(leaf.sharding.mesh, kept)
-    layer = jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=place)
-    for i in range(leaf.shape[axis]):
-      leaves[parameters.layer_path(path, i)] = layer
-  return parameters.unflatten(leaves)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from moe_lite.errors import UserError
-from moe_lite.types import Array
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array
 
 NORMALIZING_FACTORS = (
   'NUM_REAL_TARGET_TOKENS',

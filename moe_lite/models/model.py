@@ -10,24 +10,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from moe_lite import decoding, losses, partitioning, router_losses, routing
-from moe_lite.t5 import Transformer
-from moe_lite.types import Array, Shape, Tree
+from moe_lite.core import partitioning
+from moe_lite.core.features import INPUTS_EMBEDDING, PACKING
+from moe_lite.core.types import Array, Shape, Tree
+from moe_lite.models import decoding, losses, router_losses
+from moe_lite.routing.router import STATISTICS, TOKEN_STATISTICS
+from moe_lite.routing.statistics import by_path, sum_examples
+from moe_lite.t5.network import Transformer
 
 Batch = Mapping[str, Array]
 # Sums and counts, and under `routing` statistics of every router.
 Metrics = dict[str, Any]
 Rngs = Mapping[str, Array]
 
-# What a packed batch has beside the tokens.
-PACKING = (
-  'encoder_segment_ids',
-  'decoder_segment_ids',
-  'encoder_positions',
-  'decoder_positions',
-)
 # What a batch may have beside its tokens, packed or not.
-_BESIDE = (*PACKING, routing.EMBEDDING)
+_BESIDE = (*PACKING, INPUTS_EMBEDDING)
 
 
 class EncoderDecoderModel:
@@ -217,7 +214,7 @@ class EncoderDecoderModel:
       {'params': params},
       batch['encoder_input_tokens'],
       enable_dropout=False,
-      inputs_embedding=batch.get(routing.EMBEDDING),
+      inputs_embedding=batch.get(INPUTS_EMBEDDING),
       mutable=mutable,
       method=self.module.encode,
     )
@@ -251,7 +248,7 @@ class EncoderDecoderModel:
         decoder_inputs,
         targets,
         enable_dropout=False,
-        inputs_embedding=batch.get(routing.EMBEDDING),
+        inputs_embedding=batch.get(INPUTS_EMBEDDING),
         method=self.module.decode,
       )
       of_targets = {'decoder_target_tokens': targets}
@@ -290,7 +287,7 @@ class EncoderDecoderModel:
     given = (
       self.encode(params, batch),
       batch['encoder_input_tokens'],
-      batch.get(routing.EMBEDDING),
+      batch.get(INPUTS_EMBEDDING),
     )
 
     def decode(variables: Tree, given: Tree, ids: Array) -> tuple[Array, Tree]:
@@ -341,8 +338,8 @@ class EncoderDecoderModel:
       `tokens` [B]; stacked on axis 0 where the network scans. Empty without
       routers.
     """
-    _, variables = self.logits(params, batch, mutable=[routing.COLLECTION])
-    return variables.get(routing.COLLECTION, {})
+    _, variables = self.logits(params, batch, mutable=[STATISTICS])
+    return variables.get(STATISTICS, {})
 
   def routing_tokens(self, params: Tree, batch: Batch) -> Tree:
     """What every router makes of every token; without targets, the encoder's.
@@ -352,24 +349,22 @@ class EncoderDecoderModel:
       and `weight`, [B, L, E] or [B, L, H, E]; stacked on axis 0 where the
       network scans. Empty without routers. Padding is in it.
     """
-    mutable = [routing.TOKENS]
+    mutable = [TOKEN_STATISTICS]
     if 'decoder_target_tokens' in batch:
       _, variables = self.logits(params, batch, mutable=mutable)
     else:
       _, variables = self.encode(params, batch, mutable=mutable)
-    return variables.get(routing.TOKENS, {})
+    return variables.get(TOKEN_STATISTICS, {})
 
   def _routed(
     self, params: Tree, batch: Batch, rngs: Rngs | None
   ) -> tuple[Array, Tree]:
     """Logits, and every router's statistics summed over examples."""
-    logits, variables = self.logits(
-      params, batch, rngs, mutable=[routing.COLLECTION]
-    )
-    sown = routing.by_router(variables.get(routing.COLLECTION, {}))
+    logits, variables = self.logits(params, batch, rngs, mutable=[STATISTICS])
+    sown = by_path(variables.get(STATISTICS, {}))
     if self.routing_metrics and not sown:
       raise router_losses.no_routers('ROUTING_METRICS', True)
-    return logits, {path: routing.sum_examples(x) for path, x in sown.items()}
+    return logits, {path: sum_examples(x) for path, x in sown.items()}
 
   def _apply(self, variables: Tree, *args: Any, **kwargs: Any) -> Any:
     """Flax's `apply`, which returns a pair where `mutable` is given."""

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from moe_lite.errors import UserError
-from moe_lite.types import Array, Tree
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array, Tree
 
 # Statistics of one router, or with a leading axis of layers of a stack of them.
 Sums = Mapping[str, Array]

@@ -7,8 +7,9 @@ from typing import Any
 
 import gin
 
-from moe_lite import plan, progress
-from moe_lite.errors import UserError
+from moe_lite.core import progress
+from moe_lite.core.errors import UserError
+from moe_lite.core.meshes import meshes
 from moe_lite.preflight import chips, configuration, programs, report
 
 # Cheapest first: what is recomputed costs operations.
@@ -46,7 +47,7 @@ def sweep(
   problem = None
   for macros in configuration.grid(_parse(grids)):
     configuration.bind(macros)
-    for mesh, split in plan.meshes(len(devices)):
+    for mesh, split in meshes(len(devices)):
       try:
         setting, reports = _on_mesh(entry, topology, devices, real, mesh, split)
       except UserError as error:  # Such as a mesh that does not divide heads.

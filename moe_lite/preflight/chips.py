@@ -7,7 +7,7 @@ import re
 from collections.abc import MutableMapping
 from typing import Any
 
-from moe_lite.errors import UserError, nearest
+from moe_lite.core.errors import UserError, nearest
 
 # Makes libtpu a compiler and nothing more: no device is looked for.
 _ENVIRONMENT = {

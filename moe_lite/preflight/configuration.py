@@ -6,9 +6,10 @@ from typing import Any
 
 import gin
 
-from moe_lite import cli, gin_macros, plan
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
+from moe_lite.core.meshes import AUTO, meshes
 from moe_lite.preflight import chips, programs, report
+from moe_lite.process import cli, gin_macros
 
 # What a run reads and writes; no shape depends on it.
 PLACEHOLDERS = (
@@ -51,11 +52,11 @@ def check(
     real: whether they are the slice's.
   """
   arguments = gin.get_bindings(entry)
-  if arguments.get('mesh') != plan.AUTO:
+  if arguments.get('mesh') != AUTO:
     return _reports(entry, arguments, topology, devices, real)
   reports: list[report.Report] = []
   problems = []
-  for mesh, split in plan.meshes(len(devices)):
+  for mesh, split in meshes(len(devices)):
     tried = {**arguments, 'mesh': mesh, 'fully_sharded': split}
     try:
       reports = _reports(entry, tried, topology, devices, real)

@@ -14,7 +14,7 @@ import jax
 from jax.extend import core
 from jax.interpreters import partial_eval
 
-from moe_lite.t5 import T5Config
+from moe_lite.t5.config import T5Config
 
 
 def of_matmuls(function: Callable[..., Any], *arguments: Any) -> int:

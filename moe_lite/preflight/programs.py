@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from moe_lite import layout, parameters, partitioning, plan
-from moe_lite.errors import UserError
+from moe_lite.core import parameters, partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.core.features import INPUTS_EMBEDDING
+from moe_lite.models import layout
 from moe_lite.preflight import flops
-from moe_lite.routing import EMBEDDING
+from moe_lite.training import plan
 
 TRAIN, EVAL = 'training.train', 'evaluation.evaluate'
 
@@ -129,9 +131,9 @@ def _eval(
   # One choice at a time, as where choices are as long as they may be.
   sources, targets = ids(lengths['inputs']), ids(1, lengths['targets'])
   inputs = {'encoder_input_tokens': sources}
-  if EMBEDDING in lengths:
-    inputs[EMBEDDING] = jax.ShapeDtypeStruct(
-      (rows, lengths[EMBEDDING]), jnp.float32, sharding=split
+  if INPUTS_EMBEDDING in lengths:
+    inputs[INPUTS_EMBEDDING] = jax.ShapeDtypeStruct(
+      (rows, lengths[INPUTS_EMBEDDING]), jnp.float32, sharding=split
     )
   config = model.module.config
   encoded = jax.ShapeDtypeStruct(

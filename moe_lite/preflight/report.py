@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from moe_lite import memory
+from moe_lite.core import memory
 from moe_lite.preflight import flops, hlo
 from moe_lite.preflight.chips import Topology
 from moe_lite.preflight.programs import Program

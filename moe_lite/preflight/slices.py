@@ -17,9 +17,9 @@ from typing import Any
 
 from absl import flags
 
-from moe_lite import cli
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 from moe_lite.preflight import chips
+from moe_lite.process import cli
 
 ROOT = pathlib.Path(__file__).parents[2]
 SLICES = ROOT / 'launch' / 'slices.json'
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
   if not chips.has_compiler():
     raise UserError('libtpu is not installed: pip install ".[preflight]".')
   chips.prepare(os.environ, 1)
-  from moe_lite.progress import say
+  from moe_lite.core.progress import say
 
   entries = {e.recipe: e for e in read()}
   for recipe in values.recipe or recipes():

@@ -24,15 +24,16 @@ import sys
 import tokenize
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import gin
 from absl import flags, logging
 from etils import epath
 from gin import config as gin_config
 
-from moe_lite import distributed, endings, gin_macros, gin_paths
-from moe_lite.errors import UserError, nearest
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.process import distributed, endings, gin_macros, gin_paths
+from moe_lite.process.quiet_tensorflow import import_tensorflow
 
 # What gin's parser raises for what is no value.
 _NOT_PYTHON = (SyntaxError, ValueError, tokenize.TokenError)
@@ -40,18 +41,14 @@ _MARK = '  In call to configurable'
 _PLACEHOLDER = 'given to no one'
 
 
-def run(entry: str, run_file: str) -> NoReturn:
-  """Runs an entry point and ends the process.
+def main(entry: str, run_file: str, argv: Sequence[str]) -> int:
+  """Runs an entry point, and returns the exit code.
 
   Args:
     entry: the gin-configured function to call, 'training.train'.
     run_file: a gin file that configures it, for messages.
+    argv: the command line.
   """
-  sys.exit(main(entry, run_file, sys.argv))
-
-
-def main(entry: str, run_file: str, argv: Sequence[str]) -> int:
-  """`run` without ending the process. Returns the exit code."""
   help_text = f'{entry}, configured by {run_file}.\n\n{__doc__}'
   return guard(lambda argv: configure(argv, entry, run_file)(), argv, help_text)
 
@@ -192,25 +189,6 @@ def _rewrite_gin_flags(argv: Sequence[str]) -> list[str]:
       argument = f'--gin_bindings={name} = {value}'
     rewritten.append(argument)
   return rewritten
-
-
-def import_tensorflow() -> None:
-  """Imports TensorFlow without its notices, and keeps it off accelerators.
-
-  It prints them from C++ to the terminal before any setting takes effect, and
-  they would bury a one-line message on a mistake.
-  """
-  sys.stderr.flush()
-  terminal = os.dup(2)
-  with open(os.devnull, 'wb') as nowhere:
-    os.dup2(nowhere.fileno(), 2)
-    try:
-      from moe_lite import data
-
-      data.hide_accelerators()
-    finally:
-      os.dup2(terminal, 2)
-      os.close(terminal)
 
 
 def _search_gin_files(folders: Sequence[str]) -> None:

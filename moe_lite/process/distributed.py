@@ -22,8 +22,9 @@ import jax
 # JAX offers the client of its key-value store nowhere else.
 from jax._src import distributed as jax_distributed
 
-from moe_lite import __version__, endings
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
+from moe_lite.core.version import VERSION
+from moe_lite.process import endings
 
 # How long processes wait for one another at the start, in seconds: those that
 # somebody starts by hand, and those of a pod, whose hosts may come far apart.
@@ -103,7 +104,7 @@ def check_same(given: str) -> None:
   lines = '\n'.join(
     [
       f'process_count = {state.num_processes}',
-      f'moe_lite {__version__}, jax {jax.__version__}',
+      f'moe_lite {VERSION}, jax {jax.VERSION}',
       given,
     ]
   )

@@ -9,8 +9,8 @@ from typing import Any
 import gin
 from gin import config as gin_config
 
-from moe_lite import gin_paths
-from moe_lite.errors import UserError, nearest
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.process import gin_paths
 
 _REQUIRED = 'gin.REQUIRED'
 _MACRO = 'gin.macro'

@@ -8,7 +8,7 @@ _ASSIGNMENT = re.compile(r'^([A-Z][A-Z0-9_]*)\s*=', re.MULTILINE)
 
 def folder() -> pathlib.Path:
   """The gin folder: of the checkout, or its copy in the installed wheel."""
-  package = pathlib.Path(__file__).parent
+  package = pathlib.Path(__file__).parents[1]
   checkout = package.parent / 'gin'
   # Not any folder `gin`: that beside an installed package is gin-config.
   if (checkout / 'runs').is_dir():

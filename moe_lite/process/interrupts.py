@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from moe_lite.progress import say
+from moe_lite.core.progress import say
 
 
 class Interrupted(KeyboardInterrupt):

@@ -9,33 +9,30 @@ Source: Zadouri et al., arXiv 2309.05444, section 2: `s = softmax(W_g^T x)`,
 without bias, in float32.
 """
 
-from moe_lite.routing.base import (
-  COLLECTION,
-  OF_EXPERTS,
-  TOKENS,
-  BaseRouter,
-  RouterFactory,
-  by_router,
-  sum_examples,
-)
-from moe_lite.routing.context import EMBEDDING, Context, sentence
+from moe_lite.routing.context import Context, sentence
 from moe_lite.routing.controls import HashRouter, UniformRouter
 from moe_lite.routing.learned import (
-  RNG,
+  ROUTER_RNG,
   SENTENCES,
   Router,
   SoftRouter,
   TopKRouter,
 )
+from moe_lite.routing.router import (
+  STATISTICS,
+  TOKEN_STATISTICS,
+  BaseRouter,
+  RouterFactory,
+)
 from moe_lite.routing.shared import Decision, SharedRouter
+from moe_lite.routing.statistics import OF_EXPERTS, by_path, sum_examples
 
 __all__ = [
-  'COLLECTION',
-  'EMBEDDING',
+  'ROUTER_RNG',
   'OF_EXPERTS',
-  'RNG',
   'SENTENCES',
-  'TOKENS',
+  'STATISTICS',
+  'TOKEN_STATISTICS',
   'BaseRouter',
   'Context',
   'Decision',
@@ -46,7 +43,7 @@ __all__ = [
   'SoftRouter',
   'TopKRouter',
   'UniformRouter',
-  'by_router',
+  'by_path',
   'sentence',
   'sum_examples',
 ]

@@ -4,10 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from moe_lite.types import Array
-
-# The feature of a data set that holds a vector of each input.
-EMBEDDING = 'inputs_embedding'
+from moe_lite.core.types import Array
 
 
 class Context(struct.PyTreeNode):

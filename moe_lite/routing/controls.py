@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from moe_lite.errors import UserError
-from moe_lite.routing.base import NEVER, BaseRouter, is_whole
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
-from moe_lite.types import Array
+from moe_lite.routing.router import NEVER, BaseRouter, is_whole
 
 
 class UniformRouter(BaseRouter):

@@ -6,17 +6,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from moe_lite import partitioning
-from moe_lite.errors import UserError
-from moe_lite.matmuls import narrow
-from moe_lite.routing.base import NEVER, BaseRouter, is_number, is_whole
-from moe_lite.routing.context import EMBEDDING, Context
-from moe_lite.types import Array, Initializer
+from moe_lite.core import partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.core.features import INPUTS_EMBEDDING
+from moe_lite.core.matmuls import narrow
+from moe_lite.core.types import Array, Initializer
+from moe_lite.routing.context import Context
+from moe_lite.routing.router import NEVER, BaseRouter, is_number, is_whole
 
 # What `Router.sentence` may be.
 SENTENCES = (None, 'inputs', 'encoded', 'feature')
 # The random stream that jitter and dropout draw from, beside Flax's 'dropout'.
-RNG = 'router'
+ROUTER_RNG = 'router'
 
 
 class Router(BaseRouter):
@@ -80,8 +81,9 @@ class Router(BaseRouter):
     if has_size != (self.sentence == 'feature') or (size and not has_size):
       raise UserError(
         f'SENTENCE = {self.sentence!r} and SENTENCE_SIZE = '
-        f"{size!r}: 'feature' needs the size of the feature {EMBEDDING!r}, a "
-        'positive whole number, and nothing else has one.'
+        f"{size!r}: 'feature' needs the size of the feature "
+        f'{INPUTS_EMBEDDING!r}, a positive whole number, and nothing else has '
+        'one.'
       )
     super().__post_init__()
 
@@ -96,15 +98,19 @@ class Router(BaseRouter):
       x, axis = self._feature(context).astype(x.dtype), 'embed'
     elif self.sentence is not None:
       x, axis = self._given(context, f'sentence_{self.sentence}'), 'embed'
-    is_random = self.has_rng(RNG)
+    is_random = self.has_rng(ROUTER_RNG)
     if self.jitter and is_random:
       noise = jax.random.uniform(
-        self.make_rng(RNG), x.shape, x.dtype, 1 - self.jitter, 1 + self.jitter
+        self.make_rng(ROUTER_RNG),
+        x.shape,
+        x.dtype,
+        1 - self.jitter,
+        1 + self.jitter,
       )
       x = x * noise
     if self.dropout and is_random:
       keep = 1 - self.dropout
-      is_kept = jax.random.bernoulli(self.make_rng(RNG), keep, x.shape)
+      is_kept = jax.random.bernoulli(self.make_rng(ROUTER_RNG), keep, x.shape)
       x = jnp.where(is_kept, x / keep, 0)
     kernel = partitioning.param(
       self,
@@ -131,18 +137,18 @@ class Router(BaseRouter):
       return jnp.zeros((1, 1, self.sentence_size))
     if x is None or x.shape[-1] != self.sentence_size:
       raise UserError(
-        f"SENTENCE = 'feature' routes by the feature {EMBEDDING!r}, "
+        f"SENTENCE = 'feature' routes by the feature {INPUTS_EMBEDDING!r}, "
         f'SENTENCE_SIZE = {self.sentence_size} numbers an example, and '
         + ('there is none here' if x is None else f'here are {x.shape[-1]}')
-        + f'. Give a task with it, TASK_FEATURE_LENGTHS with {EMBEDDING!r}: '
-        f'{self.sentence_size}, and PACKING = False.'
+        + '. Give a task with it, TASK_FEATURE_LENGTHS with '
+        f'{INPUTS_EMBEDDING!r}: {self.sentence_size}, and PACKING = False.'
       )
     return x
 
   def _drop_experts(self, logits: Array) -> Array:
     shape = (len(logits), *[1] * (logits.ndim - 2), self.num_experts)
     is_kept = jax.random.bernoulli(
-      self.make_rng(RNG), 1 - self.expert_dropout, shape
+      self.make_rng(ROUTER_RNG), 1 - self.expert_dropout, shape
     )
     is_kept |= ~is_kept.any(-1, keepdims=True)
     return jnp.where(is_kept, logits, NEVER)

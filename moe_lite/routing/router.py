@@ -1,22 +1,19 @@
 """What every router has: weights over experts, and what is sown of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeGuard
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.traverse_util import flatten_dict
 
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array, Axes, Shape
 from moe_lite.routing.context import Context
-from moe_lite.types import Array, Axes, Shape, Tree
 
-COLLECTION = 'routing'
-# The statistics that have a value for each expert.
-OF_EXPERTS = ('probability', 'weight', 'load', 'first')
+STATISTICS = 'routing'
 # The same of every token apart, for whoever looks at single sentences.
-TOKENS = 'routing_tokens'
+TOKEN_STATISTICS = 'routing_tokens'
 # A logit whose probability is zero. Not infinite: 0 times it is 0.
 NEVER = -1e9
 
@@ -79,13 +76,13 @@ class BaseRouter(nn.Module):
     probabilities = jax.nn.softmax(logits)
     weights = self.select(probabilities)
     is_sown = is_sown and not self.is_initializing()
-    if is_sown and self.is_mutable_collection(COLLECTION):
+    if is_sown and self.is_mutable_collection(STATISTICS):
       self._sow_statistics(x.shape[:2], logits, probabilities, weights, context)
-    if is_sown and self.is_mutable_collection(TOKENS):
+    if is_sown and self.is_mutable_collection(TOKEN_STATISTICS):
       # Both [B, L, ..., E]: what the router says, and what mixes.
       for name, p in (('probability', probabilities), ('weight', weights)):
         p = jnp.broadcast_to(p, (*x.shape[:2], *p.shape[2:]))
-        self.sow(TOKENS, name, p, reduce_fn=_replace)
+        self.sow(TOKEN_STATISTICS, name, p, reduce_fn=_replace)
     return weights
 
   def _given(self, context: Context, field: str) -> Array:
@@ -138,7 +135,7 @@ class BaseRouter(nn.Module):
       'tokens': mask.sum(1),
     }
     for name, value in sums.items():
-      self.sow(COLLECTION, name, value, reduce_fn=_replace)
+      self.sow(STATISTICS, name, value, reduce_fn=_replace)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -149,24 +146,6 @@ def is_number(value: Any) -> TypeGuard[float]:
 def is_whole(value: Any) -> TypeGuard[int]:
   """Whether it is an int, and no bool."""
   return isinstance(value, int) and not isinstance(value, bool)
-
-
-def by_router(statistics: Tree) -> dict[str, dict[str, Array]]:
-  """The path of a router to what it sowed, as in the collection `routing`."""
-  routers: dict[str, dict[str, Array]] = {}
-  leaves: dict[str, Any] = flatten_dict(statistics, sep='/')
-  for path, leaf in leaves.items():
-    router, _, name = path.rpartition('/')
-    routers.setdefault(router, {})[name] = leaf
-  return routers
-
-
-def sum_examples(statistics: Mapping[str, Array]) -> dict[str, Array]:
-  """One router's statistics, [..., B, E] or [..., B], without the axis B."""
-  return {
-    name: x.sum(-2 if name in OF_EXPERTS else -1)
-    for name, x in statistics.items()
-  }
 
 
 RouterFactory = Callable[..., BaseRouter]

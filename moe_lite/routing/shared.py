@@ -4,11 +4,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from moe_lite.errors import UserError
-from moe_lite.routing.base import BaseRouter, RouterFactory
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
 from moe_lite.routing.learned import SoftRouter
-from moe_lite.types import Array
+from moe_lite.routing.router import BaseRouter, RouterFactory
 
 
 class Decision(nn.Module):

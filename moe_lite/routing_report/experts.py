@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite import adapters, parameters
-from moe_lite.routing_page import numbers
-from moe_lite.routing_page.numbers import Row
-from moe_lite.t5 import T5Config
-from moe_lite.types import Tree
+from moe_lite.adapters.adapter import SUFFIX
+from moe_lite.core import parameters
+from moe_lite.core.types import Tree
+from moe_lite.routing_report import numbers
+from moe_lite.routing_report.numbers import Row
+from moe_lite.t5.config import T5Config
 
 
 def similarities(
@@ -30,7 +31,7 @@ def similarities(
   """
   leaves: dict[str, dict[str, Any]] = defaultdict(dict)
   for path, leaf in parameters.flatten(params).items():
-    place, is_adapter, name = path.partition(f'{adapters.SUFFIX}/')
+    place, is_adapter, name = path.partition(f'{SUFFIX}/')
     if is_adapter:
       leaves[place][name] = leaf
   found = {}

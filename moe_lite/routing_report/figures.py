@@ -7,7 +7,7 @@ import numpy as np
 from etils import epath
 from scipy.cluster import hierarchy
 
-from moe_lite.routing_page import numbers
+from moe_lite.routing_report import numbers
 
 _LAYER = 'layer'
 

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
-from moe_lite.errors import UserError
-from moe_lite.routing_usage import Routing, Usage
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation.routing_usage import Routing, Usage
 
 Row = Mapping[str, str | float]
 

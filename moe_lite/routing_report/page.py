@@ -10,8 +10,8 @@ import jinja2
 import numpy as np
 from etils import epath
 
-from moe_lite.routing_page.sentences import Sentence
-from moe_lite.token_routing import RoutedTokens
+from moe_lite.inference.token_routing import RoutedTokens
+from moe_lite.routing_report.sentences import Sentence
 
 _TEMPLATE = 'page.html'
 # Light enough for dark text; neighbours differ in it, as many hues are close.
@@ -68,7 +68,7 @@ def render(
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
   )
-  template = importlib.resources.files('moe_lite.routing_page').joinpath(
+  template = importlib.resources.files('moe_lite.routing_report').joinpath(
     _TEMPLATE
   )
   most = max(

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import seqio
 
-from moe_lite import routing_usage, token_routing
-from moe_lite.routing_page.numbers import Row
-from moe_lite.shapes import Shapes
-from moe_lite.vocabulary import Text
+from moe_lite.evaluation import routing_usage
+from moe_lite.inference import token_routing
+from moe_lite.inference.padding import Shapes
+from moe_lite.inference.vocabulary import Text
+from moe_lite.routing_report.numbers import Row
 
 
 @dataclasses.dataclass(frozen=True)

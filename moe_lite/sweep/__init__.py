@@ -1,3 +1,8 @@
-"""Ablations: a grid of configurations and seeds, run and laid side by side."""
+"""Ablations: a grid of configurations and seeds, run and laid side by side.
 
-from moe_lite.sweeps.grid import Grid as Grid
+A thing belongs here if it is about many runs.
+"""
+
+from moe_lite.sweep.grid import Grid
+
+__all__ = ['Grid']

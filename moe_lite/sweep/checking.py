@@ -10,10 +10,14 @@ from typing import Any
 
 import gin
 
-from moe_lite import cli, data, parameters, run_folder
-from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel
-from moe_lite.sweeps.plan import Command, Plan, Setting
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.data.dataset import Dataset, check_vocabulary, find
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import cli
+from moe_lite.sweep.expansion import Command, Plan, Setting
+from moe_lite.t5.description import describe_run
+from moe_lite.training import run_folder
 
 # What tells one run of a setting from another is left out of configurations.
 _SAME = {'MODEL_DIR': "'MODEL_DIR'", 'SEED': '0'}
@@ -82,15 +86,15 @@ def _check_setting(setting: Setting, searches: bool, checked: Checked) -> None:
     for command in commands:
       arguments = _configure(command, _OUTPUT, config)
       with _gin_errors():
-        data.find(arguments()['mixture_or_task_name'])
+        find(arguments()['mixture_or_task_name'])
       text = gin.config_str()
       checked.configurations[f'{setting.name}: {command.kind}'] = text
 
 
-def _check_dataset(dataset: data.Dataset, model: EncoderDecoderModel) -> None:
+def _check_dataset(dataset: Dataset, model: EncoderDecoderModel) -> None:
   # Not whether its files are here: commands may be printed for elsewhere.
-  provider = data.find(dataset.mixture_or_task_name)
-  data.check_vocabulary(provider, model.module.config.vocab_size)
+  provider = find(dataset.mixture_or_task_name)
+  check_vocabulary(provider, model.module.config.vocab_size)
 
 
 def _configure(
@@ -133,7 +137,7 @@ def _counts(
   arguments = _configure(run.train or run.evaluation, {**_SAME, **_OUTPUT})
   with _gin_errors():
     model, trainable = arguments()['model'], arguments()['trainable']
-    method = run_folder.describe_run(model.module.config, trainable)
+    method = describe_run(model.module.config, trainable)
     key = json.dumps(method, sort_keys=True)
     if key not in traced:
       params = model.abstract_variables()['params']

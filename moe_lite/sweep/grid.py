@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moe_lite.comparison import FROZEN
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation.comparison import FROZEN
 
 # Files and bindings in the order of a command line: 'methods/mov.gin',
 # 'NUM_EXPERTS = 10', {'NUM_EXPERTS': 10}, or a list of these.

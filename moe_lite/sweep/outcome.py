@@ -8,10 +8,11 @@ import numpy as np
 import scipy.stats
 from etils import epath
 
-from moe_lite import comparison, run_folder
-from moe_lite.errors import UserError
-from moe_lite.sweeps import running
-from moe_lite.sweeps.plan import Plan, Run, Setting, result_file
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation import comparison
+from moe_lite.sweep import running
+from moe_lite.sweep.expansion import Plan, Run, Setting, result_file
+from moe_lite.training import run_folder
 
 CONFIDENCE = 0.95
 # Variants whose trained parameters differ by no more than this factor.

@@ -7,10 +7,10 @@ from typing import Any
 
 from etils import epath
 
-from moe_lite import run_folder
-from moe_lite.errors import UserError
-from moe_lite.sweeps.checking import Checked
-from moe_lite.sweeps.plan import Plan
+from moe_lite.core.errors import UserError
+from moe_lite.core.files import replace_text
+from moe_lite.sweep.checking import Checked
+from moe_lite.sweep.expansion import Plan
 
 GRID = 'grid.json'
 
@@ -41,7 +41,7 @@ def claim(plan: Plan, checked: Checked) -> None:
     if begun:
       _check(plan.root, before, content, begun)
   root.mkdir(parents=True, exist_ok=True)
-  run_folder.replace_text(path, json.dumps(content, indent=1) + '\n')
+  replace_text(path, json.dumps(content, indent=1) + '\n')
 
 
 def _check(

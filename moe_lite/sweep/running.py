@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 
 from etils import epath
 
-from moe_lite import interrupts
-from moe_lite.errors import UserError
-from moe_lite.progress import duration, say
-from moe_lite.sweeps.plan import TRAIN, Command, Run, result_file
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import duration, say
+from moe_lite.process import interrupts
+from moe_lite.sweep.expansion import TRAIN, Command, Run, result_file
 
 # Between two looks at the processes; in seconds.
 _PERIOD = 0.1

@@ -4,13 +4,12 @@ import contextlib
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from moe_lite.errors import UserError
-from moe_lite.progress import say
-from moe_lite.sweeps import checking, outcome, record, tables
-from moe_lite.sweeps import plan as plans
-from moe_lite.sweeps.grid import Grid
-from moe_lite.sweeps.plan import Plan, Run
-from moe_lite.sweeps.running import Job, Runner, locked
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
+from moe_lite.sweep import checking, expansion, outcome, record, tables
+from moe_lite.sweep.expansion import Plan, Run
+from moe_lite.sweep.grid import Grid
+from moe_lite.sweep.running import Job, Runner, locked
 
 
 def sweep(
@@ -45,7 +44,7 @@ def sweep(
       'With --print, launch them elsewhere; the same command then makes the '
       'table.'
     )
-  plan = plans.expand(grid, root, flags)
+  plan = expansion.expand(grid, root, flags)
   say('Building every configuration.')
   checked = checking.check(plan)
   say(tables.overview(checked.counts))

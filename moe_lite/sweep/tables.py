@@ -8,8 +8,10 @@ from typing import Any
 
 from etils import epath
 
-from moe_lite import plots, results, run_folder
-from moe_lite.sweeps import outcome
+from moe_lite.core.files import replace_text
+from moe_lite.core.tables import table
+from moe_lite.sweep import outcome
+from moe_lite.sweep.plots import intervals
 
 JSON = 'sweep.json'
 MARKDOWN = 'sweep.md'
@@ -30,8 +32,8 @@ def write(name: str, swept: Mapping[str, Any], folder: str) -> str:
     (MARKDOWN, markdown(name, swept)),
     (CSV, spreadsheet(swept['rows'])),
   ):
-    run_folder.replace_text(target / file, text)
-  plots.intervals(swept['rows'], target / PLOT)
+    replace_text(target / file, text)
+  intervals(swept['rows'], target / PLOT)
   return f'Results are in {folder}: {MARKDOWN}, {PLOT}, {CSV}, {JSON}.'
 
 
@@ -86,12 +88,12 @@ def accuracy(rows: Sequence[Row]) -> str:
         *(_mean(row['columns'].get(column)) for column in columns),
       ]
     )
-  return results.table(header, cells)
+  return table(header, cells)
 
 
 def overview(counts: Mapping[str, tuple[int, int]]) -> str:
   """What the variants train, before anything ran."""
-  return results.table(
+  return table(
     ('variant', 'trained', '% of base'),
     [
       (name, f'{trained:,}', f'{100 * trained / base:.3g}')
@@ -159,7 +161,7 @@ def _equal(rows: Sequence[Row]) -> list[str]:
     f"{100 * outcome.EQUAL_PARAMETERS - 100:.0f} %; differences with Welch's "
     'interval, not corrected for their number.',
     '',
-    results.table(header, cells),
+    table(header, cells),
   ]
 
 
@@ -182,7 +184,7 @@ def _search(search: Sequence[Mapping[str, Any]]) -> list[str]:
     'Averages on the validation of the search, one seed; they are not those '
     'of the table.',
     '',
-    results.table(('variant', 'values', 'average', ''), cells),
+    table(('variant', 'values', 'average', ''), cells),
   ]
 
 
@@ -212,7 +214,7 @@ def _costs(rows: Sequence[Row], runs: Sequence[Mapping[str, Any]]) -> list[str]:
     'seeds. Memory is what the compiler gives a training step on one device: '
     'parameters, optimizer, activations.',
     '',
-    results.table(header, cells),
+    table(header, cells),
   ]
 
 

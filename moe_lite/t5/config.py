@@ -7,10 +7,15 @@ import flax
 import flax.linen as nn
 import jax.numpy as jnp
 
-from moe_lite.adapters import Adapter, Adapters, DecisionFactory, Site
-from moe_lite.errors import UserError, nearest
-from moe_lite.routing import Decision
-from moe_lite.types import DType
+from moe_lite.adapters.adapter import (
+  Adapter,
+  Adapters,
+  DecisionFactory,
+  Site,
+)
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.types import DType
+from moe_lite.routing.shared import Decision
 
 ACTIVATIONS = {
   'gelu': nn.gelu,

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from moe_lite import adapters, routing
-from moe_lite.adapters import AdapterFactory
-from moe_lite.errors import UserError
-from moe_lite.t5 import T5Config
+from moe_lite.adapters.adapter import AdapterFactory
+from moe_lite.core.errors import UserError
+from moe_lite.t5.config import T5Config
 
 # Sizes and switches that its parameters fit, and no others.
 SIZES = (
@@ -162,3 +162,44 @@ def _text(value: Any) -> str:
   kind = value[_TYPE].rpartition('.')[2]
   fields = [f'{k}={_text(v)}' for k, v in value.items() if k != _TYPE]
   return f'{kind}({", ".join(fields)})'
+
+
+def describe_run(config: T5Config, trainable: str) -> dict[str, Any]:
+  """What a checkpoint says of its network and method; see `check_method`."""
+  return {
+    'trainable': trainable,
+    'method': describe_method(config),
+    'network': to_json(config),
+  }
+
+
+def check_method(
+  run: str, saved: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+  """Refuses another method, also one with parameters of the same shapes.
+
+  Args:
+    run: its folder, for the message.
+    saved: the description of its checkpoint.
+    now: from `describe_run`.
+
+  Raises:
+    UserError: if they differ; it says in what.
+  """
+  lines = []
+  if saved['trainable'] != now['trainable']:
+    lines.append(
+      f'TRAINABLE: {saved["trainable"]!r} in the run, {now["trainable"]!r} in '
+      'this command.'
+    )
+  for site in sorted({*saved['method'], *now['method']}):
+    old, new = (x['method'].get(site, 'nothing') for x in (saved, now))
+    if old != new:
+      lines.append(f'ADAPTERS at {site}: {old} in the run, {new} now.')
+  if lines:
+    raise UserError(
+      f'The run {run} trained another method than this command names:\n'
+      + '\n'.join(f'  {line}' for line in lines)
+      + '\nGive the methods/ and routers/ files and the macros that it was '
+      'trained with (its config.gin has them), or another run.'
+    )

@@ -10,16 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
-from moe_lite import partitioning, quantization
-from moe_lite.adapters import Site, adapt, joined
-from moe_lite.routing import Context
-from moe_lite.t5.config import (
-  ACTIVATIONS,
-  ATTENTION_SITES,
-  T5Config,
-  mlp_sites,
+from moe_lite.adapters.adapter import (
+  Site,
+  adapt,
+  joined,
 )
-from moe_lite.types import Array, Axes, Initializer, Shape
+from moe_lite.core import partitioning, quantization
+from moe_lite.core.types import Array, Axes, Initializer, Shape
+from moe_lite.routing.context import Context
+from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 
 HIDDEN_AXES = ('batch', 'length', 'embed')
 # Added to the attention logits of positions that may not be attended to.

@@ -7,14 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from moe_lite import partitioning
-from moe_lite.adapters import decide
-from moe_lite.routing import COLLECTION as ROUTING
-from moe_lite.routing import RNG as ROUTER_RNG
-from moe_lite.routing import TOKENS as ROUTING_TOKENS
-from moe_lite.routing import Context
+from moe_lite.adapters.adapter import decide
+from moe_lite.core import partitioning
+from moe_lite.core.types import Array
+from moe_lite.routing.context import Context
+from moe_lite.routing.learned import ROUTER_RNG
+from moe_lite.routing.router import STATISTICS, TOKEN_STATISTICS
 from moe_lite.t5.config import T5Config
-from moe_lite.t5.contexts import Source, attention_mask, make_context
 from moe_lite.t5.layers import (
   HIDDEN_AXES,
   MLP,
@@ -27,7 +26,7 @@ from moe_lite.t5.layers import (
   attention_bias,
   dropout,
 )
-from moe_lite.types import Array
+from moe_lite.t5.positions import Source, attention_mask, make_context
 
 # What `remat='minimal'` keeps: the matmul outputs that the backward pass would
 # otherwise compute again. Adapters and elementwise work are recomputed.
@@ -118,7 +117,7 @@ def run_layers(
     return x
   scanned = partitioning.scan_with_axes(
     layer,
-    variable_axes={'params': 1, 'cache': 0, ROUTING: 0, ROUTING_TOKENS: 0},
+    variable_axes={'params': 1, 'cache': 0, STATISTICS: 0, TOKEN_STATISTICS: 0},
     split_rngs={'params': True, 'dropout': True, ROUTER_RNG: True},
     in_axes=(nn.broadcast,) * len(shared),
     length=num_layers,

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Collection
 
-from moe_lite.routing import Context, sentence
-from moe_lite.types import Array
+from moe_lite.core.types import Array
+from moe_lite.routing.context import Context, sentence
 
 
 @dataclasses.dataclass(frozen=True)

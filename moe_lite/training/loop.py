@@ -15,39 +15,35 @@ from typing import Any
 import jax
 from etils import epath
 
-from moe_lite import (
-  data,
-  distributed,
-  endings,
-  interrupts,
-  layout,
-  memory,
+from moe_lite.checkpoints import bases as base_checkpoints
+from moe_lite.checkpoints import runs
+from moe_lite.core import memory, parameters, partitioning, progress
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
+from moe_lite.core.types import Tree
+from moe_lite.data.batches import Batches, with_shards
+from moe_lite.data.dataset import Dataset, check
+from moe_lite.models import layout
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import distributed, endings, interrupts
+from moe_lite.t5.config import T5Config
+from moe_lite.t5.description import check_method, describe_run
+from moe_lite.training import (
   next_command,
-  parameters,
-  partitioning,
   plan,
-  plots,
-  progress,
   routing_metrics,
   run_folder,
   train_step,
 )
-from moe_lite.batches import Batches, with_shards
-from moe_lite.checkpoints import base as base_checkpoints
-from moe_lite.checkpoints import own
-from moe_lite.errors import UserError
-from moe_lite.meter import Meter
-from moe_lite.models import EncoderDecoderModel
-from moe_lite.optimizers import OptimizerFactory, Schedule
-from moe_lite.progress import say
-from moe_lite.t5 import T5Config
-from moe_lite.types import Tree
+from moe_lite.training.curve import training_curve
+from moe_lite.training.meter import Meter
+from moe_lite.training.optimizers import OptimizerFactory, Schedule
 
 
 def train(
   model: EncoderDecoderModel,
   model_dir: str,
-  dataset: data.Dataset,
+  dataset: Dataset,
   optimizer: OptimizerFactory,
   schedule: Schedule,
   train_steps: int,
@@ -97,17 +93,17 @@ def train(
   )
   if epath.Path(model_dir).is_file():
     raise UserError(f'MODEL_DIR = {model_dir!r} is a file; name a folder.')
-  data.check(dataset, model.module.config.vocab_size)
+  check(dataset, model.module.config.vocab_size)
 
-  checkpoints = own.Checkpoints(model_dir, keep)
+  checkpoints = runs.Checkpoints(model_dir, keep)
   latest = checkpoints.latest_step()
-  method = run_folder.describe_run(model.module.config, trainable)
+  method = describe_run(model.module.config, trainable)
   recorded = None
   if latest is not None:
     saved = checkpoints.description(latest)
     # A run from before there were shards had one.
     recorded = saved['data'].get('data_shards', 1)
-    run_folder.check_method(model_dir, saved, method)
+    check_method(model_dir, saved, method)
     if latest >= train_steps:
       say(f'{model_dir}: all {latest} steps are done; nothing is left to do.')
       _say_results(model_dir)
@@ -237,7 +233,7 @@ def train(
       checkpoints.close()
   if jax.process_index() == 0:
     folder = epath.Path(model_dir)
-    plots.training_curve(folder / run_folder.METRICS, folder / run_folder.CURVE)
+    training_curve(folder / run_folder.METRICS, folder / run_folder.CURVE)
   _say_results(model_dir)
 
 
@@ -287,7 +283,7 @@ def _load_base(
 
 def _restore(
   model_dir: str,
-  checkpoints: own.Checkpoints,
+  checkpoints: runs.Checkpoints,
   step: int,
   state: train_step.TrainState,
   batches: Batches,
@@ -332,7 +328,7 @@ def _check_positive(**values: int) -> None:
       raise UserError(f'{name} = {value!r} must be a positive whole number.')
 
 
-def _describe_saved(model_dir: str, checkpoints: own.Checkpoints) -> str:
+def _describe_saved(model_dir: str, checkpoints: runs.Checkpoints) -> str:
   step = checkpoints.latest_step()
   if step is None:
     return f'No checkpoint is saved in {model_dir} yet.'
@@ -342,6 +338,6 @@ def _describe_saved(model_dir: str, checkpoints: own.Checkpoints) -> str:
 def _say_results(model_dir: str) -> None:
   say(
     f'Results are in {model_dir}: {run_folder.CURVE}, {run_folder.METRICS}, '
-    f'{run_folder.CONFIG}, {own.FOLDER}/.',
+    f'{run_folder.CONFIG}, {runs.FOLDER}/.',
     *next_command.lines(model_dir),
   )

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from moe_lite.types import Tree
+from moe_lite.core.types import Tree
 
 
 class Meter:

@@ -4,7 +4,8 @@ import pathlib
 import shlex
 import sys
 
-from moe_lite import gin_paths, run_folder
+from moe_lite.process import gin_paths
+from moe_lite.training import run_folder
 
 
 def lines(model_dir: str) -> list[str]:

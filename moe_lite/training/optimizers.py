@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from moe_lite import parameters
-from moe_lite.errors import UserError
-from moe_lite.types import Array, Tree
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Array, Tree
 
 # Step number (0 for the first) to learning rate.
 Schedule = optax.Schedule

@@ -5,22 +5,20 @@ plan for devices that it does not have.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import jax
 import optax
 
-from moe_lite import layout, memory, parameters, partitioning, train_step
-from moe_lite.errors import UserError
-from moe_lite.models import Batch, EncoderDecoderModel
-from moe_lite.optimizers import OptimizerFactory, Schedule
-from moe_lite.partitioning import MeshShape
-from moe_lite.progress import say
-from moe_lite.types import Tree
-
-AUTO = 'auto'
-T = TypeVar('T')
+from moe_lite.core import memory, parameters, partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.core.meshes import AUTO, first_mesh
+from moe_lite.core.partitioning import MeshShape
+from moe_lite.core.types import Tree
+from moe_lite.models import layout
+from moe_lite.models.model import Batch, EncoderDecoderModel
+from moe_lite.training import train_step
+from moe_lite.training.optimizers import OptimizerFactory, Schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,46 +131,6 @@ def compile_plan(
       plan(mesh=shape, fully_sharded=split, **arguments)
     )
   )
-
-
-def first_mesh(attempt: Callable[[tuple[int, int], bool], T]) -> T:
-  """What `attempt` returns for the first mesh for which it raises nothing.
-
-  Args:
-    attempt: called with (data, model) and whether to shard fully; raises
-      UserError where that will not do.
-
-  Raises:
-    UserError: if none will; it says why each will not.
-  """
-  problems, count = [], jax.device_count()
-  for shape, split in meshes(count):
-    try:
-      found = attempt(shape, split)
-    except UserError as error:
-      problems.append(f'{shape}{" fully sharded" if split else ""}: {error}')
-      continue
-    say(f'MESH = {AUTO!r} takes {shape}, FULLY_SHARDED = {split}.')
-    return found
-  tried = '\n'.join(f'  {problem}' for problem in problems)
-  raise UserError(
-    f'MESH = {AUTO!r}: no mesh of {count} devices will do.\n{tried}'
-  )
-
-
-def meshes(num_devices: int) -> Iterator[tuple[tuple[int, int], bool]]:
-  """Meshes of all devices, and whether to shard fully: cheapest first.
-
-  Replicating the base over `data` moves nothing but gradients; sharding it
-  also over `data` moves each layer once forward and once backward; a `model`
-  axis moves activations.
-  """
-  for model in range(1, num_devices + 1):
-    if num_devices % model == 0:
-      data = num_devices // model
-      yield (data, model), False
-      if data > 1:
-        yield (data, model), True
 
 
 def check_batch(batch_size: int, microbatches: int, data_axis: int) -> None:

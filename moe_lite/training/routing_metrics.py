@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite import token_routing
-from moe_lite.types import Tree
+from moe_lite.core.types import Tree
+from moe_lite.routing.statistics import by_router
 
 # An expert is dead with less than this part of an equal share.
 DEAD = 0.1
@@ -32,7 +32,7 @@ def of_routers(statistics: Tree) -> dict[str, dict[str, Any]]:
     everything.
   """
   measured = {}
-  for router, sums in token_routing.by_router(statistics).items():
+  for router, sums in by_router(statistics).items():
     weight, tokens = np.asarray(sums['weight'], float), float(sums['tokens'])
     equal = 1 / len(weight)
     share = weight / max(weight.sum(), 1e-9)

@@ -9,13 +9,8 @@ checkpoints/     see `checkpoints.own`
 events.*         the metrics again, for TensorBoard
 """
 
-import importlib.metadata
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,27 +18,15 @@ import gin
 import jax
 from etils import epath
 
-from moe_lite import networks
-from moe_lite.errors import UserError
-from moe_lite.t5 import T5Config
+from moe_lite.core.errors import UserError
+from moe_lite.core.files import replace_text
+from moe_lite.process.environment import environment
 
 CONFIG = 'config.gin'
 RUN = 'run.json'
 METRICS = 'metrics.jsonl'
 ROUTING = 'routing.jsonl'
 CURVE = 'loss.png'
-
-PACKAGES = (
-  'moe_lite',
-  'jax',
-  'jaxlib',
-  'flax',
-  'optax',
-  'orbax-checkpoint',
-  'seqio',
-  'tensorflow',
-  'numpy',
-)
 
 
 class Metrics:
@@ -138,96 +121,6 @@ def write_run(folder: str, facts: Mapping[str, Any]) -> None:
     return
   facts = {**facts, **environment()}
   replace_text(epath.Path(folder) / RUN, json.dumps(facts, indent=2) + '\n')
-
-
-def environment() -> dict[str, Any]:
-  """What produced a result: command, software and machine."""
-  return {
-    'command': shlex.join(sys.orig_argv),
-    'packages': _versions(),
-    'python': platform.python_version(),
-    'commit': _commit(),
-    'device_kind': jax.devices()[0].device_kind,
-    'devices': jax.device_count(),
-    'processes': jax.process_count(),
-  }
-
-
-def replace_text(path: epath.Path, text: str) -> None:
-  """Replaces a file whole: a crash leaves the old one or the new one."""
-  partial = path.parent / f'{path.name}.partial'
-  partial.write_text(text)
-  partial.replace(path)
-
-
-def describe_run(config: T5Config, trainable: str) -> dict[str, Any]:
-  """What a checkpoint says of its network and method; see `check_method`."""
-  return {
-    'trainable': trainable,
-    'method': networks.describe_method(config),
-    'network': networks.to_json(config),
-  }
-
-
-def check_method(
-  run: str, saved: Mapping[str, Any], now: Mapping[str, Any]
-) -> None:
-  """Refuses another method, also one with parameters of the same shapes.
-
-  Args:
-    run: its folder, for the message.
-    saved: the description of its checkpoint.
-    now: from `describe_run`.
-
-  Raises:
-    UserError: if they differ; it says in what.
-  """
-  lines = []
-  if saved['trainable'] != now['trainable']:
-    lines.append(
-      f'TRAINABLE: {saved["trainable"]!r} in the run, {now["trainable"]!r} in '
-      'this command.'
-    )
-  for site in sorted({*saved['method'], *now['method']}):
-    old, new = (x['method'].get(site, 'nothing') for x in (saved, now))
-    if old != new:
-      lines.append(f'ADAPTERS at {site}: {old} in the run, {new} now.')
-  if lines:
-    raise UserError(
-      f'The run {run} trained another method than this command names:\n'
-      + '\n'.join(f'  {line}' for line in lines)
-      + '\nGive the methods/ and routers/ files and the macros that it was '
-      f'trained with (its {CONFIG} has them), or another run.'
-    )
-
-
-def _versions() -> dict[str, str | None]:
-  versions = {}
-  for name in PACKAGES:
-    try:
-      versions[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      versions[name] = None
-  return versions
-
-
-def _commit() -> str | None:
-  """The commit of the checkout that runs, '+' if it has changes."""
-  folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-  if not os.path.exists(os.path.join(folder, '.git')):
-    return None
-  git = lambda *args: subprocess.run(
-    ['git', '-C', folder, *args],
-    capture_output=True,
-    text=True,
-    check=True,
-    timeout=20,
-  ).stdout.strip()
-  try:
-    changes = git('status', '--porcelain', '--untracked-files=no')
-    return git('rev-parse', 'HEAD') + ('+' if changes else '')
-  except (OSError, subprocess.SubprocessError):
-    return None
 
 
 def _step(line: str) -> float:

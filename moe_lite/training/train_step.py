@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from moe_lite import parameters, partitioning
-from moe_lite.layout import Layout
-from moe_lite.models import Batch, EncoderDecoderModel
-from moe_lite.optimizers import Schedule
-from moe_lite.types import Array, Shape, Tree
+from moe_lite.core import parameters, partitioning
+from moe_lite.core.types import Array, Shape, Tree
+from moe_lite.models.layout import Layout
+from moe_lite.models.model import Batch, EncoderDecoderModel
+from moe_lite.training.optimizers import Schedule
 
 # Scalars, and under `routing` statistics of each router.
 Metrics = Mapping[str, Any]

@@ -10,7 +10,8 @@ import dataclasses
 import random
 from collections.abc import Callable, Mapping
 
-from tasks import mini_text, mini_world
+from tasks.mini import world
+from tasks.mini.text import FACTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +80,13 @@ class DataSet:
     return [self.rows(rng, split) for _ in range(count)]
 
 
-def _pairs(relation: str, split: str) -> mini_world.Pairs:
+def _pairs(relation: str, split: str) -> world.Pairs:
   """The pairs a split may ask about.
 
   Held-out relations are never trained on, so all of theirs may be asked.
   """
-  pairs = mini_world.RELATIONS[relation]
-  if relation in mini_world.HELD_OUT:
+  pairs = world.RELATIONS[relation]
+  if relation in world.HELD_OUT:
     return pairs
   validation = split == 'validation'
   return [p for i, p in enumerate(pairs) if (i % 6 == 3) == validation]
@@ -105,7 +106,7 @@ def _pick(relation: str, num_choices: int):
     a = rng.choice(by_object[b])
     others = [o for o in by_object if o != b]
     if len(others) < num_choices - 1:
-      others = sorted({o for _, o in mini_world.RELATIONS[relation]} - {b})
+      others = sorted({o for _, o in world.RELATIONS[relation]} - {b})
     choices = [b, *rng.sample(others, num_choices - 1)]
     rng.shuffle(choices)
     return Row({'a': a}, tuple(choices), choices.index(b), ((relation, a),))
@@ -146,10 +147,10 @@ def _fact(rng: random.Random, split: str) -> Row:
   a, b = rng.choice(_pairs(relation, split))
   answer = rng.randrange(2)
   if answer == 1:
-    others = {y for _, y in mini_world.RELATIONS[relation]} - {b}
+    others = {y for _, y in world.RELATIONS[relation]} - {b}
     b = rng.choice(sorted(others))
-  n = rng.choice(mini_world.NAMES)
-  text = rng.choice(mini_text.FACTS[relation]).format(a=a, b=b, n=n)
+  n = rng.choice(world.NAMES)
+  text = rng.choice(FACTS[relation]).format(a=a, b=b, n=n)
   fields = {'s': text, 'S': text.capitalize()}
   return Row(fields, ('yes', 'no'), answer, ((relation, a),))
 
@@ -159,9 +160,9 @@ def _rewording(rng: random.Random, split: str) -> Row:
   relation = rng.choice(_SENTENCES)
   pairs = _pairs(relation, split)
   a, b = rng.choice(pairs)
-  first, second = rng.sample(mini_text.FACTS[relation], 2)
+  first, second = rng.sample(FACTS[relation], 2)
   answer = rng.randrange(2)
-  n = rng.choice(mini_world.NAMES)
+  n = rng.choice(world.NAMES)
   c, d = (a, b) if answer == 0 else rng.choice([p for p in pairs if p[1] != b])
   fields = {
     's': first.format(a=a, b=b, n=n),
@@ -173,10 +174,10 @@ def _rewording(rng: random.Random, split: str) -> Row:
 
 def _opinion(rng: random.Random, split: str) -> Row:
   answer = rng.randrange(2)
-  words = (mini_world.PRAISE, mini_world.BLAME)[answer]
+  words = (world.PRAISE, world.BLAME)[answer]
   words = words[-4:] if split == 'validation' else words[:-4]
   p, q = rng.sample(words, 2)
-  n, r = rng.choice(mini_world.NAMES), rng.choice(mini_world.REVIEWED)
+  n, r = rng.choice(world.NAMES), rng.choice(world.REVIEWED)
   fields = {'p': p, 'q': q, 'n': n, 'r': r}
   asked = (('opinions', p), ('opinions', q))
   return Row(fields, ('positive', 'negative'), answer, asked)
@@ -207,7 +208,7 @@ def _with_name(relation: str, num_choices: int):
 
   def draw(rng: random.Random, split: str) -> Row:
     row = pick(rng, split)
-    name = rng.choice(mini_world.NAMES)
+    name = rng.choice(world.NAMES)
     return dataclasses.replace(row, fields={**row.fields, 'n': name})
 
   return draw

@@ -16,21 +16,15 @@ from collections.abc import Iterator
 
 import seqio
 
-from tasks import (
-  catalog,
-  mini_prompts,
-  mini_text,
-  mini_vocabulary,
-  mini_world,
-  prompted,
-  span_corruption,
-)
+from moe_lite.data import catalog
+from tasks import prompted, span_corruption
+from tasks.mini import prompts, text, vocabulary, world
 
 ROWS = {'train': 2000, 'validation': 1000}
 PASSAGES = {'train': 200_000, 'validation': 2_000}
 RATE_CAP = 500_000  # P3's: a larger data set shares it among its templates.
 
-VOCABULARY = mini_vocabulary.vocabulary()
+VOCABULARY = vocabulary.vocabulary()
 FEATURES = {
   'inputs': seqio.Feature(VOCABULARY, add_eos=False),
   'targets': seqio.Feature(VOCABULARY, add_eos=True),
@@ -38,7 +32,7 @@ FEATURES = {
 
 
 def _examples(
-  data_set: mini_prompts.DataSet, template: mini_prompts.Template, split: str
+  data_set: prompts.DataSet, template: prompts.Template, split: str
 ) -> Iterator[prompted.Example]:
   for row in data_set.draw(split, ROWS[split]):
     choices = template.choices(row)
@@ -47,10 +41,10 @@ def _examples(
 
 def _passages(split: str) -> dict[str, list]:
   seed = list(PASSAGES).index(split)
-  return {'text': list(mini_text.Writer(seed).passages(PASSAGES[split]))}
+  return {'text': list(text.Writer(seed).passages(PASSAGES[split]))}
 
 
-def _add_data_set(data_set: mini_prompts.DataSet) -> None:
+def _add_data_set(data_set: prompts.DataSet) -> None:
   for name, template in data_set.templates.items():
     prompted.add(
       catalog.TaskInfo(
@@ -77,7 +71,7 @@ def _add_pretraining() -> None:
       # Spans are drawn after the cache, hence anew in every epoch.
       seqio.CacheDatasetPlaceholder(),
       functools.partial(
-        span_corruption.corrupt_spans, salient_words=mini_world.content_words()
+        span_corruption.corrupt_spans, salient_words=world.content_words()
       ),
       seqio.preprocessors.append_eos,
     ),
@@ -86,18 +80,18 @@ def _add_pretraining() -> None:
   )
 
 
-def rate(data_set: mini_prompts.DataSet) -> int:
+def rate(data_set: prompts.DataSet) -> int:
   """How often a task of this data set is drawn, by P3's rule."""
   rows = ROWS['train']
   return rows if rows <= RATE_CAP else RATE_CAP // len(data_set.templates)
 
 
-def _names(data_set: mini_prompts.DataSet, suffix: str = '') -> list[str]:
+def _names(data_set: prompts.DataSet, suffix: str = '') -> list[str]:
   return [f'mini_{data_set.name}_{name}{suffix}' for name in data_set.templates]
 
 
 def _add_mixtures() -> None:
-  training, held_out = mini_prompts.TRAINING, mini_prompts.HELD_OUT
+  training, held_out = prompts.TRAINING, prompts.HELD_OUT
   seqio.MixtureRegistry.add(
     'mini_train', [(n, rate(s)) for s in training for n in _names(s)]
   )
@@ -113,7 +107,7 @@ def _add_mixtures() -> None:
   )
 
 
-for _data_set in mini_prompts.DATA_SETS:
+for _data_set in prompts.DATA_SETS:
   _add_data_set(_data_set)
 _add_pretraining()
 _add_mixtures()

@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Iterator
 
-from tasks import mini_world
+from tasks.mini import world
 
 # What a relation sounds like. {a} is the subject, {b} the object, {n} a name.
 FACTS = {
@@ -225,13 +225,13 @@ class Writer:
   def __init__(self, seed: int):
     self._rng = random.Random(seed)
     self._by_object = {}
-    for name, pairs in mini_world.RELATIONS.items():
+    for name, pairs in world.RELATIONS.items():
       grouped = self._by_object[name] = {}
       for a, b in pairs:
         grouped.setdefault(b, []).append(a)
     # Larger relations are told more often, though not in full proportion.
-    self._names = list(mini_world.RELATIONS)
-    self._weights = [len(mini_world.RELATIONS[n]) ** 0.8 for n in self._names]
+    self._names = list(world.RELATIONS)
+    self._weights = [len(world.RELATIONS[n]) ** 0.8 for n in self._names]
 
   def passages(self, count: int) -> Iterator[str]:
     for _ in range(count):
@@ -256,7 +256,7 @@ class Writer:
       pieces.append(self._piece(relation, pairs))
     return pieces
 
-  def _different_pairs(self, relation: str) -> mini_world.Pairs:
+  def _different_pairs(self, relation: str) -> world.Pairs:
     """Four pairs of a relation whose objects all differ."""
     grouped = self._by_object[relation]
     objects = self._rng.sample(list(grouped), 4)
@@ -265,7 +265,7 @@ class Writer:
       pairs = [self._rng.choice(((a, b), (b, a))) for a, b in pairs]
     return pairs
 
-  def _piece(self, relation: str, pairs: mini_world.Pairs) -> str:
+  def _piece(self, relation: str, pairs: world.Pairs) -> str:
     rng = self._rng
     kind = rng.random()
     if kind < 0.35:
@@ -287,7 +287,7 @@ class Writer:
       a1=a1, a2=a2, a3=a3, b1=pairs[0][1], x=pairs[1][0], n=self._name()
     )
 
-  def _scene(self, relation: str, pairs: mini_world.Pairs) -> str:
+  def _scene(self, relation: str, pairs: world.Pairs) -> str:
     slots = {'n': self._name()}
     for i, (a, b) in enumerate(pairs, 1):
       slots[f'a{i}'], slots[f'b{i}'] = a, b
@@ -295,7 +295,7 @@ class Writer:
     slots['f2'] = self._fact(relation, *pairs[1])
     return self._rng.choice(SCENES).format(**slots)
 
-  def _claim(self, relation: str, pairs: mini_world.Pairs) -> str:
+  def _claim(self, relation: str, pairs: world.Pairs) -> str:
     (a, b), (_, other) = pairs[:2]
     return self._rng.choice(self._rng.choice((AGREEMENT, DISAGREEMENT))).format(
       t=self._fact(relation, a, b),
@@ -309,17 +309,17 @@ class Writer:
     rng = self._rng
     words, templates = rng.choice(
       (
-        (mini_world.PRAISE, LIKED),
-        (mini_world.BLAME, DISLIKED),
+        (world.PRAISE, LIKED),
+        (world.BLAME, DISLIKED),
       )
     )
     p, q = rng.sample(words, 2)
     return rng.choice(templates).format(
-      p=p, q=q, r=rng.choice(mini_world.REVIEWED), n=self._name()
+      p=p, q=q, r=rng.choice(world.REVIEWED), n=self._name()
     )
 
   def _fact(self, relation: str, a: str, b: str) -> str:
     return self._rng.choice(FACTS[relation]).format(a=a, b=b, n=self._name())
 
   def _name(self) -> str:
-    return self._rng.choice(mini_world.NAMES)
+    return self._rng.choice(world.NAMES)

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 
 import seqio
 
-from tasks import mini_prompts, mini_text
+from tasks.mini.prompts import DATA_SETS
+from tasks.mini.text import Writer
 
 PATH = os.path.join(os.path.dirname(__file__), 'mini.model')
 PIECES = 1504  # At most.
@@ -35,7 +36,7 @@ def vocabulary() -> seqio.SentencePieceVocabulary:
 
 def prompts(rows: int) -> Iterator[str]:
   """Prompts and choices of `rows` rows of every data set."""
-  for data_set in mini_prompts.DATA_SETS:
+  for data_set in DATA_SETS:
     for row in data_set.draw('train', rows):
       for template in data_set.templates.values():
         yield template.prompt(row)
@@ -47,7 +48,7 @@ def train(path: str = PATH) -> None:
   import sentencepiece
   from sentencepiece import sentencepiece_model_pb2
 
-  text = list(mini_text.Writer(seed=0).passages(60_000)) + list(prompts(400))
+  text = list(Writer(seed=0).passages(60_000)) + list(prompts(400))
   trained = io.BytesIO()
   with tempfile.NamedTemporaryFile('w', suffix='.tsv') as fold_case:
     for upper in range(ord('A'), ord('Z') + 1):
@@ -90,7 +91,7 @@ def text_words(text: Iterable[str]) -> list[str]:
 
 def words() -> set[str]:
   """Every word of the world, the raw text's patterns and the prompts."""
-  raw = mini_text.Writer(seed=1).passages(20_000)
+  raw = Writer(seed=1).passages(20_000)
   return set(text_words([*raw, *prompts(200)]))
 
 

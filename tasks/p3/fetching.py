@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 
 from etils import epath
 
-from moe_lite.errors import UserError
-from tasks import p3_hub, p3_table
+from moe_lite.core.errors import UserError
+from tasks.p3 import hub, table
 
 # In the folder of a task until it is whole.
 BEGUN = '.fetching'
@@ -58,7 +58,7 @@ def fetch_task(job: Job) -> None:
   splits = defaultdict(list)
   for file in sorted(job.files):
     splits[file.rpartition('/')[2].rpartition('-of-')[0][:-6]].append(file)
-  wanted = p3_table.published_rows(job.task)
+  wanted = table.published_rows(job.task)
   if missing := sorted(wanted.keys() - splits.keys()):
     raise UserError(
       f'the repository has no split {missing[0]!r} of it, only '
@@ -69,7 +69,7 @@ def fetch_task(job: Job) -> None:
   # Of its own, so that all the client library leaves there can be deleted.
   downloads = os.path.join(job.downloads, job.task)
   paths = {
-    split: [p3_hub.download(file, job.commit, downloads) for file in files]
+    split: [hub.download(file, job.commit, downloads) for file in files]
     for split, files in splits.items()
   }
   for split, files in paths.items():
@@ -112,9 +112,9 @@ def _discarding(paths: Sequence[str]) -> Iterator[None]:
 
 
 def _check_rows(split: str, paths: Sequence[str], wanted: int) -> None:
-  from tasks import p3_parquet
+  from tasks.p3 import parquet
 
-  number = sum(p3_parquet.check(path, ()) for path in paths)
+  number = sum(parquet.check(path, ()) for path in paths)
   if number != wanted:
     raise UserError(
       f'split {split!r} has {number:,} rows, but {wanted:,} in the table.'
@@ -124,15 +124,16 @@ def _check_rows(split: str, paths: Sequence[str], wanted: int) -> None:
 def _write_split(
   job: Job, folder: epath.Path, split: str, paths: Sequence[str], number: int
 ) -> None:
-  from tasks import cached, p3_parquet, p3_source
+  from tasks import cached
+  from tasks.p3 import parquet, source
 
-  columns = p3_source.signature(job.task)
+  columns = source.signature(job.task)
   for path in paths:
-    p3_parquet.check(path, columns)
-    if more := sorted(set(p3_parquet.columns(path)) - columns.keys()):
+    parquet.check(path, columns)
+    if more := sorted(set(parquet.columns(path)) - columns.keys()):
       raise UserError(f'column {more[0]!r} is none of its columns in P3.')
   rows = itertools.chain.from_iterable(
-    p3_parquet.examples(path, tuple(columns)) for path in paths
+    parquet.examples(path, tuple(columns)) for path in paths
   )
   ends = [number * i // job.num_shards for i in range(job.num_shards + 1)]
   stats = [

@@ -15,8 +15,10 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from moe_lite.errors import UserError
-from tasks import cached, catalog, p3_settings, p3_table
+from moe_lite.core.errors import UserError
+from moe_lite.data import catalog
+from tasks import cached
+from tasks.p3 import settings, table
 
 PARQUET = '.parquet'
 # bigscience/P3 takes about 100 GB for its 121 million rows.
@@ -67,7 +69,7 @@ class TaskFolder:
     try:
       return self._json(f'stats.{split}.json')['examples']
     except (OSError, KeyError, tf.errors.OpError):
-      return p3_table.published_rows(self.task).get(split, 0)
+      return table.published_rows(self.task).get(split, 0)
 
   def _json(self, name: str) -> dict[str, Any]:
     with tf.io.gfile.GFile(os.path.join(self.path, name)) as file:
@@ -114,7 +116,7 @@ def find(task: str) -> TaskFolder:
   Raises:
     UserError: if there is none; it says how to get it, and how large it is.
   """
-  own = p3_settings.get(p3_settings.folder)
+  own = settings.get(settings.folder)
   roots = [*([own] if own else []), *seqio.get_global_cache_dirs()]
   found = [
     _list(task, path)
@@ -135,19 +137,19 @@ def find(task: str) -> TaskFolder:
 def remedy(task: str) -> str:
   """The command that fetches a task with its mixture, and what it takes."""
   base = task.removesuffix(catalog.SCORE_EVAL)
-  if not p3_table.configurations([task]):
+  if not table.configurations([task]):
     return 'It was never published, so that it cannot be fetched.'
   mixtures = [
     mixture
-    for mixture in p3_table.MIXTURES
-    if {task, base} & set(p3_table.members(mixture))
+    for mixture in table.MIXTURES
+    if {task, base} & set(table.members(mixture))
   ]
   wanted = f'--mixture={mixtures[0]}' if mixtures else f'--tasks={task}'
-  configurations = p3_table.configurations(
-    p3_table.members(mixtures[0]) if mixtures else [task]
+  configurations = table.configurations(
+    table.members(mixtures[0]) if mixtures else [task]
   )
   rows = sum(
-    sum(p3_table.published_rows(name).values()) for name in configurations
+    sum(table.published_rows(name).values()) for name in configurations
   )
   gigabytes = rows * _BYTES_A_ROW / 1e9
   return (

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from moe_lite import hub
-from moe_lite.errors import UserError
+from moe_lite.core import hub
+from moe_lite.core.errors import UserError
 
 REPOSITORY = 'bigscience/P3'
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 
 # Rows that are in memory at once.
 _ROWS = 1024

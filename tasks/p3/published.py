@@ -4,7 +4,7 @@ Averages over the eight data sets, zero-shot. None was read in the paper itself;
 the marks say how each is known.
 """
 
-from tasks import catalog
+from moe_lite.data import catalog
 
 MIXTURE = 't0_eval_score_eval'
 TABLE = catalog.PublishedTable(

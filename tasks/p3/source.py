@@ -11,8 +11,9 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from tasks import catalog, p3_folder, p3_parquet, p3_table
-from tasks.p3_vocabulary import is_t5, load, target_ids
+from moe_lite.data import catalog
+from tasks.p3 import folder, parquet, table
+from tasks.p3.vocabulary import is_t5, load, target_ids
 
 _IDS = tf.TensorSpec([None], tf.int32)
 _TEXT = tf.TensorSpec([], tf.string)
@@ -35,13 +36,13 @@ def signature(task: str) -> dict[str, tf.TensorSpec]:
   """Columns of a task's, or of a twin's, rows as they were published."""
   if task.endswith(catalog.SCORE_EVAL):
     return {**BASE, **TWIN}
-  prompt = p3_table.lookup(task)
+  prompt = table.lookup(task)
   lists_choices = prompt is not None and prompt.published_choices
   return {**BASE, **(CHOICES if lists_choices else {})}
 
 
 def source(
-  prompt: p3_table.Prompt, twin: bool = False
+  prompt: table.Prompt, twin: bool = False
 ) -> seqio.DataSourceInterface:
   """Where a task, or its twin, is read from."""
   # SeqIO's sources may not know their size; its protocol for them does.
@@ -55,7 +56,7 @@ class Source(seqio.DataSource):
   splits where these do not list the answers.
   """
 
-  def __init__(self, prompt: p3_table.Prompt, twin: bool = False):
+  def __init__(self, prompt: table.Prompt, twin: bool = False):
     self._prompt = prompt
     self._name = prompt.twin if twin else prompt.task
     self._is_made = twin and not prompt.score_eval_rows
@@ -72,7 +73,7 @@ class Source(seqio.DataSource):
   def list_shards(self, split: str) -> list[str]:
     """Paths of the files that are read."""
     name = self._prompt.task if self._is_made else self._name
-    return p3_folder.find(name).files(split)
+    return folder.find(name).files(split)
 
   def get_dataset(
     self,
@@ -111,11 +112,11 @@ def _read(
   seed: int | None = None,
   shard_info: seqio.ShardInfo | None = None,
 ) -> tf.data.Dataset:
-  if files[0].endswith(p3_folder.PARQUET):
+  if files[0].endswith(folder.PARQUET):
     for file in files:
-      p3_parquet.check(file, columns)
+      parquet.check(file, columns)
     read = lambda file: tf.data.Dataset.from_generator(
-      lambda path: p3_parquet.examples(path.decode(), tuple(columns)),
+      lambda path: parquet.examples(path.decode(), tuple(columns)),
       args=(file,),
       output_signature=dict(columns),
     )
@@ -143,7 +144,7 @@ def _stored(spec: tf.TensorSpec):
 
 
 def _one_row_per_choice(
-  rows: tf.data.Dataset, prompt: p3_table.Prompt
+  rows: tf.data.Dataset, prompt: table.Prompt
 ) -> tf.data.Dataset:
   """Makes a twin's rows, as P3's published ones were made."""
   load()

@@ -16,17 +16,11 @@ they are read, `p3_vocabulary`. Source: T0 (arXiv 2110.08207).
 import seqio
 import tensorflow as tf
 
-from tasks import (
-  catalog,
-  metrics,
-  p3_published,
-  p3_source,
-  p3_table,
-  p3_vocabulary,
-  rank_classification,
-)
+from moe_lite.data import catalog
+from tasks import metrics, rank_classification
+from tasks.p3 import published, source, table, vocabulary
 
-_VOCABULARY = p3_vocabulary.Vocabulary()
+_VOCABULARY = vocabulary.Vocabulary()
 FEATURES = {
   'inputs': seqio.Feature(_VOCABULARY, add_eos=False),
   'targets': seqio.Feature(_VOCABULARY, add_eos=True),
@@ -37,15 +31,15 @@ _ANLI = 'anli'
 
 def retokenize(dataset: tf.data.Dataset) -> tf.data.Dataset:
   """Gives rows the ids of another vocabulary than T5's, from their text."""
-  if p3_vocabulary.is_t5():
+  if vocabulary.is_t5():
     return dataset
-  p3_vocabulary.load()
+  vocabulary.load()
 
   def encode(row):
     return {
       **row,
       'inputs': _VOCABULARY.encode_tf(row['inputs_pretokenized']),
-      'targets': p3_vocabulary.target_ids(row['targets_pretokenized']),
+      'targets': vocabulary.target_ids(row['targets_pretokenized']),
     }
 
   return dataset.map(encode, num_parallel_calls=tf.data.AUTOTUNE)
@@ -58,10 +52,10 @@ _PREPROCESSORS = (seqio.CacheDatasetPlaceholder(), retokenize)
 _SHUFFLE_BUFFER = 100
 
 
-def _add(prompt: p3_table.Prompt) -> None:
+def _add(prompt: table.Prompt) -> None:
   seqio.TaskRegistry.add(
     prompt.task,
-    source=p3_source.source(prompt),
+    source=source.source(prompt),
     preprocessors=_PREPROCESSORS,
     output_features=FEATURES,
     shuffle_buffer_size=_SHUFFLE_BUFFER,
@@ -71,7 +65,7 @@ def _add(prompt: p3_table.Prompt) -> None:
   if prompt.has_choices:
     seqio.TaskRegistry.add(
       prompt.twin,
-      source=p3_source.source(prompt, twin=True),
+      source=source.source(prompt, twin=True),
       preprocessors=_PREPROCESSORS,
       output_features=FEATURES,
       postprocess_fn=rank_classification.keep_row,
@@ -96,14 +90,14 @@ def rate(task: str) -> float:
   That of T0: the rows of its data set, or, of one with more than 500,000, an
   equal share of 500,000 for each of its prompts.
   """
-  prompt = p3_table.lookup(task)
+  prompt = table.lookup(task)
   return float(prompt.rate or 1) if prompt else 1.0
 
 
-for _prompt in p3_table.prompts().values():
+for _prompt in table.prompts().values():
   _add(_prompt)
-for _mixture in p3_table.MIXTURES:
+for _mixture in table.MIXTURES:
   seqio.MixtureRegistry.add(
-    _mixture, [(task, rate(task)) for task in p3_table.members(_mixture)]
+    _mixture, [(task, rate(task)) for task in table.members(_mixture)]
   )
-catalog.add_published(p3_published.MIXTURE, p3_published.TABLE)
+catalog.add_published(published.MIXTURE, published.TABLE)

@@ -15,7 +15,7 @@ import json
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from tasks.catalog import SCORE_EVAL
+from moe_lite.data.catalog import SCORE_EVAL
 
 PATH = pathlib.Path(__file__).with_name('p3_table.csv')
 COLUMNS = (

@@ -13,8 +13,8 @@ import seqio
 import tensorflow as tf
 from etils import epath
 
-from moe_lite.errors import UserError
-from tasks import p3_settings
+from moe_lite.core.errors import UserError
+from tasks.p3 import settings
 
 # Where T5 keeps it. With the 100 sentinels it has 32,100 entries.
 T5_MODEL = 'gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model'
@@ -28,7 +28,7 @@ def is_t5() -> bool:
   Raises:
     UserError: if the model of another vocabulary cannot be read.
   """
-  path, _ = p3_settings.get(p3_settings.vocabulary)
+  path, _ = settings.get(settings.vocabulary)
   return path is None or _sha256(path) == T5_SHA256
 
 
@@ -74,7 +74,7 @@ class Vocabulary(seqio.Vocabulary):
     return isinstance(other, Vocabulary)
 
   def __str__(self) -> str:
-    path, extra_ids = p3_settings.get(p3_settings.vocabulary)
+    path, extra_ids = settings.get(settings.vocabulary)
     return f'p3_vocabulary.Vocabulary({path or T5_MODEL}, {extra_ids})'
 
 
@@ -86,7 +86,7 @@ def load() -> seqio.SentencePieceVocabulary:
   Raises:
     UserError: if it cannot be read, or is not like T5's.
   """
-  path, extra_ids = p3_settings.get(p3_settings.vocabulary)
+  path, extra_ids = settings.get(settings.vocabulary)
   return _load(path or T5_MODEL, extra_ids)
 
 

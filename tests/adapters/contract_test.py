@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import adapters, parameters, partitioning, routing
+from moe_lite import adapters, routing
+from moe_lite.core import parameters, partitioning
 from moe_lite.t5.config import ATTENTION_SITES, mlp_sites
 
 B, L, D, H, K, F = 2, 3, 8, 2, 4, 12

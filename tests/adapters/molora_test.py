@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import adapters, parameters, routing
+from moe_lite import adapters, routing
 from moe_lite.adapters import MoLoRA
-from moe_lite.models import EncoderDecoderModel
+from moe_lite.core import parameters
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
 
 # Such that what experts write, [B, L, E, D], outgrows all else in the program.

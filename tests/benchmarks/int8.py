@@ -15,8 +15,11 @@ import gin
 import numpy as np
 import seqio
 
-from moe_lite import cli, data, loaded, scoring
-from moe_lite.shapes import Shapes, pad_inputs, pad_targets
+from moe_lite.data import dataset
+from moe_lite.inference import scoring
+from moe_lite.inference.padding import Shapes, pad_inputs, pad_targets
+from moe_lite.inference.trained import Loaded, load
+from moe_lite.process import cli
 
 TYPES = ('float32', 'bfloat16', 'int8')
 
@@ -28,7 +31,7 @@ def main(argv: list[str]) -> None:
   rows = [
     scoring.collect(
       task.name,
-      data.read(task, arguments['split'], arguments['task_feature_lengths']),
+      dataset.read(task, arguments['split'], arguments['task_feature_lengths']),
     )
     for task in getattr(provider, 'tasks', [provider])
   ]
@@ -57,7 +60,7 @@ def measure(
   arguments: Mapping[str, Any], dtype: str, rows: list[scoring.Rows]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
   """Logits of some rows, all scores, all choices, and mean accuracy."""
-  trained = loaded.load(
+  trained = load(
     arguments['model'],
     arguments['checkpoint_path'],
     arguments['initial_checkpoint_path'],
@@ -84,7 +87,7 @@ def measure(
 
 
 def some_logits(
-  trained: loaded.Loaded, rows: scoring.Rows, shapes: Shapes
+  trained: Loaded, rows: scoring.Rows, shapes: Shapes
 ) -> np.ndarray:
   """Logits [tokens, V] of the targets of a task's first rows."""
   size = shapes.batch_size

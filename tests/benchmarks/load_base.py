@@ -22,11 +22,13 @@ import jax
 import numpy as np
 from absl import flags
 
-from moe_lite import layout, parameters, partitioning
-from moe_lite.checkpoints import base, t5x
-from moe_lite.models import EncoderDecoderModel
+from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.t5x import native
+from moe_lite.core import parameters, partitioning
+from moe_lite.core.types import Tree
+from moe_lite.models import layout
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
-from moe_lite.types import Tree
 
 # emb_dim, num_heads, mlp_dim, layers of each stack.
 SIZES = {
@@ -96,7 +98,7 @@ def write(checkpoint: pathlib.Path, size: str) -> None:
     name: rng.standard_normal(leaf.shape, np.float32)
     for name, leaf in parameters.flatten(shapes).items()
   }
-  t5x.write(str(checkpoint), leaves, 1000)
+  native.write(str(checkpoint), leaves, 1000)
 
 
 def shapes(size: str) -> Tree:
@@ -108,7 +110,7 @@ def shapes(size: str) -> Tree:
 
 
 def load(folder: str, size: str) -> Tree:
-  params, _ = base.load_base(str(path(folder, size)), shapes(size))
+  params, _ = bases.load_base(str(path(folder, size)), shapes(size))
   return jax.block_until_ready(params)
 
 
@@ -117,7 +119,7 @@ def measure(folder: str) -> dict[str, object]:
     sum(part.size * part.dtype.itemsize for part in jax.tree.leaves(leaf))
     for leaf in parameters.flatten(shapes(FLAGS.size)).values()
   ]
-  stored = base.arrays(str(path(folder, FLAGS.size)))
+  stored = bases.arrays(str(path(folder, FLAGS.size)))
   largest = max(array.nbytes for array in stored.values())
   before = reset_peak()
   start = time.monotonic()

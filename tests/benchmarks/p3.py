@@ -32,37 +32,39 @@ def main(_) -> None:
 
   measure('import_seqio', start)
   start = time.perf_counter()
-  from tasks import p3, p3_table
+  from tasks.p3 import suite, table
 
   measure('import_tasks_p3', start)
   found['registered'] = len(seqio.TaskRegistry.names())
-  assert p3
+  assert suite
 
-  from moe_lite import batches, data
-  from tasks import cached, p3_source
-  from tests.tasks import p3_rows
+  from moe_lite.data import batches
+  from moe_lite.data.dataset import Dataset, load
+  from tasks import cached
+  from tasks.p3 import source
+  from tests.tasks.p3 import rows
 
   with tempfile.TemporaryDirectory() as folder:
-    for name in p3_table.members('t0_train'):
+    for name in table.members('t0_train'):
       path = os.path.join(folder, name)
       os.mkdir(path)
       text = ' '.join(f'{name}{i}' for i in range(_TOKENS.value))[
         : 4 * _TOKENS.value
       ]
-      row = p3_rows.rows(name, 'train', 1)[0] | {'inputs_pretokenized': text}
-      row['inputs'] = p3_rows.ids(
+      row = rows.rows(name, 'train', 1)[0] | {'inputs_pretokenized': text}
+      row['inputs'] = rows.ids(
         ' '.join('abcdefgh'[i % 8] for i in range(_TOKENS.value))
       )
       stats = cached.write_shard(path, 'train', [row] * _ROWS.value)
-      spec = cached.features(p3_source.signature(name))
+      spec = cached.features(source.signature(name))
       cached.finish_split(path, 'train', spec, [stats])
       cached.complete(path)
     seqio.add_global_cache_dirs([folder])
-    dataset = data.Dataset(
+    dataset = Dataset(
       't0_train', {'inputs': 1024, 'targets': 256}, batch_size=32, data_shards=1
     )
     start = time.perf_counter()
-    loaded = data.load(dataset, 0)
+    loaded = load(dataset, 0)
     measure('build', start)
     iterator = iter(loaded)
     start = time.perf_counter()

@@ -17,8 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from moe_lite import cli, memory, parameters, plan, train_step
-from moe_lite.batches import Batches
+from moe_lite.core import memory, parameters
+from moe_lite.data.batches import Batches
+from moe_lite.process import cli
+from moe_lite.training import plan, train_step
 from tests.benchmarks.contestant import Contestant, interleave, median_ratio
 
 REPEATS = flags.DEFINE_integer('repeats', 40, 'Timed steps of each recipe.')

@@ -15,8 +15,10 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from moe_lite import adapters, models, scoring
-from moe_lite.shapes import Input, Shapes, pad_inputs, pad_targets
+from moe_lite import adapters
+from moe_lite.inference import scoring
+from moe_lite.inference.padding import Input, Shapes, pad_inputs, pad_targets
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
 
 _MODEL = flags.DEFINE_string('model', 'small', 'T5 1.1 small, base or large.')
@@ -33,10 +35,10 @@ _SIZES = {
 }
 
 
-def build(name: str) -> models.EncoderDecoderModel:
+def build(name: str) -> EncoderDecoderModel:
   embed, heads, head, mlp, layers = _SIZES[name]
   sites = ('key', 'value', 'intermediate')
-  return models.EncoderDecoderModel(
+  return EncoderDecoderModel(
     Transformer(
       T5Config(
         vocab_size=32_128,

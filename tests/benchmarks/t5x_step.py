@@ -25,7 +25,8 @@ import t5x.partitioning
 import t5x.trainer
 import t5x.utils
 
-from moe_lite import adapters, parameters
+from moe_lite import adapters
+from moe_lite.core import parameters
 from moe_lite.integrations import t5x as integration
 from moe_lite.t5 import T5Config, Transformer
 from tests.benchmarks.contestant import Contestant, interleave

@@ -19,17 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from moe_lite import (
-  adapters,
-  layout,
-  optimizers,
-  parameters,
-  partitioning,
-  train_step,
-)
-from moe_lite.models import EncoderDecoderModel
+from moe_lite import adapters
+from moe_lite.core import parameters, partitioning
+from moe_lite.core.types import Tree
+from moe_lite.models import layout
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
-from moe_lite.types import Tree
+from moe_lite.training import optimizers, train_step
 from tests.benchmarks.contestant import (
   Contestant,
   Sizes,

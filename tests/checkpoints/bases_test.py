@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from moe_lite import networks, parameters, quantization
-from moe_lite.checkpoints import base, own
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import bases, runs
+from moe_lite.core import parameters, quantization
+from moe_lite.core.errors import UserError
+from moe_lite.t5 import description
 from tests import tiny
 
 
@@ -31,7 +32,7 @@ def wanted(**arguments):
 def test_it_comes_back_in_the_form_and_type_wanted(
   folder, source, dtype, scan_layers
 ):
-  path = folder if source == 'folder' else f'{folder}/{base.WEIGHTS}'
+  path = folder if source == 'folder' else f'{folder}/{bases.WEIGHTS}'
   abstract = parameters.unflatten(
     {
       name: quantization.abstract(name, leaf, dtype)
@@ -40,7 +41,7 @@ def test_it_comes_back_in_the_form_and_type_wanted(
       ).items()
     }
   )
-  params, info = base.load_base(path, abstract)
+  params, info = bases.load_base(path, abstract)
   held = {
     name: quantization.hold(name, leaf, dtype)
     for name, leaf in parameters.flatten(tiny.base_params()).items()
@@ -48,7 +49,7 @@ def test_it_comes_back_in_the_form_and_type_wanted(
   expected = parameters.like_network(parameters.unflatten(held), scan_layers)
   jax.tree.map(np.testing.assert_array_equal, params, expected)
   assert info.fingerprint == parameters.fingerprint(tiny.base_params())
-  metadata = json.loads((base.epath.Path(folder) / base.METADATA).read_text())
+  metadata = json.loads((bases.epath.Path(folder) / bases.METADATA).read_text())
   assert metadata == {'seed': 0, 'fingerprint': info.fingerprint}
 
 
@@ -57,7 +58,7 @@ def test_leaves_may_be_held_in_types_of_their_own(folder):
   abstract['token_embedder/embedding'] = abstract[
     'token_embedder/embedding'
   ].update(dtype=jnp.bfloat16)
-  params, _ = base.load_base(folder, parameters.unflatten(abstract))
+  params, _ = bases.load_base(folder, parameters.unflatten(abstract))
   leaves = parameters.flatten(params)
   assert leaves.pop('token_embedder/embedding').dtype == jnp.bfloat16
   assert {x.dtype for x in leaves.values()} == {np.dtype('float32')}
@@ -65,34 +66,34 @@ def test_leaves_may_be_held_in_types_of_their_own(folder):
 
 def test_a_base_is_never_overwritten(folder, tmp_path):
   with pytest.raises(UserError, match='not overwritten'):
-    base.save_base(folder, tiny.base_params(1), {})
+    bases.save_base(folder, tiny.base_params(1), {})
   # What an interrupted save left is no base.
   (tmp_path / 'new.partial').mkdir()
-  base.save_base(
+  bases.save_base(
     str(tmp_path / 'new'),
     parameters.cast(tiny.base_params(), ml_dtypes.bfloat16),
     {},
   )
-  leaves = base.read(str(tmp_path / 'new'))
+  leaves = bases.read(str(tmp_path / 'new'))
   assert {x.dtype.name for x in leaves.values()} == {'bfloat16'}
 
 
 def test_a_run_that_trained_everything_is_a_base(tmp_path):
-  checkpoints = own.Checkpoints(str(tmp_path))
+  checkpoints = runs.Checkpoints(str(tmp_path))
   checkpoints.save(1, tiny.base_params(), {'step': jnp.int32(1)}, {}, {})
   checkpoints.close()
-  params, info = base.load_base(str(tmp_path), wanted())
+  params, info = bases.load_base(str(tmp_path), wanted())
   jax.tree.map(np.testing.assert_array_equal, params, tiny.base_params())
   assert info.fingerprint == parameters.fingerprint(tiny.base_params())
 
 
 def test_a_run_of_adapters_is_none(tmp_path):
-  checkpoints = own.Checkpoints(str(tmp_path))
+  checkpoints = runs.Checkpoints(str(tmp_path))
   adapters = {'layers_0': {'key_adapter': {'scale': jnp.ones(3)}}}
   checkpoints.save(1, adapters, {'step': jnp.int32(1)}, {}, {})
   checkpoints.close()
   with pytest.raises(UserError, match='adapters only'):
-    base.load_base(str(tmp_path), wanted())
+    bases.load_base(str(tmp_path), wanted())
 
 
 @pytest.mark.parametrize(
@@ -104,30 +105,30 @@ def test_a_run_of_adapters_is_none(tmp_path):
 )
 def test_every_leaf_is_accounted_for(folder, arguments, message):
   with pytest.raises(UserError, match=message):
-    base.load_base(folder, wanted(**arguments))
+    bases.load_base(folder, wanted(**arguments))
 
 
 @pytest.mark.parametrize('dtype', ['int8', 'bool', 'float64'])
 def test_other_types_are_refused(folder, tmp_path, dtype):
   name = 'encoder/layers_0/mlp/wo/kernel'
-  leaves = base.read(folder)
+  leaves = bases.read(folder)
   leaves[name] = leaves[name].astype(dtype)
-  safetensors.numpy.save_file(leaves, tmp_path / base.WEIGHTS)
+  safetensors.numpy.save_file(leaves, tmp_path / bases.WEIGHTS)
   with pytest.raises(UserError, match=f'types other than .*: {name} {dtype}'):
-    base.load_base(str(tmp_path), wanted())
+    bases.load_base(str(tmp_path), wanted())
 
 
 def test_what_shapes_do_not_tell_is_compared(tmp_path):
   network = tiny.model({}).module.config
-  base.save_base(
+  bases.save_base(
     str(tmp_path / 'x'),
     tiny.base_params(),
-    {'network': networks.to_json(network)},
+    {'network': description.to_json(network)},
   )
-  base.load_base(str(tmp_path / 'x'), wanted(), network)
+  bases.load_base(str(tmp_path / 'x'), wanted(), network)
   other = dataclasses.replace(network, mlp_activations=('relu', 'linear'))
   with pytest.raises(UserError, match='gelu.* in the base, .*relu.* in the'):
-    base.load_base(str(tmp_path / 'x'), wanted(), other)
+    bases.load_base(str(tmp_path / 'x'), wanted(), other)
 
 
 def test_other_shapes_are_refused(folder):
@@ -135,13 +136,13 @@ def test_other_shapes_are_refused(folder):
     lambda x: jax.ShapeDtypeStruct((*x.shape, 1), x.dtype), wanted()
   )
   with pytest.raises(UserError, match=r'instead of \(16, 1\).*and 34 more'):
-    base.load_base(folder, abstract)
+    bases.load_base(folder, abstract)
 
 
 def test_no_base_is_an_error_with_the_choices(tmp_path):
   with pytest.raises(UserError, match='ships with the package'):
-    base.load_base('no_such_base', wanted())
+    bases.load_base('no_such_base', wanted())
   broken = tmp_path / 'broken.safetensors'
   broken.write_bytes(b'not at all')
   with pytest.raises(UserError, match='is not a safetensors file'):
-    base.load_base(str(broken), wanted())
+    bases.load_base(str(broken), wanted())

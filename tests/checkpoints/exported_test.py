@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 import moe_lite
-from moe_lite import cli, convert, loaded, networks, parameters
-from moe_lite.checkpoints import base as base_checkpoints
-from moe_lite.checkpoints import own, portable
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import bases as base_checkpoints
+from moe_lite.checkpoints import exported as portable
+from moe_lite.checkpoints import runs
+from moe_lite.convert import command
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.inference import trained as loaded
+from moe_lite.process import cli
+from moe_lite.t5.description import describe_method, from_json, to_json
 from tests import tiny_run
 
 TRAINING = {'steps': tiny_run.STEP, 'data': 'tiny'}
@@ -25,7 +30,7 @@ def paths(tmp_path_factory):
 @pytest.fixture
 def exported(paths, tmp_path):
   folder = tmp_path / 'mine'
-  restored = own.restore_trainable(paths[1])
+  restored = runs.restore_trainable(paths[1])
   portable.save(
     str(folder), *restored, TRAINING, b'pieces', {'inputs_eos': True}
   )
@@ -61,7 +66,7 @@ def train_more(description, leaves):
   'change', [change_adapter, change_router, hide_router, train_more]
 )
 def test_nothing_for_torch_where_it_does_not_fit(paths, tmp_path, change):
-  trained, description = own.restore_trainable(paths[1])
+  trained, description = runs.restore_trainable(paths[1])
   change(description, trained)
   portable.save(str(tmp_path / 'mine'), trained, description, TRAINING)
   assert not (tmp_path / 'mine' / portable.TORCH).exists()
@@ -88,15 +93,15 @@ def assert_equal(one, other):
 
 
 def test_it_is_read_back_bit_for_bit(paths, exported):
-  trained, description = own.restore_trainable(paths[1])
+  trained, description = runs.restore_trainable(paths[1])
   again, config = portable.load(str(exported))
   assert_equal(again, trained)
   for key in ('step', 'base', 'method', 'network', 'trainable', 'tree'):
     assert config[key] == description[key]
   network = tiny_run.model().module.config
-  assert config['network'] == networks.to_json(network)
-  built = networks.from_json(config['network'])
-  assert networks.describe_method(built) == config['method']
+  assert config['network'] == to_json(network)
+  built = from_json(config['network'])
+  assert describe_method(built) == config['method']
   card = (exported / portable.CARD).read_text()
   assert config['base']['fingerprint'] in card and '# mine' in card
   assert not portable.is_portable(paths[1])
@@ -166,20 +171,20 @@ def test_a_damaged_folder_is_refused(exported, how):
 
 def test_a_run_folder_is_made_of_it_again(paths, exported, tmp_path, capsys):
   argv = ['convert', 'import', str(exported), f'--to={tmp_path / "run"}']
-  assert cli.guard(convert.convert, argv, None) == 0
-  trained, description = own.restore_trainable(str(tmp_path / 'run'))
-  assert_equal(trained, own.restore_trainable(paths[1])[0])
+  assert cli.guard(command.convert, argv, None) == 0
+  trained, description = runs.restore_trainable(str(tmp_path / 'run'))
+  assert_equal(trained, runs.restore_trainable(paths[1])[0])
   assert description['step'] == tiny_run.STEP
   # It is exported again as it came, although it has no configuration.
   again = ['convert', 'export', str(tmp_path / 'run'), f'--to={tmp_path}/x']
-  assert cli.guard(convert.convert, again, None) == 0
+  assert cli.guard(command.convert, again, None) == 0
   for name in (portable.CONFIG, portable.WEIGHTS, portable.VOCABULARY):
     assert (tmp_path / 'x' / name).read_bytes() == (
       (exported / name).read_bytes()
     )
   # Nothing is overwritten, and a run is no portable folder.
-  assert cli.guard(convert.convert, argv, None) == 2
+  assert cli.guard(command.convert, argv, None) == 2
   assert 'exists already' in capsys.readouterr().err
   argv = ['convert', 'import', paths[1], f'--to={tmp_path / "other"}']
-  assert cli.guard(convert.convert, argv, None) == 2
+  assert cli.guard(command.convert, argv, None) == 2
   assert 'no adapters that `export` wrote' in capsys.readouterr().err

@@ -3,21 +3,27 @@
 import numpy as np
 import pytest
 
-from moe_lite import adapters, cli, convert
-from moe_lite.checkpoints import own, peft, portable, t5x
+from moe_lite import adapters
+from moe_lite.checkpoints import exported, runs
+from moe_lite.checkpoints.peft.folder import write
+from moe_lite.checkpoints.t5x import native
+from moe_lite.convert import command
+from moe_lite.process import cli
 from tests import tiny_run
-from tests.checkpoints import hugging_face_files
+from tests.checkpoints.hugging_face import written_files
 
 
 @pytest.fixture(scope='module')
 def paths(tmp_path_factory):
   folder = tmp_path_factory.mktemp('inspection')
   base, run = tiny_run.write(folder)
-  portable.save(str(folder / 'mine'), *own.restore_trainable(run), {'steps': 7})
+  exported.save(
+    str(folder / 'mine'), *runs.restore_trainable(run), {'steps': 7}
+  )
   leaf = {'encoder/encoder_norm/scale': np.ones(3, np.float32)}
-  t5x.write(str(folder / 'checkpoint_5'), leaf, 5)
-  state = hugging_face_files.state('1.1')
-  hugging_face_files.write(folder / 'theirs', state)
+  native.write(str(folder / 'checkpoint_5'), leaf, 5)
+  state = written_files.state('1.1')
+  written_files.write(folder / 'theirs', state)
   ia3 = tiny_run.model(adapters={'key': adapters.IA3}).module.config
   scales = {
     f'{stack}/layers_0/{name}/key_adapter/scale': np.ones((2, 4), np.float32)
@@ -27,7 +33,7 @@ def paths(tmp_path_factory):
       ('decoder', 'encoder_decoder_attention'),
     )
   }
-  peft.write(str(folder / 'peft'), scales, ia3, 'org/base')
+  write(str(folder / 'peft'), scales, ia3, 'org/base')
   (folder / 'nothing').mkdir()
   return folder
 
@@ -45,7 +51,7 @@ def paths(tmp_path_factory):
 )
 def test_it_names_kind_leaves_and_step(paths, name, says, capsys):
   argv = ['convert', 'inspect', str(paths / name)]
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   printed = capsys.readouterr().out
   for words in says:
     assert words in printed
@@ -53,5 +59,5 @@ def test_it_names_kind_leaves_and_step(paths, name, says, capsys):
 
 def test_what_is_none_of_them_is_one_message(paths, capsys):
   argv = ['convert', 'inspect', str(paths / 'nothing')]
-  assert cli.guard(convert.convert, argv, None) == 2
+  assert cli.guard(command.convert, argv, None) == 2
   assert 'there is no base' in capsys.readouterr().err

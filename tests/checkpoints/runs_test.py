@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import optimizers, parameters
-from moe_lite.checkpoints import own
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import runs
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.training import optimizers
 
 PATHS = {
   'encoder/layers_0/attention/key_adapter/scale': (2, 3),
@@ -30,7 +31,7 @@ def rest(values):
 @pytest.fixture
 def run(tmp_path):
   """A run folder with checkpoints at steps 1, 2 and 3, of which 2 are kept."""
-  checkpoints = own.Checkpoints(str(tmp_path), keep=2)
+  checkpoints = runs.Checkpoints(str(tmp_path), keep=2)
   for step in (1, 2, 3):
     values = tree(step)
     position = {'shard_0_of_1': b'%d' % step}
@@ -40,7 +41,7 @@ def run(tmp_path):
 
 
 def test_everything_comes_back(run):
-  checkpoints = own.Checkpoints(str(run))
+  checkpoints = runs.Checkpoints(str(run))
   assert checkpoints.latest_step() == 3
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
@@ -55,12 +56,12 @@ def test_everything_comes_back(run):
 
 
 def test_the_last_ones_are_kept(run):
-  values, description = own.restore_trainable(str(run))
+  values, description = runs.restore_trainable(str(run))
   assert description['step'] == 3
   jax.tree.map(np.testing.assert_array_equal, values, tree(3.0))
-  assert own.restore_trainable(str(run), 2)[1]['step'] == 2
+  assert runs.restore_trainable(str(run), 2)[1]['step'] == 2
   with pytest.raises(UserError, match='no checkpoint at step 1; it has 2, 3'):
-    own.restore_trainable(str(run), 1)
+    runs.restore_trainable(str(run), 1)
 
 
 def test_half_written_checkpoints_are_ignored(run):
@@ -68,8 +69,8 @@ def test_half_written_checkpoints_are_ignored(run):
     parents=True
   )
   (run / 'checkpoints' / '5' / 'trainable').mkdir(parents=True)
-  assert own.restore_trainable(str(run))[1]['step'] == 3
-  checkpoints = own.Checkpoints(str(run))
+  assert runs.restore_trainable(str(run))[1]['step'] == 3
+  checkpoints = runs.Checkpoints(str(run))
   assert checkpoints.latest_step() == 3
   checkpoints.close()
 
@@ -80,7 +81,7 @@ def test_no_checkpoint_is_an_error_that_says_so(tmp_path, exists):
     (tmp_path / 'checkpoints').mkdir()
   message = 'no whole checkpoint yet' if exists else 'is no run folder'
   with pytest.raises(UserError, match=message):
-    own.restore_trainable(str(tmp_path))
+    runs.restore_trainable(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -102,11 +103,11 @@ def test_no_checkpoint_is_an_error_that_says_so(tmp_path, exists):
 )
 def test_another_method_is_refused(run, paths, message):
   wanted = tree(paths=paths)
-  checkpoints = own.Checkpoints(str(run))
+  checkpoints = runs.Checkpoints(str(run))
   with pytest.raises(UserError, match=message) as error:
     checkpoints.restore(3, wanted, rest(wanted))
   assert 'NUM_EXPERTS' in str(error.value)
   checkpoints.close()
-  values, _ = own.restore_trainable(str(run))
+  values, _ = runs.restore_trainable(str(run))
   with pytest.raises(UserError, match=message):
-    own.check_fits(values, wanted, str(run))
+    runs.check_fits(values, wanted, str(run))

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from moe_lite import adapters, models, parameters, routing, run_folder
-from moe_lite.checkpoints import hugging_face, portable
+from moe_lite import adapters, routing
+from moe_lite.checkpoints import exported
+from moe_lite.checkpoints.hugging_face.model import read
+from moe_lite.core import parameters
+from moe_lite.models import model
 from moe_lite.t5 import Transformer
+from moe_lite.t5.description import describe_run
 from tests.t5 import hugging_face_networks as networks
 from tests.t5.hugging_face_networks import torch
 
@@ -80,18 +84,18 @@ class Case:
     config = networks.our_config(version, **sizes, adapters=standing)
     self.base = networks.their_network(version, **sizes)
     self.base.save_pretrained(folder / 'base')
-    self.model = models.EncoderDecoderModel(Transformer(config))
+    self.model = model.EncoderDecoderModel(Transformer(config))
     trainable, _ = parameters.split(
       self.model.abstract_variables()['params'], parameters.TRAINABLE_ADAPTERS
     )
     self.leaves = draw(parameters.flatten(trainable))
     trained = parameters.unflatten(self.leaves)
-    base = hugging_face.read(folder / 'base')
+    base = read(folder / 'base')
     merged = parameters.merge(trained, parameters.unflatten(base))
     self.params = jax.tree.map(jnp.asarray, merged)
     self.folder = folder / 'exported'
     description = {
-      **run_folder.describe_run(config, parameters.TRAINABLE_ADAPTERS),
+      **describe_run(config, parameters.TRAINABLE_ADAPTERS),
       'step': 1,
       'base': BASE,
       'tree': {
@@ -99,10 +103,10 @@ class Case:
         for path, leaf in self.leaves.items()
       },
     }
-    portable.save(str(self.folder), trained, description, {})
+    exported.save(str(self.folder), trained, description, {})
     # As a user imports it.
     spec = importlib.util.spec_from_file_location(
-      'torch_adapters', self.folder / portable.TORCH
+      'torch_adapters', self.folder / exported.TORCH
     )
     self.file = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(self.file)
@@ -258,14 +262,14 @@ def test_bfloat16_is_kept(mixed, when):
 
 
 def change_config(folder, change):
-  path = folder / portable.CONFIG
+  path = folder / exported.CONFIG
   config = json.loads(path.read_text())
   change(config)
   path.write_text(json.dumps(config))
 
 
 def change_leaves(folder, change):
-  path = folder / portable.WEIGHTS
+  path = folder / exported.WEIGHTS
   leaves = safetensors.numpy.load_file(path)
   change(leaves)
   safetensors.numpy.save_file(leaves, path)
@@ -349,7 +353,7 @@ def test_folders_and_networks_that_do_not_fit_are_refused(mixed, tmp_path):
   with pytest.raises(ValueError, match='holds no such adapters'):
     attach(mixed.base, tmp_path)
   shutil.copytree(mixed.folder, tmp_path / 'cut')
-  weights = tmp_path / 'cut' / portable.WEIGHTS
+  weights = tmp_path / 'cut' / exported.WEIGHTS
   weights.write_bytes(weights.read_bytes()[:-4])
   with pytest.raises(ValueError, match='holds no such adapters'):
     attach(mixed.base, tmp_path / 'cut')
@@ -368,4 +372,4 @@ def test_folders_and_networks_that_do_not_fit_are_refused(mixed, tmp_path):
 
 def test_it_knows_what_is_exported_with_it(mixed):
   known = mixed.file.ADAPTERS.keys() | mixed.file.ROUTERS.keys()
-  assert known == portable.IN_TORCH
+  assert known == exported.IN_TORCH

@@ -1,7 +1,6 @@
 """A base's parameters, filled a layer at a time, equal those made at once."""
 
 import json
-import pathlib
 import subprocess
 import sys
 import threading
@@ -10,11 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from moe_lite import parameters, quantization
-from moe_lite.checkpoints import placing, stored
+from moe_lite.checkpoints import lazy_arrays, uploading
+from moe_lite.core import parameters, quantization
 from tests import tiny
-
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.paths import ROOT
 
 
 def wanted(scan_layers, dtype):
@@ -32,14 +30,14 @@ def wanted(scan_layers, dtype):
 @pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
 @pytest.mark.parametrize('source', [False, True], ids=['of loop', 'of scan'])
 def test_whatever_the_forms(dtype, scan_layers, source):
-  placement = placing.Placement(wanted(scan_layers, dtype))
+  placement = uploading.Placement(wanted(scan_layers, dtype))
   arrays = {
-    path: stored.held(np.asarray(leaf))
+    path: lazy_arrays.held(np.asarray(leaf))
     for path, leaf in parameters.flatten(
       parameters.like_network(tiny.base_params(), source)
     ).items()
   }
-  for path, leaf in stored.read_layers(arrays, reversed(arrays)):
+  for path, leaf in lazy_arrays.read_layers(arrays, reversed(arrays)):
     placement.fill(path, leaf)
   whole = parameters.like_network(tiny.base_params(), scan_layers)
   expected = {
@@ -53,7 +51,7 @@ def test_whatever_the_forms(dtype, scan_layers, source):
 
 
 def test_small_arrays_are_read_ahead_and_large_ones_are_not(monkeypatch):
-  monkeypatch.setattr(stored, '_BYTES_AHEAD', 8)
+  monkeypatch.setattr(lazy_arrays, '_BYTES_AHEAD', 8)
   sizes = {'a': 9, 'b': 9, 'c': 3, 'd': 3, 'e': 3}
   begun = {name: threading.Event() for name in sizes}
   used = set()
@@ -67,10 +65,10 @@ def test_small_arrays_are_read_ahead_and_large_ones_are_not(monkeypatch):
       assert name != 'c' or begun['d'].wait(timeout=20)
       return np.zeros(sizes[name], np.int8)
 
-    return stored.Stored((sizes[name],), np.dtype(np.int8), read)
+    return lazy_arrays.Stored((sizes[name],), np.dtype(np.int8), read)
 
   order = []
-  for name, _ in stored.read({name: array(name) for name in sizes}, sizes):
+  for name, _ in lazy_arrays.read({name: array(name) for name in sizes}, sizes):
     order.append(name)
     used.add(name)
   assert order == list(sizes)

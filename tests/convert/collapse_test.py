@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import pathlib
 
 import gin
 import jax
@@ -12,28 +11,28 @@ import numpy as np
 import pytest
 import seqio
 
-from moe_lite import (
-  adapters,
-  cli,
-  collapse,
-  convert,
-  gin_paths,
-  loaded,
-  networks,
-  parameters,
-  results,
-  routing,
-  routing_usage,
-  run_folder,
-)
-from moe_lite.checkpoints import folders, own, peft, portable
-from moe_lite.conversions import collapse as command
-from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel
+from moe_lite import adapters, routing
+from moe_lite.checkpoints import exported, runs
+from moe_lite.checkpoints.peft.folder import read
+from moe_lite.convert import collapse, command, fixed_routers
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.files import check
+from moe_lite.evaluation import results, routing_usage
+from moe_lite.inference.trained import load
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import cli, gin_paths
 from moe_lite.t5 import Transformer
+from moe_lite.t5.description import (
+  describe_method,
+  describe_run,
+  from_json,
+  to_json,
+)
+from moe_lite.training import run_folder
 from tests import tiny, tiny_run
+from tests.paths import TINY_GIN
 
-TINY = pathlib.Path(__file__).parent / 'tiny.gin'
 E = 3
 ROUTERS = {
   'soft': routing.SoftRouter,
@@ -84,7 +83,7 @@ def parameters_path(path):
 def collapsed(model, params, weights):
   """Model and parameters with fixed routers."""
   trained, base = parameters.split(params, parameters.TRAINABLE_ADAPTERS)
-  network, plain = collapse.collapse(
+  network, plain = fixed_routers.collapse(
     model.module.config, parameters.unstack_layers(trained), weights
   )
   plain = parameters.like_network(plain, network.scan_layers)
@@ -98,7 +97,7 @@ def measured(model, params, batch):
   """Mean weights of every router over a batch."""
   statistics = jax.jit(model.routing_batch)(params, batch)
   usages = dict(routing_usage._usages(statistics))
-  return command.mean_weights({'all': usages})
+  return collapse.mean_weights({'all': usages})
 
 
 @pytest.mark.parametrize(
@@ -120,10 +119,10 @@ def test_a_constant_router_collapses_to_equal_logits(router, scan_layers):
   )
   assert not any('router' in x for x in parameters.flatten(plain_params))
   network = plain.module.config
-  assert networks.describe_method(
-    networks.from_json(networks.to_json(network))
-  ) == networks.describe_method(network)
-  assert networks.describe_method(network)['query'] == 'LoRA(rank=6, alpha=9.0)'
+  assert describe_method(from_json(to_json(network))) == describe_method(
+    network
+  )
+  assert describe_method(network)['query'] == 'LoRA(rank=6, alpha=9.0)'
 
 
 def test_formulas_are_those_of_one_token():
@@ -148,7 +147,7 @@ def test_formulas_are_those_of_one_token():
       network = dataclasses.replace(
         tiny.model({}).module.config, adapters={name: factory}
       )
-      network, plain = collapse.collapse(
+      network, plain = fixed_routers.collapse(
         network,
         parameters.unflatten(
           {
@@ -174,7 +173,7 @@ def test_formulas_are_those_of_one_token():
 )
 def test_what_does_not_route_is_refused(standing, says):
   with pytest.raises(UserError, match=says):
-    collapse.check(tiny.model(standing).module.config)
+    fixed_routers.check(tiny.model(standing).module.config)
 
 
 def test_a_shared_decision_is_refused():
@@ -185,7 +184,7 @@ def test_a_shared_decision_is_refused():
     decisions={'layer': routing.Decision},
   )
   with pytest.raises(UserError, match='share a decision cannot be collapsed'):
-    collapse.check(network)
+    fixed_routers.check(network)
 
 
 def test_another_mixture_is_refused():
@@ -193,7 +192,7 @@ def test_another_mixture_is_refused():
     pass
 
   with pytest.raises(UserError, match='Mine at key cannot be collapsed'):
-    collapse.check(tiny.model({'key': Mine}).module.config)
+    fixed_routers.check(tiny.model({'key': Mine}).module.config)
 
 
 def test_means_are_over_the_tokens_of_all_data_sets():
@@ -204,7 +203,7 @@ def test_means_are_over_the_tokens_of_all_data_sets():
       (np.ones(2), [0.0, 6.0], 6.0),
     )
   )
-  means = command.mean_weights({'few': few, 'many': many})
+  means = collapse.mean_weights({'few': few, 'many': many})
   np.testing.assert_allclose(means['key'], [0.25, 0.75])
 
 
@@ -217,7 +216,7 @@ def trained(tmp_path_factory):
   gin.clear_config()
   gin.add_config_file_search_path(gin_paths.folder())
   files = ('methods/molora.gin', 'routers/top_k.gin', 'runs/finetune.gin')
-  for file in (str(TINY), *files):
+  for file in (str(TINY_GIN), *files):
     gin.parse_config_file(file)
   gin.parse_config(
     f"""
@@ -233,16 +232,14 @@ def trained(tmp_path_factory):
   model = run_folder.read_config(str(run))['model']
   params = draw(model, kernel=1.0)
   leaves, _ = parameters.split(params, parameters.TRAINABLE_ADAPTERS)
-  checkpoints = own.Checkpoints(str(run))
+  checkpoints = runs.Checkpoints(str(run))
   checkpoints.save(
     3,
     jax.tree.map(jnp.asarray, leaves),
     {'count': jnp.int32(3)},
     {},
     {
-      **run_folder.describe_run(
-        model.module.config, parameters.TRAINABLE_ADAPTERS
-      ),
+      **describe_run(model.module.config, parameters.TRAINABLE_ADAPTERS),
       'base': {
         'source': base,
         'fingerprint': parameters.fingerprint(tiny.base_params()),
@@ -254,7 +251,7 @@ def trained(tmp_path_factory):
 
 
 def call(capsys, *argv):
-  code = cli.guard(convert.convert, ['x', *argv], None)
+  code = cli.guard(command.convert, ['x', *argv], None)
   return code, ''.join(capsys.readouterr())
 
 
@@ -272,9 +269,9 @@ def test_the_command_on_a_run(trained, tmp_path, capsys):
   )
   code, printed = call(capsys, *argv)
   assert code == 0, printed
-  report = json.loads((to / command.REPORT).read_text())
-  tree, config = portable.load(str(to))
-  description = own.restore_trainable(run)[1]
+  report = json.loads((to / collapse.REPORT).read_text())
+  tree, config = exported.load(str(to))
+  description = runs.restore_trainable(run)[1]
   routers = {
     path.partition('_adapter/')[0]
     for path in description['tree']
@@ -298,19 +295,19 @@ def test_the_command_on_a_run(trained, tmp_path, capsys):
   numbers = [f'{accuracy[x]["median"]:.2f}' for x in ('before', 'after')]
   assert f'{numbers[0]} before, {numbers[1]} after' in printed
   assert f'{numbers[1]} (the routed mixture: {numbers[0]})' in (
-    (to / portable.CARD).read_text()
+    (to / exported.CARD).read_text()
   )
   # It serves as a run of plain LoRA, and PEFT has it.
   network = dataclasses.replace(
     run_folder.read_config(run)['model'].module.config,
-    adapters=networks.from_json(config['network']).adapters,
+    adapters=from_json(config['network']).adapters,
   )
   model = EncoderDecoderModel(Transformer(network))
-  loaded.load(model, str(to), base)
+  load(model, str(to), base)
   theirs = tmp_path / 'theirs'
   code, printed = call(capsys, 'export_peft', str(to), f'--to={theirs}')
   assert code == 0 and 'give --base to name one' in printed
-  again, _ = peft.read(str(theirs), network)
+  again, _ = read(str(theirs), network)
   for path, leaf in parameters.flatten(tree).items():
     np.testing.assert_array_equal(again[path], leaf)
   code, printed = call(capsys, *argv)
@@ -345,20 +342,20 @@ def test_each_task_at_its_own_means(trained, tmp_path, capsys):
     *('--evaluate=tiny_score_eval', '--by_task'),
   )
   assert code == 0, printed
-  report = json.loads((to / command.REPORT).read_text())
+  report = json.loads((to / collapse.REPORT).read_text())
   tasks = seqio.get_mixture_or_task('tiny_score_eval').tasks
   assert {x.name for x in (to / 'by_task').iterdir()} == {x.name for x in tasks}
   # What is written for a task is its own mean, and what was evaluated.
   values, trees = [], []
   for task in tasks:
     folder = to / 'by_task' / task.name
-    trees.append(parameters.flatten(portable.load(str(folder))[0]))
+    trees.append(parameters.flatten(exported.load(str(folder))[0]))
     outcome = json.loads((folder / 'eval' / results.JSON).read_text())
     values += [record['value'] for record in outcome['tasks']]
   path = next(path for path in trees[0] if path.endswith('/b'))
   assert np.abs(trees[0][path] - trees[-1][path]).max() > 0
   average = report['accuracy']['by_task']
-  folders.check(str(to), overwrite=True)  # None is a foreign folder.
+  check(str(to), overwrite=True)  # None is a foreign folder.
   datasets = [values[:2], values[2:]]  # Two prompts, and three.
   want = np.mean([np.median(x) for x in datasets])
   assert average['median'] == pytest.approx(want)

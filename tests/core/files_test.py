@@ -3,11 +3,13 @@
 import pytest
 from etils import epath
 
-from moe_lite import cli, convert
-from moe_lite.checkpoints import base, folders
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import bases
+from moe_lite.convert import command
+from moe_lite.core import files
+from moe_lite.core.errors import UserError
+from moe_lite.process import cli
 from tests import tiny
-from tests.checkpoints import hugging_face_files as made
+from tests.checkpoints.hugging_face import written_files as made
 
 
 def names(folder):
@@ -15,7 +17,7 @@ def names(folder):
 
 
 def write(target, text, overwrite=False):
-  with folders.new(str(target), overwrite) as folder:
+  with files.new(str(target), overwrite) as folder:
     (folder / 'metadata.json').write_text(text)
 
 
@@ -25,7 +27,7 @@ def test_it_is_replaced_when_the_new_one_is_whole(tmp_path):
     write(tmp_path / 'x', 'new')
   with (
     pytest.raises(RuntimeError),
-    folders.new(str(tmp_path / 'x'), True) as folder,
+    files.new(str(tmp_path / 'x'), True) as folder,
   ):
     (folder / 'metadata.json').write_text('half')
     raise RuntimeError
@@ -78,14 +80,14 @@ def test_a_link_is_never_replaced(tmp_path, monkeypatch, capsys):
   with pytest.raises(UserError, match='is a link'):
     write(tmp_path / 'link', 'new', overwrite=True)
   argv = ['convert', 'export_base', 'link', '--to=base', '--overwrite']
-  assert cli.guard(convert.convert, argv, None) == 2
+  assert cli.guard(command.convert, argv, None) == 2
   assert 'is what is read, or holds it' in capsys.readouterr().err
 
 
 def test_it_is_refused_before_anything_is_read(tmp_path, monkeypatch):
-  monkeypatch.setattr(base, 'arrays', None)
+  monkeypatch.setattr(bases, 'arrays', None)
   argv = ['convert', 'export_base', 'mini', f'--to={tmp_path}']
-  assert cli.guard(convert.convert, argv, None) == 2
+  assert cli.guard(command.convert, argv, None) == 2
 
 
 @pytest.mark.parametrize('verb', ['import_peft', 'export_peft'])
@@ -95,9 +97,9 @@ def test_a_base_that_is_read_is_not_replaced(
   monkeypatch.chdir(tmp_path)
   made.write(tmp_path / 'base', made.state('1.1'))
   argv = ['convert', verb, 'x', '--to=base', '--base=base', '--overwrite']
-  assert cli.guard(convert.convert, argv, None) == 2
+  assert cli.guard(command.convert, argv, None) == 2
   assert 'is what is read, or holds it' in capsys.readouterr().err
-  assert base.read('base')
+  assert bases.read('base')
 
 
 @pytest.mark.parametrize('target', ['base', '.', 'base/../base'])
@@ -105,6 +107,6 @@ def test_what_is_read_is_not_replaced(tmp_path, monkeypatch, capsys, target):
   monkeypatch.chdir(tmp_path)
   tiny.save_base('base')
   argv = ['convert', 'export_base', 'base', f'--to={target}', '--overwrite']
-  assert cli.guard(convert.convert, argv, None) == 2
+  assert cli.guard(command.convert, argv, None) == 2
   assert 'is what is read, or holds it' in capsys.readouterr().err
-  assert base.read('base')
+  assert bases.read('base')

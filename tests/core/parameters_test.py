@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import parameters
-from moe_lite.errors import UserError
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
 
 
 @pytest.fixture

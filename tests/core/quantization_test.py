@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from moe_lite import parameters, quantization
-from moe_lite.errors import UserError
+from moe_lite.core import parameters, quantization
+from moe_lite.core.errors import UserError
 from moe_lite.t5 import layers
 from tests import tiny
 

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 import tests.tiny_task  # noqa: F401  registers the tasks
-from moe_lite import data, partitioning
-from moe_lite.batches import Batches, with_shards
-from moe_lite.errors import UserError
+from moe_lite.core import partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.data.batches import Batches, with_shards
+from moe_lite.data.dataset import Dataset, check, load
 
-DATASET = data.Dataset(
-  'tiny_mixture', {'inputs': 32, 'targets': 16}, batch_size=4
-)
+DATASET = Dataset('tiny_mixture', {'inputs': 32, 'targets': 16}, batch_size=4)
 
 
 def batches(seed=0, **changes):
@@ -85,7 +84,7 @@ def test_a_useless_position_is_read_past(whose):
 def test_a_batch_is_its_shards_one_after_the_other():
   whole = take(batches(data_shards=2), 3)
   dataset = dataclasses.replace(DATASET, data_shards=2)
-  parts = [iter(data.load(dataset, 0, shard, 2)) for shard in (0, 1)]
+  parts = [iter(load(dataset, 0, shard, 2)) for shard in (0, 1)]
   for batch in whole:
     pieces = [next(part) for part in parts]
     for name, rows in batch.items():
@@ -144,7 +143,7 @@ def test_an_empty_split_is_an_error():
 )
 def test_mistakes_are_named(changes, message):
   with pytest.raises(UserError, match=message):
-    data.check(dataclasses.replace(DATASET, **changes), 384)
+    check(dataclasses.replace(DATASET, **changes), 384)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,7 @@ def test_mistakes_are_named(changes, message):
 )
 def test_the_vocabulary_may_be_rounded_up_by_less_than_128(size, allowed):
   if allowed:
-    data.check(DATASET, size)
+    check(DATASET, size)
   else:
     with pytest.raises(UserError, match=f'{size} entries'):
-      data.check(DATASET, size)
+      check(DATASET, size)

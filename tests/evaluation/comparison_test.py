@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from moe_lite import cli, comparison, report, results
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation import comparison, report, results
+from moe_lite.process import cli
 
 
 def outcome(method=(), trained=0, values=(50.0, 60.0), **changes):

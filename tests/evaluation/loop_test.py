@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import seqio
 
-from moe_lite import evaluation, loaded, results, scoring
-from moe_lite.errors import UserError
-from moe_lite.shapes import pad_inputs, pad_targets
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation import loop, results
+from moe_lite.inference import scoring
+from moe_lite.inference.padding import pad_inputs, pad_targets
+from moe_lite.inference.trained import load
 from tests import tiny_run
 
 
@@ -20,7 +22,7 @@ def paths(tmp_path_factory):
 
 def evaluate(paths, output, checkpoint=None, **changes):
   base, run = paths
-  return evaluation.evaluate(
+  return loop.evaluate(
     **{
       'model': tiny_run.model(),
       'checkpoint_path': run if checkpoint is None else checkpoint,
@@ -65,7 +67,7 @@ def test_results_hold_prompts_data_sets_and_where_they_come_from(evaluated):
 
 def test_accuracy_is_that_of_scoring_row_by_row(paths, evaluated):
   base, run = paths
-  trained = loaded.load(tiny_run.model(), run, base, base_dtype='float32')
+  trained = load(tiny_run.model(), run, base, base_dtype='float32')
   score = trained.compile(trained.model.score_batch)
   for record in evaluated[1]['tasks']:
     task = seqio.get_mixture_or_task(record['task'])

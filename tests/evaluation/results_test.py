@@ -2,7 +2,8 @@
 
 import json
 
-from moe_lite import results
+from moe_lite.core.tables import table
+from moe_lite.evaluation import results
 
 
 def record(dataset, value, column=None, **changes):
@@ -89,7 +90,7 @@ def test_the_page_shows_numbers_and_their_flaws():
 
 
 def test_tables_line_up():
-  lines = results.table(('a', 'b'), [('long name', '1'), ('x', '1000')])
+  lines = table(('a', 'b'), [('long name', '1'), ('x', '1000')])
   assert len({len(line) for line in lines.split('\n')}) == 1
   assert lines.split('\n')[1] == '| --------- | ---: |'
 

@@ -5,7 +5,8 @@ import re
 
 import numpy as np
 
-from moe_lite import adapters, parameters
+from moe_lite import adapters
+from moe_lite.core import parameters
 from moe_lite.t5 import T5Config
 
 FOLDER = pathlib.Path(__file__).parent

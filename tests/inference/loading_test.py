@@ -12,16 +12,22 @@ import numpy as np
 import pytest
 
 import moe_lite
-from moe_lite import adapters, cli, convert, parameters, pretrained
-from moe_lite.checkpoints import hugging_face, peft, portable
-from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel
+from moe_lite import adapters
+from moe_lite.checkpoints import exported
+from moe_lite.checkpoints.hugging_face import model as hugging_face
+from moe_lite.checkpoints.peft.folder import write
+from moe_lite.convert import command
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.inference import loading
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import cli
 from moe_lite.t5 import Transformer
-from tests import exported, tiny_run
-from tests.checkpoints import hugging_face_files as made
-from tests.tasks import hub as hubs
+from tests import tiny_export, tiny_run
+from tests.checkpoints.hugging_face import written_files as made
+from tests.paths import ROOT
+from tests.tasks.p3 import loopback_hub as hubs
 
-ROOT = pathlib.Path(__file__).parents[1]
 MINI = ROOT / 'tasks' / 'mini.model'
 QUESTION = 'Is a robin a bird? Yes or no?'
 CHOICES = ['yes', 'no']
@@ -39,14 +45,14 @@ class Letters:
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-  return exported.write(tmp_path_factory.mktemp('pretrained') / 'exported')
+  return tiny_export.write(tmp_path_factory.mktemp('pretrained') / 'exported')
 
 
 def test_the_five_lines_run_as_printed(folder, monkeypatch):
   monkeypatch.chdir(pathlib.Path(folder).parent)
   names = {}
   example = doctest.DocTestParser().get_doctest(
-    pretrained.__doc__, names, 'five lines', None, None
+    loading.__doc__, names, 'five lines', None, None
   )
   assert len(example.examples) == 5
   result = doctest.DocTestRunner().run(example, clear_globs=False)
@@ -91,8 +97,8 @@ def test_what_a_folder_carries_wins_over_its_base(folder, tmp_path):
   assert not alone.facts['method'] and alone.facts['trainable_parameters'] == 0
   assert list(adapted.facts['method']) == ['intermediate', 'key']
   assert 'key: MoV(' in repr(adapted) and 'no adapters' in repr(alone)
-  own = exported.write(tmp_path / 'own', vocabulary=MINI.read_bytes())
-  shutil.copy(ROOT / 'setup.py', tmp_path / 'own' / portable.VOCABULARY)
+  own = tiny_export.write(tmp_path / 'own', vocabulary=MINI.read_bytes())
+  shutil.copy(ROOT / 'setup.py', tmp_path / 'own' / exported.VOCABULARY)
   with pytest.raises(UserError, match='spiece.model is no SentencePiece model'):
     moe_lite.load('mini', own)
   again = moe_lite.load('mini', own, vocabulary=str(MINI))
@@ -128,7 +134,7 @@ def test_a_folder_of_hugging_face_ends_its_inputs(tmp_path):
 
 def convert_to(folder, *argv):
   argv = ['convert', *argv, f'--to={folder}']
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   return folder
 
 
@@ -150,7 +156,7 @@ def test_other_forms_of_their_base_read_text_alike(tmp_path):
     for path, leaf in parameters.flatten(shapes['params']).items()
     if parameters.is_adapter(path)
   }
-  peft.write(str(tmp_path / 'peft'), ones, network)
+  write(str(tmp_path / 'peft'), ones, network)
   imported = convert_to(
     tmp_path / 'imported',
     'import_peft',
@@ -170,10 +176,10 @@ def test_adapters_come_from_the_hub(folder, tmp_path, monkeypatch):
   with hubs.serve(root, 'someone/adapters', 'models') as hub:
     monkeypatch.setenv('HF_ENDPOINT', hub.url)
     model = moe_lite.load('mini', 'hf://someone/adapters@main')
-    assert hub.downloads() == [portable.CONFIG, portable.WEIGHTS]
+    assert hub.downloads() == [exported.CONFIG, exported.WEIGHTS]
     kept = 'trainable_fingerprint'
     assert model.facts[kept] == expected[kept]
-    (root / portable.CONFIG).rename(root / 'other.json')
+    (root / exported.CONFIG).rename(root / 'other.json')
     with pytest.raises(UserError, match='lacks adapter_config.json or'):
       moe_lite.load('mini', 'hf://someone/adapters')
 
@@ -181,7 +187,7 @@ def test_adapters_come_from_the_hub(folder, tmp_path, monkeypatch):
 def mistakes(folder, tmp_path):
   """Name to arguments and message."""
   base, _ = tiny_run.write(tmp_path)
-  other = exported.write(tmp_path / 'other', fingerprint='0' * 16)
+  other = tiny_export.write(tmp_path / 'other', fingerprint='0' * 16)
   theirs = str(made.write(tmp_path / 'theirs', made.state('1.1')))
   (tmp_path / 'theirs' / 'tokenizer.json').touch()
   return [
@@ -209,6 +215,6 @@ def test_mistakes_are_named(folder, tmp_path):
 
 def test_the_package_offers_load_alone():
   assert moe_lite.__all__ == ['load']
-  assert moe_lite.load is pretrained.load
+  assert moe_lite.load is loading.load
   with pytest.raises(AttributeError, match='laod'):
     moe_lite.laod  # noqa: B018

@@ -5,20 +5,20 @@ import itertools
 import numpy as np
 import pytest
 
-from moe_lite import shapes
+from moe_lite.inference import padding
 
 
 def test_buckets_are_few_and_end_at_the_limit():
-  sizes = {shapes.bucket(n, 100) for n in range(1, 101)}
+  sizes = {padding.bucket(n, 100) for n in range(1, 101)}
   assert sizes == {8, 16, 32, 64, 100}
   assert all(
-    shapes.bucket(n, m) >= n
+    padding.bucket(n, m) >= n
     for n, m in itertools.product(range(1, 40), (40, 64, 1024))
   )
 
 
 def test_padding_fills_rows_and_batch():
-  padded = shapes.pad([[5, 6], np.array([7])], batch_size=3, limit=16)
+  padded = padding.pad([[5, 6], np.array([7])], batch_size=3, limit=16)
   assert padded.dtype == np.int32
   assert padded.tolist() == [[5, 6] + [0] * 6, [7] + [0] * 7, [0] * 8]
 
@@ -28,8 +28,8 @@ def test_inputs_keep_their_vectors():
     {'inputs': np.array([5, 6]), 'inputs_embedding': np.ones(3, np.float32)},
     {'inputs': np.array([7]), 'inputs_embedding': np.zeros(3, np.float32)},
   ]
-  inputs = [shapes.Input.of(row) for row in rows]
-  batch = shapes.pad_inputs(inputs, batch_size=3, limit=16)
+  inputs = [padding.Input.of(row) for row in rows]
+  batch = padding.pad_inputs(inputs, batch_size=3, limit=16)
   assert batch['encoder_input_tokens'][:, :2].tolist() == [
     [5, 6],
     [7, 0],
@@ -37,17 +37,17 @@ def test_inputs_keep_their_vectors():
   ]
   assert batch['inputs_embedding'].tolist() == [[1] * 3, [0] * 3, [0] * 3]
   with pytest.raises(ValueError, match='1 of 2 have'):
-    shapes.pad_inputs([inputs[0], shapes.Input([7])], 2, 16)
-  alone = shapes.pad_inputs([shapes.Input([7])], 2, 16)
+    padding.pad_inputs([inputs[0], padding.Input([7])], 2, 16)
+  alone = padding.pad_inputs([padding.Input([7])], 2, 16)
   assert list(alone) == ['encoder_input_tokens']
 
 
 def test_a_decoder_reads_its_targets_one_later():
-  batch = shapes.pad_targets([[5, 6, 1], [7, 1]], batch_size=2, limit=4)
+  batch = padding.pad_targets([[5, 6, 1], [7, 1]], batch_size=2, limit=4)
   assert batch['decoder_target_tokens'].tolist() == [[5, 6, 1, 0], [7, 1, 0, 0]]
   assert batch['decoder_input_tokens'].tolist() == [[0, 5, 6, 1], [0, 7, 1, 0]]
 
 
 def test_ids_beyond_the_limit_are_refused():
   with pytest.raises(ValueError):
-    shapes.pad([[5] * 9], batch_size=1, limit=8)
+    padding.pad([[5] * 9], batch_size=1, limit=8)

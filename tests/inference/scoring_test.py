@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from moe_lite import scoring
-from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel
-from moe_lite.shapes import Shapes
+from moe_lite.core.errors import UserError
+from moe_lite.inference import scoring
+from moe_lite.inference.padding import Shapes
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
 
 SHAPES = Shapes(batch_size=4, input_length=24, target_length=9)

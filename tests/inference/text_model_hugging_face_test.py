@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 import moe_lite
-from tasks import mini_vocabulary
+from tasks.mini import vocabulary
 
 torch = pytest.importorskip('torch', reason='needs the extra `hf`: torch')
 transformers = pytest.importorskip(
@@ -32,7 +32,7 @@ def test_it_answers_alike_with_either_vocabulary(tmp_path):
   )
   theirs = transformers.T5ForConditionalGeneration(config).eval()
   theirs.save_pretrained(tmp_path)
-  shutil.copy(mini_vocabulary.PATH, tmp_path / 'spiece.model')
+  shutil.copy(vocabulary.PATH, tmp_path / 'spiece.model')
   tokenizer = transformers.T5Tokenizer.from_pretrained(tmp_path)
   ours = moe_lite.load(str(tmp_path))
   with_theirs = moe_lite.load(str(tmp_path), vocabulary=tokenizer)

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 
 import moe_lite
-from moe_lite import decoding, generation, loaded, routing_usage, token_routing
-from moe_lite.errors import UserError
-from moe_lite.shapes import Input, Shapes
-from tests import exported
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation import routing_usage
+from moe_lite.inference import generation
+from moe_lite.inference.padding import Input, Shapes
+from moe_lite.inference.trained import load
+from moe_lite.models import decoding
+from moe_lite.routing.statistics import by_router
+from tests import tiny_export
 
 TEXTS = [
   'Is a robin a bird?',
@@ -24,8 +28,8 @@ CHOICES = [['yes', 'no'], ['anna', 'ben', 'the drum'], ['bird']]
 def paths(tmp_path_factory):
   """A base and adapters on it."""
   folder = tmp_path_factory.mktemp('text_model')
-  base = exported.write_base(folder / 'base')
-  return base, exported.write(folder / 'exported', base)
+  base = tiny_export.write_base(folder / 'base')
+  return base, tiny_export.write(folder / 'exported', base)
 
 
 @pytest.fixture(scope='module')
@@ -37,7 +41,7 @@ def model(paths):
 def trained(paths):
   """The same as evaluation and inference load it."""
   base, run = paths
-  return loaded.load(exported.model(base), run, base, base_dtype='float32')
+  return load(tiny_export.model(base), run, base, base_dtype='float32')
 
 
 class Compiled:
@@ -252,7 +256,7 @@ def test_routers_are_named_alike_in_both_forms():
   leaf = np.arange(6).reshape(2, 3)
   stacked = {'encoder': {'layers': {'mlp': {'wo_adapter': {'router': {
     'load': leaf}}}}}}  # fmt: skip
-  found = token_routing.by_router(stacked)
+  found = by_router(stacked)
   assert list(found) == ['encoder/layers_0/mlp/wo', 'encoder/layers_1/mlp/wo']
   np.testing.assert_array_equal(
     found['encoder/layers_1/mlp/wo']['load'], leaf[1]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import seqio
 
-from moe_lite import vocabulary
-from moe_lite.errors import UserError
-from tasks import mini, mini_vocabulary
+from moe_lite.core.errors import UserError
+from moe_lite.inference import vocabulary
+from tasks.mini import suite
+from tasks.mini import vocabulary as mini_vocabulary
 
 TEXTS = [
   'Is a robin a bird?',
@@ -38,7 +39,7 @@ def test_ids_are_those_of_seqio(both):
 
 
 def test_inputs_and_targets_end_as_the_tasks_do():
-  says = vocabulary.describe(mini.FEATURES['inputs'])
+  says = vocabulary.describe(suite.FEATURES['inputs'])
   assert says == {'inputs_eos': False, 'extra_ids': 32}
   text = vocabulary.Text(mini_vocabulary.vocabulary(), 1280, False)
   task = seqio.get_mixture_or_task('mini_who_blank')

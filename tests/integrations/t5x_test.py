@@ -17,13 +17,15 @@ import jax
 import numpy as np
 import pytest
 
-from moe_lite import adapters, cli, gin_paths, parameters, routing
-from moe_lite.checkpoints import base as base_checkpoints
-from moe_lite.checkpoints import t5x
-from moe_lite.errors import UserError
-from tasks import mini_vocabulary
+from moe_lite import adapters, routing
+from moe_lite.checkpoints import bases as base_checkpoints
+from moe_lite.checkpoints.t5x import native
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.process import cli, gin_paths
+from tasks.mini import vocabulary
 from tests import tiny
-from tests.tasks import p3_rows
+from tests.tasks.p3 import rows
 
 has_t5x = importlib.util.find_spec('t5x') is not None
 needs_t5x = pytest.mark.skipif(
@@ -60,7 +62,7 @@ def base(tmp_path_factory):
     path: np.asarray(leaf, np.float32)
     for path, leaf in base_checkpoints.read('mini').items()
   }
-  t5x.write(str(folder), leaves, 1000)
+  native.write(str(folder), leaves, 1000)
   return folder
 
 
@@ -360,11 +362,11 @@ def test_p3_trains_and_is_ranked_alike_in_both_loops(base, tmp_path):
   task = 'cos_e_v1.11_question_option_description_text'
   twin = 'super_glue_cb_can_we_infer_score_eval'
   for name in (task, twin):
-    p3_rows.write_cache(tmp_path / 'p3', name, {'train': 40, 'validation': 20})
+    rows.write_cache(tmp_path / 'p3', name, {'train': 40, 'validation': 20})
   common = (
     f'--gin.P3_DIR={str(tmp_path / "p3")!r}',
-    f'--gin.P3_VOCABULARY={mini_vocabulary.PATH!r}',
-    f'--gin.P3_EXTRA_IDS={mini_vocabulary.EXTRA_IDS}',
+    f'--gin.P3_VOCABULARY={vocabulary.PATH!r}',
+    f'--gin.P3_EXTRA_IDS={vocabulary.EXTRA_IDS}',
     "--gin.TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}",
     f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
     *('--gin.NUM_EXPERTS=2', '--gin.BATCH_SIZE=8'),

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import decoding
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
+from moe_lite.models import decoding
 
 B, T, V, EOS = 8, 4, 5, 1
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import losses
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
+from moe_lite.models import losses
 
 V = 11
 

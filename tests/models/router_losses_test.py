@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import adapters, models, parameters, routing
-from moe_lite.errors import UserError
-from moe_lite.router_losses import RouterLosses
+from moe_lite import adapters, routing
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.models.router_losses import RouterLosses
 from moe_lite.t5 import Transformer
 from tests import tiny
 
@@ -40,9 +42,7 @@ def make(scan_layers=False, remat='none', network=None, **arguments):
   config = dataclasses.replace(
     model.module.config, remat=remat, **(network or {})
   )
-  return models.EncoderDecoderModel(
-    Transformer(config), z_loss=0.0, **arguments
-  )
+  return EncoderDecoderModel(Transformer(config), z_loss=0.0, **arguments)
 
 
 def packed():
@@ -160,9 +160,9 @@ def descend(router, losses, steps=300, scale=3.0):
       x,
       'embed',
       routing.Context(),
-      mutable=[routing.COLLECTION],
+      mutable=[routing.STATISTICS],
     )
-    return routing.sum_examples(sown[routing.COLLECTION])
+    return routing.sum_examples(sown[routing.STATISTICS])
 
   def loss(kernel):
     params = {'router': {'kernel': kernel}}
@@ -235,7 +235,7 @@ def test_statistics_cost_less_than_two_percent():
         for site in ('key', 'value', 'intermediate')
       },
     )
-    model = models.EncoderDecoderModel(Transformer(config), **arguments)
+    model = EncoderDecoderModel(Transformer(config), **arguments)
     shapes = model.abstract_variables()['params']
     trained, base = parameters.split(shapes, parameters.TRAINABLE_ADAPTERS)
     loss = lambda x, base, batch: model.loss_fn(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 from moe_lite.preflight import chips
 
 

@@ -1,7 +1,6 @@
 """Command lines: what they mean, and how a mistake ends."""
 
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -9,11 +8,11 @@ import sys
 import gin
 import pytest
 
-from moe_lite import cli, gin_paths
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
+from moe_lite.process import cli, gin_paths
 from tests import tiny
+from tests.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 FILES = ('tests/tiny.gin', 'methods/mov.gin', 'runs/finetune.gin')
 
 

@@ -9,8 +9,7 @@ import sys
 import time
 
 from tests.conftest import device_flags
-
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.paths import ROOT
 
 
 @dataclasses.dataclass

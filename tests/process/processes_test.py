@@ -16,7 +16,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.processes import Processes, free_port, succeed
+from tests.process.processes import Processes, free_port, succeed
 
 STEPS = 8
 SAVED = 4
@@ -86,9 +86,9 @@ def test_two_processes_train_as_one(runs):
   steps = sorted(int(p.name) for p in (two / 'checkpoints').iterdir())
   assert steps == [SAVED, STEPS]
   for folder in (alone, two):
-    data = folder / 'checkpoints' / str(SAVED) / 'data'
+    dataset = folder / 'checkpoints' / str(SAVED) / 'data'
     shards = {f'shard_{i}_of_4' for i in range(4)}
-    assert shards <= {p.name for p in data.iterdir()}
+    assert shards <= {p.name for p in dataset.iterdir()}
   # The first process speaks for all.
   assert 'parameters train' in said[0] and 'step 8/8' in said[0]
   assert not said[1]
@@ -238,8 +238,9 @@ def test_sigterm_stops_all_at_one_step_and_saves(alone, tmp_path):
 
 def fail_midway(argv):
   """Trains, but the data of process 1 end after five batches."""
-  from moe_lite import batches, cli
-  from moe_lite.errors import UserError
+  from moe_lite.core.errors import UserError
+  from moe_lite.data import batches
+  from moe_lite.process import cli
 
   read = batches.Batches.__next__
 
@@ -257,7 +258,7 @@ def test_a_mistake_of_one_process_in_the_middle_ends_all(tmp_path):
   """Where the others wait for it in a step."""
   run = tmp_path / 'run'
   arguments = [FAIL, *train(run, 10_000)]
-  module = 'tests.processes_test'
+  module = 'tests.process.processes_test'
   with Processes(tmp_path / 'said', arguments, module=module) as processes:
     processes.wait_for(run / 'metrics.jsonl', SAVED)
     ended = processes.wait(60)
@@ -272,9 +273,12 @@ def measure(argv):
 
   Scores of a tiny suite, and generated text, of a run on disk.
   """
-  from moe_lite import data, distributed, loaded, scoring
-  from moe_lite.generation import Generator
-  from moe_lite.shapes import Input, Shapes
+  from moe_lite.data import dataset
+  from moe_lite.inference import scoring
+  from moe_lite.inference.generation import Generator
+  from moe_lite.inference.padding import Input, Shapes
+  from moe_lite.inference.trained import load
+  from moe_lite.process import distributed
   from tests import tiny_run
 
   parser = argparse.ArgumentParser()
@@ -286,9 +290,7 @@ def measure(argv):
   distributed.join(
     False, given.coordinator_address, given.process_count, given.process_index
   )
-  trained = loaded.load(
-    tiny_run.model(), given.run, given.base, base_dtype='float32'
-  )
+  trained = load(tiny_run.model(), given.run, given.base, base_dtype='float32')
   shapes = Shapes(4, tiny_run.LENGTHS['inputs'], tiny_run.LENGTHS['targets'])
   rankers = (
     trained.compile(trained.model.encode, gather=False),
@@ -296,8 +298,8 @@ def measure(argv):
   )
   found = {}
   for name in tiny_run.add_suite()[:2]:
-    task = data.find(name)
-    rows = data.read(task, 'validation', tiny_run.LENGTHS, False)
+    task = dataset.find(name)
+    rows = dataset.read(task, 'validation', tiny_run.LENGTHS, False)
     scores = scoring.score(scoring.collect(name, rows), *rankers, shapes)
     inputs = [Input.of(row) for row in rows]
     outputs = [o for batch in Generator(trained, shapes)(inputs) for o in batch]
@@ -319,7 +321,7 @@ def test_scores_and_text_are_those_of_one_process(tmp_path):
       [f'--base={base}', f'--run={run}', f'--output={output}'],
       count=count,
       devices=devices,
-      module='tests.processes_test',
+      module='tests.process.processes_test',
     )
     found.append(json.loads(output.read_text()))
   for other in found[1:]:

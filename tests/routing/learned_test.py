@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moe_lite import routing
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 
 B, L, H, D, E = 2, 4, 3, 5, 4
 

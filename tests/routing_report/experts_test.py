@@ -5,8 +5,9 @@ import functools
 import numpy as np
 import pytest
 
-from moe_lite import adapters, parameters
-from moe_lite.routing_page import experts
+from moe_lite import adapters
+from moe_lite.core import parameters
+from moe_lite.routing_report import experts
 from tests import tiny
 
 E = 3

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from moe_lite.errors import UserError
-from moe_lite.routing_page import numbers
-from moe_lite.routing_usage import Usage
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation.routing_usage import Usage
+from moe_lite.routing_report import numbers
 
 KEY = 'encoder/layers_{}/attention/key'
 

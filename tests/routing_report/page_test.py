@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from moe_lite.routing_page import page
-from moe_lite.routing_page.sentences import Sentence
-from moe_lite.token_routing import RoutedTokens, TokenRouting
+from moe_lite.inference.token_routing import RoutedTokens, TokenRouting
+from moe_lite.routing_report import page
+from moe_lite.routing_report.sentences import Sentence
 
 ROUTER = 'encoder/layers_0/attention/key'
 

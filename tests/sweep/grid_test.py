@@ -2,16 +2,16 @@
 
 import pytest
 
-from moe_lite.errors import UserError
-from moe_lite.sweeps import grid as grids
-from moe_lite.sweeps import plan as plans
-from tests.sweeps.grids import grid
+from moe_lite.core.errors import UserError
+from moe_lite.sweep import expansion
+from moe_lite.sweep import grid as grids
+from tests.sweep.grids import grid
 
 MOV = ['methods/mov.gin', {'NUM_EXPERTS': 10}]
 
 
 def expand(**changes):
-  return plans.expand(grid(**changes), 'runs/sweeps/x/')
+  return expansion.expand(grid(**changes), 'runs/sweeps/x/')
 
 
 def test_every_combination_is_a_variant_in_the_grids_order():

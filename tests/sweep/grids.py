@@ -7,8 +7,7 @@ configurations before.
 import pathlib
 import sys
 
-from moe_lite.sweeps import Grid, running, sweeping
-from moe_lite.sweeps import plan as plans
+from moe_lite.sweep import Grid, expansion, running, sweeping
 
 STUB = pathlib.Path(__file__).parent / 'stub.py'
 COUNTS = {'frozen base': (0, 1000), 'IA3': (10, 1000), 'MoV': (100, 1000)}
@@ -36,12 +35,12 @@ def grid(**changes):
 
 
 def use_stub():
-  plans.PYTHON = (sys.executable, '-S', str(STUB))
+  expansion.PYTHON = (sys.executable, '-S', str(STUB))
 
 
 def sweep(root, jobs=1, **changes):
   """Sweeps with the stub; whether nothing failed."""
-  plan = plans.expand(grid(**changes), str(root))
+  plan = expansion.expand(grid(**changes), str(root))
   names = [s.name for settings in plan.settings.values() for s in settings]
   steps = dict.fromkeys(names, STEPS)
   with running.locked(str(root)) as lock:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from moe_lite import plots
-from moe_lite.sweeps import outcome, tables
+from moe_lite.sweep import outcome, tables
+from moe_lite.sweep.plots import intervals
 
 
 def row(name, trained, values, **changes):
@@ -134,5 +134,5 @@ def test_the_picture_is_drawn(seeds, tmp_path):
     row('b', 10, [50.0, 51.0, 53.0][:seeds]),
     row('none', 10, [1.0], average=None),
   ]
-  plots.intervals(rows, tmp_path / 'x.png')
+  intervals(rows, tmp_path / 'x.png')
   assert (tmp_path / 'x.png').read_bytes()[:4] == b'\x89PNG'

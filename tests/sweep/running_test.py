@@ -5,7 +5,6 @@ A stub stands in for training and evaluation.
 
 import json
 import os
-import pathlib
 import random
 import shutil
 import signal
@@ -15,19 +14,18 @@ import time
 
 import pytest
 
-from moe_lite import interrupts
-from moe_lite.errors import UserError
-from moe_lite.sweeps import plan as plans
-from moe_lite.sweeps import running, tables
-from tests.sweeps import grids, stub
+from moe_lite.core.errors import UserError
+from moe_lite.process import interrupts
+from moe_lite.sweep import expansion, running, tables
+from tests.paths import ROOT
+from tests.sweep import grids, stub
 
-ROOT = pathlib.Path(__file__).parents[2]
 # A search of 2 rates for each of 2 methods, 2 seeds of each, the frozen base.
 RUNS = 4 + 2 * 2 + 1
 
 
 def use_stub(patch):
-  patch.setattr(plans, 'PYTHON', (sys.executable, '-S', str(grids.STUB)))
+  patch.setattr(expansion, 'PYTHON', (sys.executable, '-S', str(grids.STUB)))
   patch.setattr(running, '_PERIOD', 0.01)
 
 
@@ -150,7 +148,7 @@ def test_without_a_choice_a_method_is_not_run_on(tmp_path):
 
 def start(root):
   return subprocess.Popen(
-    [sys.executable, '-m', 'tests.sweeps.grids', str(root)],
+    [sys.executable, '-m', 'tests.sweep.grids', str(root)],
     cwd=ROOT,
     env={**os.environ, 'PYTHONPATH': str(ROOT)},
     stdout=subprocess.DEVNULL,

@@ -14,11 +14,10 @@ import time
 import gin
 import pytest
 
-from moe_lite import cli, sweep
-from moe_lite.sweeps import checking, outcome, tables
-from moe_lite.sweeps import plan as plans
+from moe_lite.process import cli
+from moe_lite.sweep import checking, command, expansion, outcome, tables
+from tests.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[2]
 ABLATIONS = sorted(p.stem for p in (ROOT / 'gin/ablations').glob('*.gin'))
 MINE = """
 from __gin__ import dynamic_registration
@@ -36,7 +35,7 @@ def own_folder(tmp_path, monkeypatch):
 
 
 def run(capsys, *arguments):
-  code = sweep.main(['sweep', *arguments])
+  code = command.main(['sweep', *arguments])
   return code, capsys.readouterr()
 
 
@@ -47,7 +46,7 @@ def check(name, suite='mini', count=False):
     model = "['models/t5_1_1_small.gin', {'INITIAL_CHECKPOINT_PATH': 'x'}]"
     files += ['--gin_file=suites/p3.gin', f'--gin.MODEL={model}']
   grid = cli.configure(['sweep', *files], 'sweeps.Grid', 'x')()
-  plan = plans.expand(grid, 'runs/x')
+  plan = expansion.expand(grid, 'runs/x')
   return plan, checking.check(plan, count)
 
 

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from moe_lite import adapters, networks, routing
-from moe_lite.checkpoints import portable
-from moe_lite.errors import UserError
+from moe_lite import adapters, routing
+from moe_lite.checkpoints import exported
+from moe_lite.core.errors import UserError
+from moe_lite.t5 import description
 from tests import tiny
 
 
@@ -33,10 +34,12 @@ STANDING = {
 
 def test_a_network_is_built_again():
   config = dataclasses.replace(tiny.model().module.config, adapters=STANDING)
-  described = json.loads(json.dumps(networks.to_json(config)))
-  built = networks.from_json(described)
-  assert networks.to_json(built) == networks.to_json(config)
-  assert networks.describe_method(built) == networks.describe_method(config)
+  described = json.loads(json.dumps(description.to_json(config)))
+  built = description.from_json(described)
+  assert description.to_json(built) == description.to_json(config)
+  assert description.describe_method(built) == description.describe_method(
+    config
+  )
   assert described['adapters']['out']['type'] == f'{__name__}.Doubled'
 
 
@@ -45,10 +48,10 @@ def test_a_network_is_built_again():
 )
 def test_a_file_imports_and_calls_nothing(name, capsys):
   sys.modules.pop('this', None)
-  config = networks.to_json(tiny.model().module.config)
+  config = description.to_json(tiny.model().module.config)
   described = {**config, 'adapters': {'key': {'type': name, 'args': 'ls'}}}
   with pytest.raises(UserError, match=f'{name} is no adapter or router'):
-    networks.from_json(described)
+    description.from_json(described)
   assert 'this' not in sys.modules and not capsys.readouterr().out
 
 
@@ -61,7 +64,7 @@ def config(router=routing.SoftRouter, **fields):
 
 
 def test_a_method_keeps_the_description_of_earlier_versions():
-  described = networks.describe_method(config(routing.TopKRouter))
+  described = description.describe_method(config(routing.TopKRouter))
   assert described == {
     'key': 'MoV(num_experts=10, router=TopKRouter(num_experts=10, jitter=0.0, '
     "k=2, renormalize=True), router_reads='outputs')"
@@ -81,10 +84,10 @@ def test_a_method_keeps_the_description_of_earlier_versions():
 )
 def test_what_differs_is_described_and_built_again(router, fields):
   made = config(router, **fields)
-  described = networks.describe_method(made)
-  assert described != networks.describe_method(config())
-  again = networks.from_json(networks.to_json(made))
-  assert networks.describe_method(again) == described
+  described = description.describe_method(made)
+  assert described != description.describe_method(config())
+  again = description.from_json(description.to_json(made))
+  assert description.describe_method(again) == described
   assert again.context_needs == made.context_needs
 
 
@@ -98,8 +101,8 @@ def test_what_differs_is_described_and_built_again(router, fields):
   ],
 )
 def test_the_file_for_torch_goes_with_what_it_knows_alone(made, fits):
-  described = {'network': networks.to_json(made)}
-  assert portable._fits_torch({}, described) == fits
+  described = {'network': description.to_json(made)}
+  assert exported._fits_torch({}, described) == fits
 
 
 def test_a_shared_decision_is_described_and_built_again():
@@ -108,8 +111,10 @@ def test_a_shared_decision_is_described_and_built_again():
   shared = dataclasses.replace(
     config(), adapters={'key': router}, decisions={'stack': decision}
   )
-  described = networks.describe_method(shared)
+  described = description.describe_method(shared)
   assert described['stack'].startswith('Decision(num_experts=10, router=Soft')
-  again = networks.from_json(json.loads(json.dumps(networks.to_json(shared))))
-  assert networks.describe_method(again) == described
-  assert 'decisions' not in networks.to_json(config())
+  again = description.from_json(
+    json.loads(json.dumps(description.to_json(shared)))
+  )
+  assert description.describe_method(again) == described
+  assert 'decisions' not in description.to_json(config())

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import decoding, parameters
-from moe_lite.models import EncoderDecoderModel
+from moe_lite.core import parameters
+from moe_lite.models import decoding
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import Transformer
 from tests.golden import reader
 

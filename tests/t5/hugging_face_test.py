@@ -9,9 +9,12 @@ import json
 import numpy as np
 import pytest
 
-from moe_lite import cli, convert, models
-from moe_lite.checkpoints import base, hugging_face
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.hugging_face import model as hugging_face
+from moe_lite.convert import command
+from moe_lite.core.errors import UserError
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import cli
 from moe_lite.t5 import Transformer
 from tests.t5.hugging_face_networks import (
   SIZES,
@@ -70,9 +73,9 @@ SAVED = {
 
 def load(folder, config):
   """Model and parameters of a folder."""
-  model = models.EncoderDecoderModel(Transformer(config))
+  model = EncoderDecoderModel(Transformer(config))
   wanted = model.abstract_variables()['params']
-  return model, base.load_base(str(folder), wanted, config)[0]
+  return model, bases.load_base(str(folder), wanted, config)[0]
 
 
 @pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
@@ -129,12 +132,12 @@ def test_transformers_loads_what_is_exported(tmp_path, version):
   save_whole(theirs, source)
   # By way of a base of ours, of which leaves alone tell the network.
   model, params = load(source, our_config(version))
-  base.save_base(str(tmp_path / 'base'), params, {})
+  bases.save_base(str(tmp_path / 'base'), params, {})
   folder = source
   if version in ('1.0', '1.1'):
     folder = tmp_path / 'base'
   argv = ['x', 'export_hf', str(folder), f'--to={out}']
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   back = transformers.T5ForConditionalGeneration.from_pretrained(out).eval()
   state = theirs.state_dict()
   assert back.state_dict().keys() == state.keys()
@@ -151,7 +154,7 @@ def test_another_t5_is_refused(tmp_path):
   )
   transformers.UMT5ForConditionalGeneration(config).save_pretrained(tmp_path)
   with pytest.raises(UserError, match="model_type 'umt5'; only T5"):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
 
 
 def test_what_torch_did_not_save_is_named(tmp_path):
@@ -160,7 +163,7 @@ def test_what_torch_did_not_save_is_named(tmp_path):
   for content in (path.read_bytes()[:5000], b'foreign', b''):
     path.write_bytes(content)
     with pytest.raises(UserError, match='pytorch_model.bin is no state'):
-      base.read(str(tmp_path))
+      bases.read(str(tmp_path))
   torch.save({'a': dataclasses.field}, path)  # Code, which is not run.
   with pytest.raises(UserError, match='pytorch_model.bin is no state'):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import adapters, parameters, routing
-from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel
+from moe_lite import adapters, routing
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import Transformer
 from tests.t5.network_test import FIRST, SECOND, config, rows
 

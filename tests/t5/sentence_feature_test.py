@@ -11,27 +11,23 @@ import jax
 import numpy as np
 import pytest
 
-from moe_lite import (
-  adapters,
-  cli,
-  data,
-  decoding,
-  partitioning,
-  routing,
-  routing_report,
-)
-from moe_lite.batches import Batches
-from moe_lite.errors import UserError
-from moe_lite.routing import EMBEDDING
-from tasks import catalog
+from moe_lite import adapters, routing
+from moe_lite.core import partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.core.features import INPUTS_EMBEDDING
+from moe_lite.data import catalog, dataset
+from moe_lite.data.batches import Batches
+from moe_lite.models import decoding
+from moe_lite.process import cli
+from moe_lite.routing_report import command
 from tests import feature_task, tiny
+from tests.paths import TINY_GIN
 
-TINY = pathlib.Path(__file__).parent / 'tiny.gin'
-DATASET = data.Dataset(
+DATASET = dataset.Dataset(
   feature_task.NAME, feature_task.LENGTHS, batch_size=4, packing=False
 )
 COMMON = (
-  f'--gin_file={TINY}',
+  f'--gin_file={TINY_GIN}',
   '--gin_file=methods/mov.gin',
   '--gin_file=routers/sentence.gin',
   '--gin.NUM_EXPERTS=4',
@@ -76,7 +72,12 @@ def test_batches_hold_the_vector_of_each_row():
     ({'task_feature_lengths': {'inputs': 8}}, 'TASK_FEATURE_LENGTHS'),
     *(
       (
-        {'task_feature_lengths': {**feature_task.LENGTHS, EMBEDDING: size}},
+        {
+          'task_feature_lengths': {
+            **feature_task.LENGTHS,
+            INPUTS_EMBEDDING: size,
+          }
+        },
         rf"gives 'inputs_embedding' {size} numbers, .*shape \[4\]",
       )
       for size in (2, 8)
@@ -85,7 +86,7 @@ def test_batches_hold_the_vector_of_each_row():
 )
 def test_data_that_cannot_be_are_refused(changes, message):
   with pytest.raises(UserError, match=message):
-    data.check(dataclasses.replace(DATASET, **changes), 384)
+    dataset.check(dataclasses.replace(DATASET, **changes), 384)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_a_run_is_trained_evaluated_and_looked_at(tmp_path, capsys):
   )
   lines = pathlib.Path(run, 'predictions.jsonl').read_text().splitlines()
   assert len({json.loads(line)['prediction'] for line in lines}) > 1
-  code = cli.guard(routing_report.report, ['x', run, '--examples=4'], None)
+  code = cli.guard(command.report, ['x', run, '--examples=4'], None)
   assert code == 0, capsys.readouterr().err
   with open(f'{run}/routing/sentences.csv') as file:
     rows = [row for row in csv.DictReader(file) if 'key' in row['router']]

@@ -12,7 +12,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from moe_lite import cli
+from moe_lite.process import cli
 from tasks import cache, cache_parts, cached
 
 MODULE = 'tasks_to_cache'

@@ -14,8 +14,10 @@ import tensorflow as tf
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from moe_lite.errors import UserError
-from tasks import metrics, mini, p3_table
+from moe_lite.core.errors import UserError
+from tasks import metrics
+from tasks.mini import suite
+from tasks.p3 import table
 
 METRICS = metrics.METRICS
 
@@ -209,7 +211,7 @@ def test_f1_of_the_second_label(targets, predictions, expected):
   'prompt',
   [
     prompt
-    for prompt in p3_table.prompts().values()
+    for prompt in table.prompts().values()
     if 'f1_score_with_invalid' in prompt.metrics and prompt.choices
   ],
   ids=lambda prompt: prompt.task,
@@ -328,7 +330,7 @@ def test_the_order_of_rows_does_not_matter(name):
 
 
 def test_every_name_in_the_table_has_a_metric():
-  prompts = p3_table.prompts().values()
+  prompts = table.prompts().values()
   assert {name for prompt in prompts for name in prompt.metrics} == set(METRICS)
   for prompt in prompts:
     metrics.postprocess_for(prompt.metrics)
@@ -361,7 +363,7 @@ def test_seqio_measures_predictions(name):
       seqio.preprocessors.tokenize,
       seqio.preprocessors.append_eos,
     ],
-    output_features=mini.FEATURES,
+    output_features=suite.FEATURES,
     postprocess_fn=metrics.postprocess_for([name]),
     metric_fns=[METRICS[name]],
   )

@@ -2,8 +2,9 @@
 
 import pytest
 
-from moe_lite.errors import UserError
-from tasks import mini, rank_classification
+from moe_lite.core.errors import UserError
+from tasks import rank_classification
+from tasks.mini import suite
 
 
 def rows(correct):
@@ -31,7 +32,7 @@ def test_scores_that_are_no_numbers_are_an_error():
 def test_the_tasks_of_the_suite_carry_it():
   import seqio
 
-  name = f'{mini.TASKS[0].name}_score_eval'
+  name = f'{suite.TASKS[0].name}_score_eval'
   task = seqio.get_mixture_or_task(name)
   assert task.score_metric_fns == [rank_classification.accuracy]
   row = rows([1])[1]

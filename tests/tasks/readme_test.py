@@ -1,15 +1,16 @@
 """The task that tasks/README.md shows works as it is printed."""
 
 import json
-import pathlib
 import re
 
 import numpy as np
 
-from moe_lite import cli, results
+from moe_lite.evaluation import results
+from moe_lite.process import cli
 from tests.gin_test import empty_config  # noqa: F401  a fixture
+from tests.paths import ROOT
 
-README = pathlib.Path(__file__).parents[2] / 'tasks' / 'README.md'
+README = ROOT / 'tasks' / 'README.md'
 
 
 def test_a_task_of_one_s_own(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -14,19 +13,16 @@ import numpy as np
 import pytest
 
 import tests.tiny_task  # noqa: F401  registers the tasks
-from moe_lite import (
-  adapters,
-  data,
-  interrupts,
-  optimizers,
-  parameters,
-  training,
-)
-from moe_lite.checkpoints import own
-from moe_lite.errors import UserError
+from moe_lite import adapters
+from moe_lite.checkpoints import runs
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.data import dataset
+from moe_lite.process import interrupts
+from moe_lite.training import loop, optimizers
 from tests import tiny
+from tests.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 8
 
 
@@ -59,7 +55,7 @@ def make_model(**arguments):
 
 def train(folder, base, train_steps=STEPS, model=None, **changes):
   arguments = {
-    'dataset': data.Dataset(
+    'dataset': dataset.Dataset(
       'tiny_mixture', {'inputs': 32, 'targets': 16}, batch_size=4
     ),
     'schedule': optimizers.constant(0.02),
@@ -70,7 +66,7 @@ def train(folder, base, train_steps=STEPS, model=None, **changes):
     'save_period': 3,
     **changes,
   }
-  training.train(
+  loop.train(
     model or make_model(),
     str(folder),
     train_steps=train_steps,
@@ -88,7 +84,7 @@ def whole(base, tmp_path_factory):
 
 def everything(folder, step=None):
   """All bytes of what a run trained."""
-  tree, description = own.restore_trainable(str(folder), step)
+  tree, description = runs.restore_trainable(str(folder), step)
   return {p: x.tobytes() for p, x in parameters.flatten(tree).items()}, (
     description
   )
@@ -114,7 +110,7 @@ def test_a_run_leaves_what_its_readme_names(whole, base):
   assert run['base']['source'] == base and run['seed'] == 0
   assert run['step_bytes'] > 4 * run['trainable_parameters']
   assert run['trainable_parameters'] == parameters.count(
-    own.restore_trainable(str(whole))[0]
+    runs.restore_trainable(str(whole))[0]
   )
   assert {'command', 'packages', 'device_kind', 'base_parameters'} < set(run)
   steps = sorted(int(p.name) for p in (whole / 'checkpoints').iterdir())
@@ -194,7 +190,7 @@ def test_ctrl_c_saves_and_resuming_changes_nothing(
   whole, base, tmp_path, monkeypatch
 ):
   folder = tmp_path / 'run'
-  compile_step = training.train_step.compile_step
+  compile_step = loop.train_step.compile_step
 
   def compile_and_interrupt(*arguments):
     step, calls = compile_step(*arguments), []
@@ -209,7 +205,7 @@ def test_ctrl_c_saves_and_resuming_changes_nothing(
     return call
 
   with monkeypatch.context() as patch:
-    patch.setattr(training.train_step, 'compile_step', compile_and_interrupt)
+    patch.setattr(loop.train_step, 'compile_step', compile_and_interrupt)
     with pytest.raises(interrupts.Interrupted, match='step 5 of 8') as error:
       train(folder, base)
   assert error.value.exit_code == 130
@@ -224,8 +220,8 @@ def test_a_run_moves_to_the_scan_form(whole, base, tmp_path):
   shutil.copytree(whole, folder)
   shutil.rmtree(folder / 'checkpoints' / '8')
   train(folder, base, model=make_model(scan_layers=True))
-  moved, _ = own.restore_trainable(str(folder))
-  expected, _ = own.restore_trainable(str(whole))
+  moved, _ = runs.restore_trainable(str(folder))
+  expected, _ = runs.restore_trainable(str(whole))
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
     moved,
@@ -281,7 +277,9 @@ def test_another_base_does_not_resume(whole, base, tmp_path):
 def test_other_data_go_on_from_their_beginning(whole, base, tmp_path, capsys):
   folder = tmp_path / 'run'
   train(folder, base, train_steps=2)
-  tasks = data.Dataset('tiny_task', {'inputs': 32, 'targets': 16}, batch_size=4)
+  tasks = dataset.Dataset(
+    'tiny_task', {'inputs': 32, 'targets': 16}, batch_size=4
+  )
   train(folder, base, train_steps=4, dataset=tasks)
   assert "'tiny_mixture' is now 'tiny_task'" in capsys.readouterr().err
   # Two of four steps read the new data, and a third call reads on from there.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import device_flags
+from tests.paths import ROOT
 
 DEVICES = 8
 # Name to (mesh, fully sharded, microbatches, gradients apart, scan).
@@ -35,14 +36,10 @@ def measure():
   import jax
   import optax
 
-  from moe_lite import (
-    layout,
-    loaded,
-    optimizers,
-    parameters,
-    partitioning,
-    train_step,
-  )
+  from moe_lite.core import parameters, partitioning
+  from moe_lite.inference.trained import Loaded
+  from moe_lite.models import layout
+  from moe_lite.training import optimizers, train_step
   from tests import tiny
 
   def train(shape, fully_sharded, microbatches, apart, scan_layers):
@@ -95,7 +92,7 @@ def measure():
     params = parameters.merge(
       parameters.like_network(state.trainable, scan_layers), base
     )
-    trained = loaded.Loaded(model, params, mesh, {})
+    trained = Loaded(model, params, mesh, {})
     inputs = {'encoder_input_tokens': np.asarray(batch['encoder_input_tokens'])}
     encoded = trained.compile(model.encode, gather=False)(inputs)
     targets = (
@@ -119,8 +116,8 @@ def measure():
 @pytest.fixture(scope='module')
 def measured():
   done = subprocess.run(
-    [sys.executable, '-m', 'tests.mesh_test'],
-    cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+    [sys.executable, '-m', 'tests.training.mesh_test'],
+    cwd=ROOT,
     env={**os.environ, 'XLA_FLAGS': device_flags(DEVICES)},
     capture_output=True,
     text=True,

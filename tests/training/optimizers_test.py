@@ -6,8 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from moe_lite import optimizers, parameters
-from moe_lite.errors import UserError
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.training import optimizers
 
 
 def rms(x):

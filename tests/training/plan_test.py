@@ -7,16 +7,20 @@ import sys
 
 import pytest
 
-from moe_lite import memory, plan
-from moe_lite.errors import UserError
+from moe_lite.core import memory
+from moe_lite.core.errors import UserError
+from moe_lite.core.meshes import meshes
+from moe_lite.training import plan
 from tests.conftest import device_flags
+from tests.paths import ROOT
 
 
 def measure():
   """The meshes chosen when devices have ever less memory."""
   import jax
 
-  from moe_lite import optimizers, parameters, partitioning
+  from moe_lite.core import parameters, partitioning
+  from moe_lite.training import optimizers
   from tests import tiny
 
   def choose(limit):
@@ -60,8 +64,8 @@ def measure():
 @pytest.fixture(scope='module')
 def measured():
   done = subprocess.run(
-    [sys.executable, '-m', 'tests.plan_test'],
-    cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+    [sys.executable, '-m', 'tests.training.plan_test'],
+    cwd=ROOT,
     env={**os.environ, 'XLA_FLAGS': device_flags(8)},
     capture_output=True,
     text=True,
@@ -94,7 +98,7 @@ def test_without_any_every_mesh_is_named(measured):
 
 
 def test_meshes_come_cheapest_first():
-  assert list(plan.meshes(4)) == [
+  assert list(meshes(4)) == [
     ((4, 1), False),
     ((4, 1), True),
     ((2, 2), False),

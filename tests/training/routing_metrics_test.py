@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moe_lite import routing_metrics
+from moe_lite.training import routing_metrics
 
 
 def statistics(*weights):

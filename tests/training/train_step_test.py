@@ -8,15 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from moe_lite import (
-  adapters,
-  layout,
-  optimizers,
-  parameters,
-  partitioning,
-  train_step,
-)
-from moe_lite.errors import UserError
+from moe_lite import adapters
+from moe_lite.core import parameters, partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.models import layout
+from moe_lite.training import optimizers, train_step
 from tests import tiny
 
 SITES = {

@@ -12,8 +12,8 @@ from typing import Any
 
 from etils import epath
 
-from moe_lite.errors import UserError
-from moe_lite.t5 import T5Config
+from moe_lite.core.errors import UserError
+from moe_lite.t5.config import T5Config
 
 FILE = 'config.json'
 MODEL_TYPE = 't5'

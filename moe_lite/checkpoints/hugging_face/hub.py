@@ -8,10 +8,15 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from moe_lite import hub
-from moe_lite.checkpoints import hugging_face_config as configs
-from moe_lite.checkpoints import hugging_face_files as files
-from moe_lite.errors import UserError
+from moe_lite.checkpoints.hugging_face import config as configs
+from moe_lite.checkpoints.hugging_face.weights import (
+  FORMATS,
+  VOCABULARY,
+  choose,
+  patterns,
+)
+from moe_lite.core import hub
+from moe_lite.core.errors import UserError
 
 PREFIX = 'hf://'
 _ADDRESS = re.compile(rf'{PREFIX}([\w.-]+/[\w.-]+)(?:@(\S+))?')
@@ -39,16 +44,16 @@ def parse(address: str) -> tuple[str, str | None]:
 
 def base_files(names: Sequence[str]) -> list[str] | None:
   """Patterns of what a base needs of a repository's files."""
-  main = files.choose(names)
+  main = choose(names)
   if main is None or configs.FILE not in names:
     return None
-  return [configs.FILE, files.VOCABULARY, *files.patterns(main)]
+  return [configs.FILE, VOCABULARY, *patterns(main)]
 
 
 def download(
   address: str,
   wanted: Callable[[Sequence[str]], list[str] | None] = base_files,
-  needs: str = f'{configs.FILE} or weights ({", ".join(files.FORMATS)})',
+  needs: str = f'{configs.FILE} or weights ({", ".join(FORMATS)})',
   described_by: str = configs.FILE,
 ) -> str:
   """The local folder of a model, downloaded unless it is there already.

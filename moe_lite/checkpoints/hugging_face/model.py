@@ -15,17 +15,22 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from moe_lite.checkpoints import buckets, folders, stored, tensors
-from moe_lite.checkpoints import hugging_face_config as configs
-from moe_lite.checkpoints import hugging_face_files as files
-from moe_lite.checkpoints import hugging_face_names as names
-from moe_lite.checkpoints.stored import Stored
-from moe_lite.errors import UserError, some
-from moe_lite.t5 import T5Config
+from moe_lite.checkpoints import buckets, lazy_arrays, safetensors_files
+from moe_lite.checkpoints.hugging_face import config as configs
+from moe_lite.checkpoints.hugging_face import names
+from moe_lite.checkpoints.hugging_face.weights import (
+  WEIGHT_DTYPES,
+  Weights,
+  open_weights,
+)
+from moe_lite.checkpoints.lazy_arrays import Stored
+from moe_lite.core import files
+from moe_lite.core.errors import UserError, some
+from moe_lite.t5.config import T5Config
 
 WEIGHTS = 'model.safetensors'
 CONFIG = configs.FILE
-EMBEDDING = 'token_embedder/embedding'
+TOKEN_EMBEDDING = 'token_embedder/embedding'
 HEAD = 'decoder/logits_dense/kernel'
 
 _SHARED = 'shared.weight'
@@ -74,7 +79,7 @@ network, check, infer = configs.network, configs.check, configs.infer
 def leaves(config: T5Config) -> Iterator[Leaf]:
   """Every parameter of a network, adapters aside."""
   D = config.emb_dim
-  yield Leaf(EMBEDDING, _SHARED, (config.vocab_size, D))
+  yield Leaf(TOKEN_EMBEDDING, _SHARED, (config.vocab_size, D))
   for stack in names.STACKS:
     bias = 'block.0.layer.0.SelfAttention.relative_attention_bias.weight'
     yield Leaf(
@@ -96,7 +101,7 @@ def leaves(config: T5Config) -> Iterator[Leaf]:
 
 def read(path: epath.PathLike) -> dict[str, np.ndarray]:
   """Path to leaf, all of them read; see `arrays`."""
-  return stored.read_all(arrays(path))
+  return lazy_arrays.read_all(arrays(path))
 
 
 def arrays(path: epath.PathLike) -> dict[str, Stored]:
@@ -107,7 +112,7 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
       network in config.json; it names leaf and file.
   """
   config = configs.network(path)
-  weights = files.open_weights(path)
+  weights = open_weights(path)
   found = weights.arrays
   _join_copies(weights, config.logits_via_embedding)
   values = configs.load(path)
@@ -167,10 +172,10 @@ def write(
       f'{some(sorted({path for path, _ in differing}))}.'
     )
   dtypes = {leaf.dtype.name for leaf in params.values()}
-  if not dtypes <= set(files.DTYPES):
+  if not dtypes <= set(WEIGHT_DTYPES):
     raise UserError(
       f'Not written, as leaves are of {", ".join(sorted(dtypes))}; '
-      f'{", ".join(files.DTYPES)} can be.'
+      f'{", ".join(WEIGHT_DTYPES)} can be.'
     )
   state = {
     x.theirs: np.ascontiguousarray(
@@ -178,14 +183,14 @@ def write(
     )
     for x in wanted
   }
-  described = configs.describe(config, params[EMBEDDING].dtype.name)
-  with folders.new(folder, overwrite) as partial:
+  described = configs.describe(config, params[TOKEN_EMBEDDING].dtype.name)
+  with files.new(folder, overwrite) as partial:
     text = json.dumps(described, indent=2)
     (partial / configs.FILE).write_text(text + '\n')
-    tensors.write(partial / WEIGHTS, state, {'format': 'pt'})
+    safetensors_files.write(partial / WEIGHTS, state, {'format': 'pt'})
 
 
-def _join_copies(weights: files.Weights, tied: bool) -> None:
+def _join_copies(weights: Weights, tied: bool) -> None:
   """Leaves one of the token embedding's copies, named `shared.weight`."""
   found = weights.arrays
   copies = [_SHARED, *_COPIES, *([_LM_HEAD] if tied else [])]

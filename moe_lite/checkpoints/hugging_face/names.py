@@ -6,7 +6,7 @@ Source: the modules of transformers' T5ForConditionalGeneration.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from moe_lite.t5 import T5Config
+from moe_lite.t5.config import T5Config
 
 _ATTENTION = {'query': 'q', 'key': 'k', 'value': 'v', 'out': 'o'}
 # Of a layer by its stack: our module, our norm before it, and their module.

@@ -16,7 +16,7 @@ from typing import Any
 from etils import epath
 
 from moe_lite.checkpoints import buckets
-from moe_lite.errors import UserError
+from moe_lite.core.errors import UserError
 
 FILE = 'adapter_config.json'
 IA3, LORA = 'IA3', 'LORA'

@@ -17,18 +17,33 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from moe_lite import adapters, networks
-from moe_lite.checkpoints import folders, peft_leaves, tensors
-from moe_lite.checkpoints import hugging_face_files as files
-from moe_lite.checkpoints import hugging_face_names as names
-from moe_lite.checkpoints import peft_config as configs
-from moe_lite.errors import UserError, some
-from moe_lite.t5 import T5Config
+from moe_lite.adapters.adapter import Adapter, AdapterFactory
+from moe_lite.adapters.ia3 import IA3
+from moe_lite.adapters.lora import LoRA
+from moe_lite.adapters.molora import MoLoRA
+from moe_lite.adapters.mov import MoV
+from moe_lite.checkpoints import safetensors_files
+from moe_lite.checkpoints.hugging_face import names
+from moe_lite.checkpoints.hugging_face.weights import WEIGHT_DTYPES
+from moe_lite.checkpoints.peft import config as configs
+from moe_lite.checkpoints.peft.leaves import (
+  LEAVES,
+  path_of,
+  read_weights,
+  sites_at,
+  take,
+  their_names,
+  to_theirs,
+)
+from moe_lite.core import files
+from moe_lite.core.errors import UserError, some
+from moe_lite.t5 import description
+from moe_lite.t5.config import T5Config
 
 WEIGHTS = 'adapter_model.safetensors'
 CONFIG = configs.FILE
-_KINDS = {adapters.IA3: configs.IA3, adapters.LoRA: configs.LORA}
-_ROUTED = (adapters.MoV, adapters.MoLoRA)
+_KINDS = {IA3: configs.IA3, LoRA: configs.LORA}
+_ROUTED = (MoV, MoLoRA)
 
 is_peft = configs.is_peft
 
@@ -60,16 +75,16 @@ def write(
   state: dict[str, np.ndarray] = {}
   modules: dict[str, str] = {}
   for x in names.projections(network):
-    for site in peft_leaves.sites_at(x):
+    for site in sites_at(x):
       if site not in standing:
         continue
       modules[site] = x.theirs.rpartition('.')[2]
-      theirs = peft_leaves.their_names(kind, x.theirs)
-      for name, leaf in zip(theirs, peft_leaves.LEAVES[kind], strict=True):
-        path = peft_leaves.path_of(x.sublayer, site, leaf)
+      theirs = their_names(kind, x.theirs)
+      for name, leaf in zip(theirs, LEAVES[kind], strict=True):
+        path = path_of(x.sublayer, site, leaf)
         if path not in left:
           raise UserError(f'Not written, as {path} is missing.')
-        array = peft_leaves.to_theirs(kind, site, left.pop(path))
+        array = to_theirs(kind, site, left.pop(path))
         state[name] = np.ascontiguousarray(array)
   if left:
     raise UserError(
@@ -78,10 +93,10 @@ def write(
       'run that trained every parameter.'
     )
   dtypes = {leaf.dtype.name for leaf in state.values()}
-  if not dtypes <= set(files.DTYPES):
+  if not dtypes <= set(WEIGHT_DTYPES):
     raise UserError(
       f'Not written, as leaves are of {", ".join(sorted(dtypes))}; '
-      f'{", ".join(files.DTYPES)} can be.'
+      f'{", ".join(WEIGHT_DTYPES)} can be.'
     )
   options = (
     _ia3_options(modules)
@@ -90,14 +105,14 @@ def write(
   )
   targets = sorted(set(modules.values()))
   described = configs.describe(kind, targets, options, base, revision)
-  with folders.new(folder, overwrite) as partial:
+  with files.new(folder, overwrite) as partial:
     (partial / CONFIG).write_text(json.dumps(described, indent=2) + '\n')
-    tensors.write(partial / WEIGHTS, state, {'format': 'pt'})
+    safetensors_files.write(partial / WEIGHTS, state, {'format': 'pt'})
 
 
 def read(
   folder: str, network: T5Config
-) -> tuple[dict[str, np.ndarray], dict[str, adapters.AdapterFactory]]:
+) -> tuple[dict[str, np.ndarray], dict[str, AdapterFactory]]:
   """Reads adapters: what stands where is told by the leaves that are there.
 
   Our adapters stand in every layer. Where the configuration targets some
@@ -118,20 +133,20 @@ def read(
   """
   values = configs.load(folder)
   path = epath.Path(folder) / WEIGHTS
-  found = peft_leaves.read_weights(path)
+  found = read_weights(path)
   kind = values[configs.TYPE]
   sublayers: dict[str, list[str]] = defaultdict(list)
   standing: dict[str, dict[str, tuple[int, float] | None]] = defaultdict(dict)
   result: dict[str, np.ndarray] = {}
   for x in names.projections(network):
-    for site in peft_leaves.sites_at(x):
+    for site in sites_at(x):
       sublayers[site].append(x.sublayer)
-    taken = peft_leaves.take(found, x, values, network, path)
+    taken = take(found, x, values, network, path)
     if taken is None:
       continue
     site, standing[site][x.sublayer], leaves = taken
-    for leaf, array in zip(peft_leaves.LEAVES[kind], leaves, strict=True):
-      result[peft_leaves.path_of(x.sublayer, site, leaf)] = array
+    for leaf, array in zip(LEAVES[kind], leaves, strict=True):
+      result[path_of(x.sublayer, site, leaf)] = array
   if found:
     raise UserError(
       f'{path} has, beyond what {CONFIG} places in a T5 of this size, '
@@ -139,7 +154,7 @@ def read(
     )
   if not standing:
     raise UserError(f'{path} has no adapters.')
-  built: dict[str, adapters.AdapterFactory] = {}
+  built: dict[str, AdapterFactory] = {}
   for site, there in standing.items():
     first, pair = next(iter(there.items()))
     if others := set(there.values()) - {pair}:
@@ -147,16 +162,14 @@ def read(
         f'{folder} has LoRA of rank and alpha {pair} and {others.pop()} at '
         f'{site}; ours has one of each in all layers.'
       )
-    built[site] = adapters.IA3
+    built[site] = IA3
     if pair is not None:
-      built[site] = functools.partial(
-        adapters.LoRA, rank=pair[0], alpha=pair[1]
-      )
+      built[site] = functools.partial(LoRA, rank=pair[0], alpha=pair[1])
     fill = np.ones_like if kind == configs.IA3 else np.zeros_like
     for sublayer in set(sublayers[site]) - set(there):
-      for leaf in peft_leaves.LEAVES[kind]:
-        like = result[peft_leaves.path_of(first, site, leaf)]
-        result[peft_leaves.path_of(sublayer, site, leaf)] = fill(like)
+      for leaf in LEAVES[kind]:
+        like = result[path_of(first, site, leaf)]
+        result[path_of(sublayer, site, leaf)] = fill(like)
   return result, built
 
 
@@ -182,12 +195,12 @@ def summary(
   }
   return (
     values[configs.TYPE],
-    peft_leaves.read_weights(epath.Path(folder) / WEIGHTS),
+    read_weights(epath.Path(folder) / WEIGHTS),
     facts,
   )
 
 
-def _kind(standing: Mapping[str, adapters.Adapter]) -> str:
+def _kind(standing: Mapping[str, Adapter]) -> str:
   """The type of PEFT's that these are; UserError where there is none."""
   advice = '`export` writes what moe_lite itself reads.'
   types = {type(adapter) for adapter in standing.values()}
@@ -199,7 +212,7 @@ def _kind(standing: Mapping[str, adapters.Adapter]) -> str:
   if not types or not types <= set(_KINDS) or len(types) > 1:
     raise UserError(
       'A folder of PEFT holds IA3 or LoRA, one of the two; the adapters here '
-      f'are {networks.at_sites(standing)}. {advice}'
+      f'are {description.at_sites(standing)}. {advice}'
     )
   kind = _KINDS[types.pop()]
   if kind == configs.LORA and 'intermediate' in standing:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from moe_lite import adapters
-from moe_lite.checkpoints import hugging_face_files as files
-from moe_lite.checkpoints import hugging_face_names as names
-from moe_lite.checkpoints import peft_config as configs
-from moe_lite.checkpoints import tensors
-from moe_lite.errors import UserError
-from moe_lite.t5 import T5Config
+from moe_lite.adapters.adapter import SUFFIX
+from moe_lite.checkpoints import safetensors_files
+from moe_lite.checkpoints.hugging_face import names
+from moe_lite.checkpoints.hugging_face.weights import WEIGHT_DTYPES
+from moe_lite.checkpoints.peft import config as configs
+from moe_lite.core.errors import UserError
+from moe_lite.t5.config import T5Config
 
 _BY_TORCH = 'adapter_model.bin'
 _PREFIX = 'base_model.model.'
@@ -41,7 +41,7 @@ def sites_at(x: names.Projection) -> tuple[str, ...]:
 
 def path_of(sublayer: str, site: str, leaf: str) -> str:
   """Of our leaf, 'encoder/layers_0/attention/query_adapter/a'."""
-  return f'{sublayer}/{site}{adapters.SUFFIX}/{leaf}'
+  return f'{sublayer}/{site}{SUFFIX}/{leaf}'
 
 
 def to_theirs(kind: str, site: str, leaf: np.ndarray) -> np.ndarray:
@@ -121,12 +121,12 @@ def read_weights(path: epath.Path) -> dict[str, np.ndarray]:
         'safe_serialization=True.'
       )
     raise UserError(f'{path} is missing.{hint}')
-  found = tensors.read(path)
+  found = safetensors_files.read(path)
   for name, leaf in found.items():
-    if leaf.dtype.name not in files.DTYPES:
+    if leaf.dtype.name not in WEIGHT_DTYPES:
       raise UserError(
         f'{name} of {path} is of the type {leaf.dtype.name}; read are '
-        f'{", ".join(files.DTYPES)}.'
+        f'{", ".join(WEIGHT_DTYPES)}.'
       )
   return found
 

@@ -17,9 +17,11 @@ import tensorstore
 from etils import epath
 from flax import traverse_util
 
-from moe_lite.checkpoints import buckets, folders, t5x_orbax
-from moe_lite.checkpoints.stored import Stored, held, read_all
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import buckets
+from moe_lite.checkpoints.lazy_arrays import Stored, held, read_all
+from moe_lite.checkpoints.t5x import orbax
+from moe_lite.core import files
+from moe_lite.core.errors import UserError
 
 FILE = 'checkpoint'
 _TARGET = 'target'
@@ -29,7 +31,7 @@ _SMALL = 2**16
 
 def is_checkpoint(path: str) -> bool:
   """Whether a checkpoint of either kind lies there."""
-  return _is_native(path) or t5x_orbax.is_checkpoint(path)
+  return _is_native(path) or orbax.is_checkpoint(path)
 
 
 def arrays(path: str) -> dict[str, Stored]:
@@ -40,7 +42,7 @@ def arrays(path: str) -> dict[str, Stored]:
       damaged or of another shape; it is named.
   """
   if not _is_native(path):
-    return t5x_orbax.arrays(path)
+    return orbax.arrays(path)
   with _understood(path):
     places: dict[str, Any] = traverse_util.flatten_dict(
       _optimizer(path).get(_TARGET, {}), sep='/', is_leaf=_is_place
@@ -69,7 +71,7 @@ def read(path: str) -> dict[str, np.ndarray]:
 def read_step(path: str) -> int:
   """The step at which it was saved."""
   if not _is_native(path):
-    return t5x_orbax.read_step(path)
+    return orbax.read_step(path)
   with _understood(path):
     return int(np.asarray(_optimizer(path)['state']['step']))
 
@@ -91,7 +93,7 @@ def write(
   Raises:
     UserError: if the folder exists.
   """
-  with folders.new(path, overwrite) as folder:
+  with files.new(path, overwrite) as folder:
     target = {
       name: leaf if leaf.nbytes <= _SMALL else _write_zarr(folder, name, leaf)
       for name, leaf in leaves.items()

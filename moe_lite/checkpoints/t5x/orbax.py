@@ -16,8 +16,8 @@ from etils import epath
 from flax import traverse_util
 
 from moe_lite.checkpoints import buckets
-from moe_lite.checkpoints.stored import Stored
-from moe_lite.errors import UserError
+from moe_lite.checkpoints.lazy_arrays import Stored
+from moe_lite.core.errors import UserError
 
 _STATE = 'state'
 # In every folder of Orbax's; the second in those from before 2024 alone.

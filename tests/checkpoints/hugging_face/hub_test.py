@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from moe_lite import cli, convert
-from moe_lite.checkpoints import base, hugging_face, hugging_face_hub
-from moe_lite.errors import UserError
-from tests.checkpoints import hugging_face_files as made
-from tests.tasks import hub as hubs
+from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.hugging_face import model
+from moe_lite.checkpoints.hugging_face.hub import download
+from moe_lite.convert import command
+from moe_lite.core.errors import UserError
+from moe_lite.process import cli
+from tests.checkpoints.hugging_face import written_files as made
+from tests.tasks.p3 import loopback_hub as hubs
 
 REPOSITORY = 'someone/a-t5.v1'
 ADDRESS = f'hf://{REPOSITORY}'
@@ -45,15 +48,15 @@ def assert_same(found, expected):
 
 
 def test_one_format_is_downloaded_once(hub, root):
-  assert_same(base.read(ADDRESS), hugging_face.read(root))
+  assert_same(bases.read(ADDRESS), model.read(root))
   assert hub.downloads() == ['config.json', 'model.safetensors', 'spiece.model']
   hub.requests.clear()
-  base.read(ADDRESS)
+  bases.read(ADDRESS)
   assert not hub.downloads()
 
 
 def test_a_sharded_model_is_downloaded_whole(hub, root):
-  expected = hugging_face.read(root)
+  expected = model.read(root)
   (root / 'model.safetensors').unlink()
   made.write_shards(
     root,
@@ -62,37 +65,37 @@ def test_a_sharded_model_is_downloaded_whole(hub, root):
     lambda path, leaves: safetensors.numpy.save_file(leaves, path),
     'model.safetensors',
   )
-  assert_same(base.read(ADDRESS), expected)
+  assert_same(bases.read(ADDRESS), expected)
   assert len(hub.downloads()) == 6
 
 
 @pytest.mark.parametrize('revision', ['v2', 'e' * 40])
 def test_a_revision_is_that_one(hub, root, revision):
   hub.commits['v2'] = hub.commits['e' * 40] = 'e' * 40
-  assert ('e' * 40) in hugging_face_hub.download(f'{ADDRESS}@{revision}')
+  assert ('e' * 40) in download(f'{ADDRESS}@{revision}')
 
 
 def test_what_was_downloaded_serves_without_the_hub(hub, root, monkeypatch):
-  expected = base.read(ADDRESS)
+  expected = bases.read(ADDRESS)
   with socket.socket() as unused:
     unused.bind(('127.0.0.1', 0))
     port = unused.getsockname()[1]
   monkeypatch.setenv('HF_ENDPOINT', f'http://127.0.0.1:{port}')
-  assert_same(base.read(ADDRESS), expected)
+  assert_same(bases.read(ADDRESS), expected)
   with pytest.raises(UserError, match=f'{ADDRESS}@v2 cannot be downloaded'):
-    base.read(f'{ADDRESS}@v2')
+    bases.read(f'{ADDRESS}@v2')
 
 
 def test_a_passing_fault_is_survived(hub, root):
   hub.faults['model.safetensors'] += [500, 'cut', 429]
-  assert_same(base.read(ADDRESS), hugging_face.read(root))
+  assert_same(bases.read(ADDRESS), model.read(root))
 
 
 @pytest.mark.parametrize('fault', [404, 500])
 def test_a_lasting_fault_is_told(hub, fault):
   hub.faults['model.safetensors'] += [fault] * 50
   with pytest.raises(UserError, match=f'{ADDRESS} cannot be downloaded: '):
-    base.read(ADDRESS)
+    bases.read(ADDRESS)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_a_lasting_fault_is_told(hub, fault):
 )
 def test_mistakes_are_named(hub, address, message):
   with pytest.raises(UserError, match=message):
-    base.read(address)
+    bases.read(address)
 
 
 @pytest.mark.parametrize('kept', [['config.json'], ['model.safetensors']])
@@ -116,13 +119,13 @@ def test_a_repository_of_something_else_is_refused(hub, root, kept):
     if path.name not in kept:
       path.unlink()
   with pytest.raises(UserError, match='is no model that can be read'):
-    base.read(ADDRESS)
+    bases.read(ADDRESS)
   assert not hub.downloads()
 
 
 def test_a_download_is_exported(hub, root, tmp_path):
   argv = ['x', 'export_hf', ADDRESS, f'--to={tmp_path}/out']
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   assert_same(
     safetensors.numpy.load_file(tmp_path / 'out' / 'model.safetensors'),
     made.state('1.1'),

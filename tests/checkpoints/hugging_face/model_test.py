@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from moe_lite import cli, convert, models, parameters
-from moe_lite.checkpoints import base, hugging_face, own
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import bases, runs
+from moe_lite.checkpoints.hugging_face import model as hugging_face
+from moe_lite.convert import command
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import cli
 from moe_lite.t5 import T5Config, Transformer
 from tests import tiny
-from tests.checkpoints import hugging_face_files as made
+from tests.checkpoints.hugging_face import written_files as made
 
 DTYPES = ('float32', 'float16', 'bfloat16')
 
@@ -38,7 +42,7 @@ def network(version='1.1', **changes):
 
 
 def wanted(config):
-  model = models.EncoderDecoderModel(Transformer(config))
+  model = EncoderDecoderModel(Transformer(config))
   return model.abstract_variables()['params']
 
 
@@ -56,7 +60,7 @@ def test_it_is_a_base(tmp_path, version, scan_layers):
   path = str(made.write(tmp_path, state, version))
   config = network(version, scan_layers=scan_layers)
   assert hugging_face.network(path) == network(version)
-  params, info = base.load_base(path, wanted(config), config)
+  params, info = bases.load_base(path, wanted(config), config)
   assert info.source == path
   leaves = parameters.flatten(parameters.unstack_layers(params))
   of = lambda name: state[f'decoder.block.0.layer.{name}.weight']
@@ -84,7 +88,7 @@ def test_there_and_back_changes_no_bit(tmp_path, version, dtype):
   state = made.state(version, dtype)
   path = made.write(tmp_path / 'theirs', state, version)
   argv = ['x', 'export_hf', str(path), f'--to={tmp_path}/ours']
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   ours = tmp_path / 'ours'
   assert_same(safetensors.numpy.load_file(ours / 'model.safetensors'), state)
   with safetensors.safe_open(ours / 'model.safetensors', 'numpy') as file:
@@ -199,7 +203,7 @@ def test_leaves_that_do_not_fit_are_named(tmp_path, change, message):
   state = {name: leaf for name, leaf in state.items() if leaf is not None}
   made.write(tmp_path, state)
   with pytest.raises(UserError, match=message):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +225,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path, name, message, content):
   }
   (tmp_path / name).write_bytes(contents[content])
   with pytest.raises(UserError, match=message):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
 
 
 def test_a_missing_shard_and_a_broken_index_are_named(tmp_path):
@@ -235,25 +239,25 @@ def test_a_missing_shard_and_a_broken_index_are_named(tmp_path):
     {x: leaf for x, leaf in leaves.items() if x != lost}, paths[1]
   )
   with pytest.raises(UserError, match=f'{paths[1].name} lacks {lost}'):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
   paths[1].unlink()
   with pytest.raises(UserError, match=f'{paths[1].name} is missing'):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
   index = tmp_path / f'{name}.index.json'
   for broken in ('[]', '{"weight_map": 3}', '{"weight', '{"weight_map": [1]}'):
     index.write_text(broken)
     with pytest.raises(UserError, match='index.json is no index'):
-      base.read(str(tmp_path))
+      bases.read(str(tmp_path))
   index.write_text('{"weight_map": {"a": "../b"}}')
   with pytest.raises(UserError, match='do not lie beside it'):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
 
 
 def test_a_folder_without_weights_names_what_is_read(tmp_path):
   made.write_config(tmp_path)
   (tmp_path / 'tf_model.h5').write_bytes(b'')
   with pytest.raises(UserError, match='no weights.*pytorch_model.bin'):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
 
 
 def test_torchs_files_need_torch(tmp_path, monkeypatch):
@@ -262,7 +266,7 @@ def test_torchs_files_need_torch(tmp_path, monkeypatch):
   monkeypatch.setitem(__import__('sys').modules, 'torch', None)
   message = r"pytorch_model.bin is torch's.*pip install 'moe_lite\[hf\]'"
   with pytest.raises(UserError, match=message):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -279,16 +283,16 @@ def test_torchs_files_need_torch(tmp_path, monkeypatch):
 def test_what_is_no_network_of_ours_is_refused(tmp_path, change, message):
   made.write(tmp_path, made.state('1.1'), **change)
   with pytest.raises(UserError, match=message):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
 
 
 def test_a_file_without_its_config_is_no_base(tmp_path):
   path = made.write(tmp_path, made.state('1.1')) / 'model.safetensors'
   with pytest.raises(UserError, match='give its folder, with config.json'):
-    base.read(str(path))
+    bases.read(str(path))
   (tmp_path / 'config.json').unlink()
   with pytest.raises(UserError, match='give its folder, with config.json'):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
 
 
 def test_a_broken_config_is_named(tmp_path):
@@ -296,7 +300,7 @@ def test_a_broken_config_is_named(tmp_path):
   for text in ('{"model', '[]'):
     (tmp_path / 'config.json').write_text(text)
     with pytest.raises(UserError, match='config.json'):
-      base.read(str(tmp_path))
+      bases.read(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -326,12 +330,12 @@ def test_another_network_is_refused_by_both_names(tmp_path, change, message):
   made.write(tmp_path, made.state('1.1'))
   config = network(**change)
   with pytest.raises(UserError, match=message):
-    base.load_base(str(tmp_path), wanted(config), config)
+    bases.load_base(str(tmp_path), wanted(config), config)
 
 
 def exported(source, folder, *flags):
   argv = ['x', 'export_hf', str(source), f'--to={folder}', *flags]
-  return cli.guard(convert.convert, argv, None)
+  return cli.guard(command.convert, argv, None)
 
 
 def test_a_base_is_exported_once(tmp_path, capsys):
@@ -354,7 +358,7 @@ def test_a_run_is_exported_if_it_trained_everything(tmp_path, capsys):
     'full': tiny.base_params(),
     'adapters': {'layers_0': {'key_adapter': {'scale': np.ones(3)}}},
   }.items():
-    checkpoints = own.Checkpoints(str(tmp_path / name))
+    checkpoints = runs.Checkpoints(str(tmp_path / name))
     checkpoints.save(1, params, {'step': np.int32(1)}, {}, {})
     checkpoints.close()
   assert exported(tmp_path / 'full', tmp_path / 'out') == 0

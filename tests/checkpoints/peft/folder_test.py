@@ -10,14 +10,25 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from moe_lite import adapters, cli, convert, networks, parameters, run_folder
-from moe_lite.checkpoints import base as bases
-from moe_lite.checkpoints import hugging_face, own, peft, portable
-from moe_lite.errors import UserError
-from moe_lite.models import EncoderDecoderModel
+from moe_lite import adapters
+from moe_lite.checkpoints import bases, exported, runs
+from moe_lite.checkpoints.hugging_face import model as hugging_face
+from moe_lite.checkpoints.peft.folder import (
+  CONFIG,
+  WEIGHTS,
+  is_peft,
+  read,
+  write,
+)
+from moe_lite.convert import command
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import cli
 from moe_lite.t5 import Transformer
+from moe_lite.t5.description import describe_run, to_json
 from tests import tiny_run
-from tests.checkpoints import hugging_face_files
+from tests.checkpoints.hugging_face import written_files
 
 lora = functools.partial(adapters.LoRA, rank=2, alpha=3.0)
 # What stands at which site, and whether the hidden layer is gated.
@@ -79,21 +90,21 @@ def test_leaves_come_back_bit_for_bit(tmp_path, name, dtype):
   config = network(*METHODS[name])
   trained = draw(config, dtype)
   folder = str(tmp_path / 'theirs')
-  peft.write(folder, trained, config, 'org/base')
-  assert peft.is_peft(folder) and not portable.is_portable(folder)
+  write(folder, trained, config, 'org/base')
+  assert is_peft(folder) and not exported.is_portable(folder)
   bare = dataclasses.replace(config, adapters={})
-  again, standing = peft.read(folder, bare)
+  again, standing = read(folder, bare)
   assert_equal(again, trained)
   built = dataclasses.replace(bare, adapters=standing)
-  assert networks.to_json(built) == networks.to_json(config)
+  assert to_json(built) == to_json(config)
   with pytest.raises(UserError, match='exists already'):
-    peft.write(folder, trained, config)
-  peft.write(folder, trained, config, overwrite=True)
+    write(folder, trained, config)
+  write(folder, trained, config, overwrite=True)
 
 
 def test_names_and_layout_are_theirs(tmp_path):
   config = network(METHODS['IA3'][0])
-  peft.write(str(tmp_path / 'ia3'), draw(config), config, 'org/base', 'v2')
+  write(str(tmp_path / 'ia3'), draw(config), config, 'org/base', 'v2')
   described, leaves = look(tmp_path / 'ia3')
   assert described['peft_type'] == 'IA3'
   assert described['task_type'] == 'SEQ_2_SEQ_LM'
@@ -107,7 +118,7 @@ def test_names_and_layout_are_theirs(tmp_path):
   assert leaves[key].shape == (8, 1) and leaves[feed_forward].shape == (1, 16)
 
   config = network(*METHODS['LoRA of several ranks'])
-  peft.write(str(tmp_path / 'lora'), draw(config), config)
+  write(str(tmp_path / 'lora'), draw(config), config)
   described, leaves = look(tmp_path / 'lora')
   assert (described['r'], described['lora_alpha']) == (2, 3.0)
   assert described['rank_pattern'] == {'o': 5}
@@ -131,7 +142,7 @@ def test_names_and_layout_are_theirs(tmp_path):
 def test_what_they_cannot_express_is_refused(tmp_path, standing, says):
   config = network(standing)
   with pytest.raises(UserError, match=says):
-    peft.write(str(tmp_path / 'x'), {}, config)
+    write(str(tmp_path / 'x'), {}, config)
   assert not list(tmp_path.iterdir())
 
 
@@ -140,21 +151,21 @@ def test_leaves_that_are_no_adapters_are_refused(tmp_path):
   trained = draw(config)
   more = {**trained, 'encoder/encoder_norm/scale': np.ones(8, np.float32)}
   with pytest.raises(UserError, match='encoder_norm.*export_hf'):
-    peft.write(str(tmp_path / 'x'), more, config)
+    write(str(tmp_path / 'x'), more, config)
   trained.popitem()
   with pytest.raises(UserError, match='key_adapter/scale is missing'):
-    peft.write(str(tmp_path / 'x'), trained, config)
+    write(str(tmp_path / 'x'), trained, config)
 
 
 def look(folder):
-  described = json.loads((folder / peft.CONFIG).read_text())
-  return described, safetensors.numpy.load_file(folder / peft.WEIGHTS)
+  described = json.loads((folder / CONFIG).read_text())
+  return described, safetensors.numpy.load_file(folder / WEIGHTS)
 
 
 @pytest.fixture(params=['IA3', 'LoRA'])
 def saved(request, tmp_path):
   config, trained = drawn(request.param)
-  peft.write(str(tmp_path / 'theirs'), trained, config)
+  write(str(tmp_path / 'theirs'), trained, config)
   return tmp_path / 'theirs', config, trained
 
 
@@ -162,8 +173,8 @@ def change(folder, options=(), without='nothing', more=()):
   described, leaves = look(folder)
   described |= dict(options)
   leaves = {x: leaf for x, leaf in leaves.items() if without not in x}
-  (folder / peft.CONFIG).write_text(json.dumps(described))
-  safetensors.numpy.save_file({**leaves, **dict(more)}, folder / peft.WEIGHTS)
+  (folder / CONFIG).write_text(json.dumps(described))
+  safetensors.numpy.save_file({**leaves, **dict(more)}, folder / WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -188,29 +199,29 @@ def test_options_that_change_numbers_are_refused(saved, options, says):
   folder, config, _ = saved
   change(folder, options)
   with pytest.raises(UserError, match=says):
-    peft.read(str(folder), config)
+    read(str(folder), config)
 
 
 def damage(folder, how):
   if how == 'cut short':
-    path = folder / peft.WEIGHTS
+    path = folder / WEIGHTS
     path.write_bytes(path.read_bytes()[:-5])
     return 'is not a safetensors file'
   if how == 'no weights':
-    (folder / peft.WEIGHTS).unlink()
+    (folder / WEIGHTS).unlink()
     return 'adapter_model.safetensors is missing'
   if how == "torch's weights":
-    (folder / peft.WEIGHTS).rename(folder / 'adapter_model.bin')
+    (folder / WEIGHTS).rename(folder / 'adapter_model.bin')
     return 'adapter_model.bin is not read'
   if how == 'half a configuration':
-    text = (folder / peft.CONFIG).read_text()
-    (folder / peft.CONFIG).write_text(text[: len(text) // 2])
+    text = (folder / CONFIG).read_text()
+    (folder / CONFIG).write_text(text[: len(text) // 2])
     return 'adapter_config.json cannot be read'
   if how == 'no configuration':
-    (folder / peft.CONFIG).unlink()
+    (folder / CONFIG).unlink()
     return 'adapter_config.json cannot be read'
   if how == 'of ours':
-    (folder / peft.CONFIG).write_text('{"format": "moe_lite"}')
+    (folder / CONFIG).write_text('{"format": "moe_lite"}')
     return "it is not PEFT's"
   if how == 'a layer is missing':
     change(folder, without='decoder.block.0.layer.0')
@@ -246,7 +257,7 @@ def damage(folder, how):
 def test_what_is_no_whole_folder_is_refused(saved, how):
   folder, config, _ = saved
   with pytest.raises(UserError, match=damage(folder, how)):
-    peft.read(str(folder), config)
+    read(str(folder), config)
 
 
 def test_layers_that_are_not_targeted_get_the_identity(saved):
@@ -261,7 +272,7 @@ def test_layers_that_are_not_targeted_get_the_identity(saved):
     change(folder, {'target_modules': r'decoder\..*\.(k|v|wo)'})
   else:
     change(folder, {'exclude_modules': ['k']})
-  again, _ = peft.read(str(folder), config)
+  again, _ = read(str(folder), config)
   assert again.keys() == trained.keys()
   for path, leaf in again.items():
     identity = 1 if described['peft_type'] == 'IA3' else 0
@@ -273,11 +284,11 @@ def test_layers_that_are_not_targeted_get_the_identity(saved):
 def test_scales_of_lora_are_read_as_they_act(tmp_path):
   config = network(*METHODS['LoRA'])
   folder = tmp_path / 'theirs'
-  peft.write(str(folder), draw(config), config)
+  write(str(folder), draw(config), config)
 
   def alphas(**options):
     change(folder, options)
-    _, standing = peft.read(str(folder), config)
+    _, standing = read(str(folder), config)
     return {
       site: factory(site=config.sites[site], parent=None).alpha
       for site, factory in standing.items()
@@ -293,7 +304,7 @@ def test_scales_of_lora_are_read_as_they_act(tmp_path):
 
 
 def write_run(folder, config, base, trained):
-  checkpoints = own.Checkpoints(str(folder))
+  checkpoints = runs.Checkpoints(str(folder))
   trainable = jax.tree.map(jnp.asarray, parameters.unflatten(trained))
   fingerprint = parameters.fingerprint(parameters.unflatten(bases.read(base)))
   checkpoints.save(
@@ -302,7 +313,7 @@ def write_run(folder, config, base, trained):
     {'count': jnp.int32(3)},
     {},
     {
-      **run_folder.describe_run(config, parameters.TRAINABLE_ADAPTERS),
+      **describe_run(config, parameters.TRAINABLE_ADAPTERS),
       'base': {'source': base, 'fingerprint': fingerprint},
     },
   )
@@ -311,7 +322,7 @@ def write_run(folder, config, base, trained):
 
 def test_the_commands_there_and_back(tmp_path, capsys):
   theirs = tmp_path / 'theirs'
-  hugging_face_files.write(theirs, hugging_face_files.state('1.1'))
+  written_files.write(theirs, written_files.state('1.1'))
   config = dataclasses.replace(
     hugging_face.network(theirs),
     adapters=dict.fromkeys(('key', 'value', 'intermediate'), adapters.IA3),
@@ -320,7 +331,7 @@ def test_the_commands_there_and_back(tmp_path, capsys):
   write_run(tmp_path / 'run', config, str(theirs), trained)
 
   def call(*argv):
-    code = cli.guard(convert.convert, ['x', *argv], None)
+    code = cli.guard(command.convert, ['x', *argv], None)
     return code, ''.join(capsys.readouterr())
 
   peft_folder, back = tmp_path / 'peft', tmp_path / 'back'
@@ -333,12 +344,12 @@ def test_the_commands_there_and_back(tmp_path, capsys):
   code, printed = call(*import_)
   assert code == 2 and 'Give --base' in printed
   assert call(*import_, f'--base={theirs}')[0] == 0
-  tree, description = portable.load(str(back))
+  tree, description = exported.load(str(back))
   assert_equal(parameters.flatten(tree), trained)
-  assert description['network'] == networks.to_json(config)
+  assert description['network'] == to_json(config)
   assert (
     description['base']
-    == own.restore_trainable(str(tmp_path / 'run'))[1]['base']
+    == runs.restore_trainable(str(tmp_path / 'run'))[1]['base']
   )
   # And out again, from what was imported.
   assert call('export_peft', str(back), f'--to={tmp_path / "more"}')[0] == 0

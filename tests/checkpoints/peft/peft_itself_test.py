@@ -7,17 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from moe_lite import adapters, cli, convert, networks, parameters
-from moe_lite.checkpoints import peft as peft_folders
-from moe_lite.checkpoints import portable
-from moe_lite.errors import UserError
+from moe_lite import adapters
+from moe_lite.checkpoints import exported
+from moe_lite.checkpoints.peft import folder as peft_folders
+from moe_lite.convert import command
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.process import cli
+from moe_lite.t5.description import from_json
 
 torch = pytest.importorskip('torch', reason='needs the extra `hf`: torch')
 pytest.importorskip('transformers', reason='needs the extra `hf`: transformers')
 peft = pytest.importorskip('peft', reason='needs the extra `hf`: peft')
 
 # After what they need.
-from tests.checkpoints.peft_test import draw  # noqa: E402
+from tests.checkpoints.peft.folder_test import draw  # noqa: E402
 from tests.t5 import hugging_face_test as base  # noqa: E402
 
 pytestmark = pytest.mark.hf
@@ -172,9 +176,9 @@ def test_what_peft_saved_is_imported(tmp_path, name):
     f'--to={tmp_path / "ours"}',
     f'--base={tmp_path / "base"}',
   ]
-  assert cli.guard(convert.convert, argv, None) == 0
-  tree, description = portable.load(str(tmp_path / 'ours'))
-  network = networks.from_json(description['network'])
+  assert cli.guard(command.convert, argv, None) == 0
+  tree, description = exported.load(str(tmp_path / 'ours'))
+  network = from_json(description['network'])
   trained = parameters.flatten(tree)
   ours = our_model(tmp_path / 'base', network, trained)
   assert_alike(ours, tuned, without)

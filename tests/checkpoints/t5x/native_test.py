@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import unittest.mock
@@ -13,15 +12,21 @@ import orbax.checkpoint as ocp
 import pytest
 import tensorstore
 
-from moe_lite import cli, convert, loaded, models, parameters
-from moe_lite.checkpoints import base, t5x
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.t5x import native
+from moe_lite.convert import command
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.inference import trained
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import cli
 from moe_lite.t5 import T5Config, Transformer
 from tests import tiny, tiny_run
 from tests.checkpoints import bucket as bucket_server
+from tests.paths import SHARED
 
-SHARED = pathlib.Path(__file__).parents[3] / 'shared' / 'data'
-REAL = SHARED / 't5x_checkpoint' / 'checkpoint_3'
+DATA = SHARED / 'data'
+REAL = DATA / 't5x_checkpoint' / 'checkpoint_3'
 
 
 def save(folder, scanned=False, place=None):
@@ -48,7 +53,7 @@ def save(folder, scanned=False, place=None):
   state = {'step': np.int32(3), 'param_states': {}}
   target = parameters.unflatten(leaves)
   contents = {'version': 3, 'optimizer': {'target': target, 'state': state}}
-  (folder / t5x.FILE).write_bytes(
+  (folder / native.FILE).write_bytes(
     flax.serialization.msgpack_serialize(contents)
   )
   return str(folder)
@@ -82,7 +87,7 @@ PLACES = {
 def assert_is_the_base(path, wanted=None):
   """Loads it, and compares every bit."""
   abstract = wanted or tiny.model({}).abstract_variables()['params']
-  params, info = base.load_base(path, abstract)
+  params, info = bases.load_base(path, abstract)
   expected = parameters.flatten(tiny.base_params())
   found = parameters.flatten(parameters.unstack_layers(params))
   assert found.keys() == expected.keys() and info.source == path
@@ -123,11 +128,11 @@ def test_it_is_read_from_a_bucket(bucket):
   assert_is_the_base(f'{root}/runs/checkpoint_3')
   array = 'runs/checkpoint_3/target.decoder.layers_0.mlp.wo.kernel/0.0'
   assert asked.count(array) == 1
-  assert t5x.read_step(f'{root}/runs/checkpoint_3') == 3
+  assert native.read_step(f'{root}/runs/checkpoint_3') == 3
   # Looking whether it is there reads nothing.
   assert asked.count('runs/checkpoint_3/checkpoint') == 2
   with pytest.raises(UserError, match='forbidden/checkpoint cannot be read'):
-    base.read(f'{root}/forbidden')
+    bases.read(f'{root}/forbidden')
 
 
 def test_nothing_else_is_needed_for_a_bucket(bucket, tmp_path):
@@ -223,9 +228,9 @@ def built_otherwise(folder, contents):
 def test_what_is_broken_is_named(tmp_path, damage):
   path = save(tmp_path)
   array = tmp_path / ('target.' + NAME.replace('/', '.'))
-  message = damage(array, tmp_path / t5x.FILE)
+  message = damage(array, tmp_path / native.FILE)
   with pytest.raises(UserError, match=message):
-    base.read(path)
+    bases.read(path)
 
 
 def test_the_folder_of_a_run_names_its_checkpoints(tmp_path):
@@ -233,7 +238,7 @@ def test_the_folder_of_a_run_names_its_checkpoints(tmp_path):
     (tmp_path / f'checkpoint_{step}').mkdir()
     save(tmp_path / f'checkpoint_{step}')
   with pytest.raises(UserError, match='such as .*checkpoint_10'):
-    base.read(str(tmp_path))
+    bases.read(str(tmp_path))
 
 
 def write_by_orbax(folder, use_ocdbt):
@@ -254,7 +259,7 @@ def test_what_t5x_wrote_through_orbax(tmp_path, use_ocdbt, monkeypatch):
   assert_is_the_base(path)
   monkeypatch.chdir(tmp_path.parent)
   assert_is_the_base(tmp_path.name)
-  assert t5x.read_step(path) == 3
+  assert native.read_step(path) == 3
 
 
 def test_a_damaged_one_of_orbax_is_named(tmp_path):
@@ -262,37 +267,39 @@ def test_a_damaged_one_of_orbax_is_named(tmp_path):
   array = tmp_path / 'state' / ('target.' + NAME.replace('/', '.'))
   (array / '0.0').write_bytes(b'half')
   with pytest.raises(UserError, match=f'{NAME} of .* cannot be read'):
-    base.read(path)
+    bases.read(path)
   (tmp_path / 'state' / '_METADATA').write_text('{"tree_metadata": ')
   with pytest.raises(UserError, match='no checkpoint that Orbax reads'):
-    base.read(path)
+    bases.read(path)
 
 
 def test_a_base_is_made_without_adapters(tmp_path):
   leaves = parameters.flatten(tiny.base_params())
   adapter = 'encoder/layers_0/attention/key_adapter/scale'
   path, ours = str(tmp_path / 'checkpoint_1'), str(tmp_path / 'ours')
-  t5x.write(path, {**leaves, adapter: np.ones(3, np.float32)}, 1)
+  native.write(path, {**leaves, adapter: np.ones(3, np.float32)}, 1)
   argv = ['convert', 'export_base', path, f'--to={ours}']
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   assert_is_the_base(ours)
 
 
 @pytest.mark.parametrize('scan', [False, True], ids=['loop', 'scan'])
 def test_a_base_goes_to_t5x_and_back(tmp_path, scan, monkeypatch):
-  monkeypatch.setattr(t5x, '_SMALL', 512)  # Some beside the file, some in it.
+  monkeypatch.setattr(
+    native, '_SMALL', 512
+  )  # Some beside the file, some in it.
   path = save(tmp_path)
   ours, back = str(tmp_path / 'ours'), str(tmp_path / 'checkpoint_3')
   argv = ['convert', 'export_base', path, f'--to={ours}']
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   argv = ['convert', 'export_t5x', ours, f'--to={back}']
   argv += ['--scan_layers'] if scan else []
-  assert cli.guard(convert.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 0
   assert_is_the_base(back)
-  assert t5x.read_step(back) == 3
+  assert native.read_step(back) == 3
   assert list((tmp_path / 'checkpoint_3').glob('target.*'))
-  for name, leaf in base.read(path).items():
-    assert base.read(back)[name].tobytes() == leaf.tobytes()
+  for name, leaf in bases.read(path).items():
+    assert bases.read(back)[name].tobytes() == leaf.tobytes()
 
 
 def test_a_run_goes_to_t5x_and_back(tmp_path):
@@ -300,17 +307,17 @@ def test_a_run_goes_to_t5x_and_back(tmp_path):
   base_path, run = tiny_run.write(tmp_path)
   checkpoint = str(tmp_path / 'x' / 'checkpoint_7')
   argv = ['convert', 'export_t5x', run, f'--to={checkpoint}']
-  assert cli.guard(convert.convert, argv, None) == 0
-  assert cli.guard(convert.convert, argv, None) == 2  # It exists now.
+  assert cli.guard(command.convert, argv, None) == 0
+  assert cli.guard(command.convert, argv, None) == 2  # It exists now.
   ours, back = (
-    loaded.load(tiny_run.model(), path, base_path, base_dtype='float32')
+    trained.load(tiny_run.model(), path, base_path, base_dtype='float32')
     for path in (run, checkpoint)
   )
   fingerprint = ours.facts['trainable_fingerprint']
   assert back.facts['trainable_fingerprint'] == fingerprint
   assert back.facts['step'] == ours.facts['step'] == tiny_run.STEP
   with pytest.raises(UserError, match='in the checkpoint, now'):
-    loaded.load(tiny_run.model(num_experts=3), checkpoint, base_path)
+    trained.load(tiny_run.model(num_experts=3), checkpoint, base_path)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason='needs ../shared: a checkpoint')
@@ -325,9 +332,9 @@ def test_a_real_checkpoint_loads_with_every_leaf_accounted_for():
     num_decoder_layers=2,
     relative_attention_num_buckets=4,
   )
-  model = models.EncoderDecoderModel(Transformer(config))
+  model = EncoderDecoderModel(Transformer(config))
   abstract = model.abstract_variables()['params']
-  params, _ = base.load_base(str(REAL), abstract)
+  params, _ = bases.load_base(str(REAL), abstract)
   for path, leaf in parameters.flatten(params).items():
     assert np.isfinite(leaf).all() and np.any(leaf != 0), path
   kernel = REAL / 'target.decoder.logits_dense.kernel' / '.zarray'

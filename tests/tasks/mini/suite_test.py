@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import seqio
 
-from tasks import (
-  catalog,
-  mini,
-  mini_prompts,
-  mini_text,
-  mini_vocabulary,
-  mini_world,
+from moe_lite.data import catalog
+from tasks.mini import (
+  prompts as mini_prompts,
 )
+from tasks.mini import (
+  suite,
+  world,
+)
+from tasks.mini import (
+  vocabulary as mini_vocabulary,
+)
+from tasks.mini.text import Writer
 
 LENGTHS = {'inputs': 128, 'targets': 32}
 HELD_OUT = {s.name for s in mini_prompts.HELD_OUT}
@@ -28,7 +32,7 @@ def _read(name, split='validation', take=None):
 
 
 def _asked(data_set, split):
-  rows = data_set.draw(split, mini.ROWS[split])
+  rows = data_set.draw(split, suite.ROWS[split])
   return {subject for row in rows for subject in row.asked}
 
 
@@ -43,11 +47,11 @@ def test_suite_is_large_enough():
 
 def test_training_never_sees_what_is_held_out():
   """Neither a held-out pair nor its subject and object in one prompt."""
-  pairs = [p for ps in mini_world.HELD_OUT.values() for p in ps]
-  trained = {p for ps in mini_world.TRAINED.values() for p in ps}
+  pairs = [p for ps in world.HELD_OUT.values() for p in ps]
+  trained = {p for ps in world.TRAINED.values() for p in ps}
   assert not trained & set(pairs)
   for data_set in mini_prompts.TRAINING:
-    for row in data_set.draw('train', mini.ROWS['train']):
+    for row in data_set.draw('train', suite.ROWS['train']):
       template = next(iter(data_set.templates.values()))
       text = ' '.join([template.prompt(row), *row.choices]).lower()
       words = set(''.join(c if c.isalpha() else ' ' for c in text).split())
@@ -127,7 +131,7 @@ def test_twin_has_one_row_per_choice():
   grouped = collections.defaultdict(list)
   for row in rows:
     grouped[row['idx'][0]].append(row)
-  assert len(grouped) == len(examples) == mini.ROWS['validation']
+  assert len(grouped) == len(examples) == suite.ROWS['validation']
   for i, example in enumerate(examples):
     group = grouped[i]
     assert [r['idx'][1] for r in group] == list(range(len(group)))
@@ -141,7 +145,7 @@ def test_twin_has_one_row_per_choice():
 
 def test_mixtures_hold_the_right_tasks():
   mixture = seqio.get_mixture_or_task
-  infos = {t.name: t for t in mini.TASKS}
+  infos = {t.name: t for t in suite.TASKS}
   train = {t.name for t in mixture('mini_train').tasks}
   held_out = {t.name for t in mixture('mini_eval_score_eval').tasks}
   assert train == {n for n, i in infos.items() if not i.held_out}
@@ -155,7 +159,7 @@ def test_mixtures_hold_the_right_tasks():
   one = [infos[x.removesuffix(catalog.SCORE_EVAL)] for x in names]
   assert len({info.dataset for info in one}) == len(one) == 14
   assert not any(info.held_out for info in one)
-  assert mini.rate(mini_prompts.TRAINING[0]) == mini.ROWS['train']
+  assert suite.rate(mini_prompts.TRAINING[0]) == suite.ROWS['train']
 
 
 def test_catalog_knows_chance_and_twins():
@@ -179,14 +183,14 @@ def test_every_word_is_one_piece_of_the_vocabulary():
 
 
 def test_base_has_read_every_word_of_the_prompts():
-  raw = set(mini_vocabulary.text_words(mini_text.Writer(2).passages(20_000)))
+  raw = set(mini_vocabulary.text_words(Writer(2).passages(20_000)))
   prompts = set(mini_vocabulary.text_words(mini_vocabulary.prompts(200)))
   assert not prompts - raw
 
 
 def test_spans_are_corrupted_as_t5_does():
   (row, *_) = _read('mini_pretrain_span_corruption', take=4)
-  size = mini.VOCABULARY.vocab_size
+  size = suite.VOCABULARY.vocab_size
   first = size - mini_vocabulary.EXTRA_IDS
   inputs = [i for i in row['inputs'] if i >= first]
   targets = [i for i in row['targets'] if i >= first]
@@ -200,13 +204,13 @@ def test_spans_are_corrupted_as_t5_does():
     spans.setdefault(i, []) if i >= first else spans[[*spans][-1]].append(i)
   for i in row['inputs']:
     filled += spans[i] if i >= first else [i]
-  passage = next(mini_text.Writer(1).passages(1))
-  assert filled == mini.VOCABULARY.encode(passage)
+  passage = next(Writer(1).passages(1))
+  assert filled == suite.VOCABULARY.encode(passage)
 
 
 def test_generation_is_fast():
   start = time.process_time()
   for data_set in mini_prompts.DATA_SETS:
-    data_set.draw('train', mini.ROWS['train'])
-  collections.deque(mini_text.Writer(0).passages(20_000), maxlen=0)
+    data_set.draw('train', suite.ROWS['train'])
+  collections.deque(Writer(0).passages(20_000), maxlen=0)
   assert time.process_time() - start < 15  # Measured: about 2 s.

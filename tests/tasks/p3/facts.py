@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tasks import catalog, p3_table
+from moe_lite.data import catalog
+from tasks.p3.table import COLUMNS, PATH, PER_EXAMPLE
 
 # Membership of a task, then of its twin, in the order of `p3_table.MIXTURES`.
 _OF_TASK = {
@@ -40,7 +41,7 @@ def table(facts_dir: pathlib.Path) -> str:
   with (facts_dir / 'hub_tasks.csv').open(encoding='utf-8') as file:
     hub = {row['config_name']: row for row in csv.DictReader(file)}
   out = io.StringIO()
-  writer = csv.DictWriter(out, p3_table.COLUMNS, lineterminator='\n')
+  writer = csv.DictWriter(out, COLUMNS, lineterminator='\n')
   writer.writeheader()
   for row in (*map(_registered, tasks), *_published_only(tasks, hub)):
     writer.writerow(row)
@@ -53,7 +54,7 @@ def _registered(task: Mapping[str, Any]) -> dict[str, Any]:
   kind = task['answer_choices_kind']
   choices = {
     'none': '',
-    'per_example': p3_table.PER_EXAMPLE,
+    'per_example': PER_EXAMPLE,
     'fixed': json.dumps(task['fixed_answer_choices'], ensure_ascii=False),
   }
   mixtures = [m for m, key in _OF_TASK.items() if task[key]]
@@ -104,4 +105,4 @@ def _sizes(sizes: Mapping[str, int]) -> str:
 
 
 if __name__ == '__main__':
-  p3_table.PATH.write_text(table(pathlib.Path(sys.argv[1])), encoding='utf-8')
+  PATH.write_text(table(pathlib.Path(sys.argv[1])), encoding='utf-8')

@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 import seqio
 
-from moe_lite import cli, data
-from tasks import fetch_p3, p3_hub, p3_table
-from tests.tasks import hub as hubs
-from tests.tasks import p3_rows, synthetic_p3
-from tests.tasks.p3_source_test import FREE, PUBLISHED, TRAIN, TWIN, folders
+from moe_lite.data import dataset
+from moe_lite.process import cli
+from tasks import fetch_p3
+from tasks.p3 import hub as p3_hub
+from tasks.p3 import table
+from tests.tasks.p3 import loopback_hub as hubs
+from tests.tasks.p3 import rows as p3_rows
+from tests.tasks.p3 import synthetic
+from tests.tasks.p3.source_test import FREE, PUBLISHED, TRAIN, TWIN, folders
 
 # The smallest published ones, whose real sizes are quickly written.
 SMALLEST = ('trec_fine_grained_ABBR', 'trec_fine_grained_ABBR_context_first')
@@ -36,9 +40,9 @@ def repository(tmp_path_factory):
   root = tmp_path_factory.mktemp('repository')
   (root / 'README.md').write_text('P3')
   for task in (*PUBLISHED, 'xsum_DOC_tldr'):
-    synthetic_p3.write_parquet(root, task, 'train', written(task, 'train'), 2)
+    synthetic.write_parquet(root, task, 'train', written(task, 'train'), 2)
     rows = written(task, 'validation')
-    synthetic_p3.write_parquet(root, task, 'validation', rows)
+    synthetic.write_parquet(root, task, 'validation', rows)
   return root
 
 
@@ -52,12 +56,12 @@ def hub(repository, monkeypatch):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
   """The table says as many rows as the repository has, and waits are short."""
-  published = p3_table.published_rows
+  published = table.published_rows
 
   def rows(task):
     return {s: len(written(task, s)) for s in ROWS} if published(task) else {}
 
-  monkeypatch.setattr(p3_table, 'published_rows', rows)
+  monkeypatch.setattr(table, 'published_rows', rows)
   monkeypatch.setattr('time.sleep', lambda seconds: None)
 
 
@@ -120,7 +124,7 @@ def test_a_passing_fault_is_survived(hub, tmp_path, capsys, faults):
   assert code == 0, said
   seqio.add_global_cache_dirs([str(tmp_path)])
   lengths = {'inputs': 64, 'targets': 16}
-  rows = data.read(seqio.TaskRegistry.get(TRAIN), 'train', lengths)
+  rows = dataset.read(seqio.TaskRegistry.get(TRAIN), 'train', lengths)
   assert len(rows) == ROWS['train']
 
 
@@ -192,7 +196,7 @@ def test_a_dry_run_tells_sizes_and_writes_nothing(hub, tmp_path, capsys):
 
 def test_rows_are_checked_against_the_table(hub, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(
-    p3_table, 'published_rows', lambda task: {'train': 8, 'validation': 3}
+    table, 'published_rows', lambda task: {'train': 8, 'validation': 3}
   )
   code, said = fetch(tmp_path, capsys, tasks=[TRAIN])
   assert code == 2
@@ -203,22 +207,22 @@ def test_rows_are_checked_against_the_table(hub, tmp_path, capsys, monkeypatch):
 def test_splits_are_checked_against_the_table(
   hub, tmp_path, capsys, monkeypatch
 ):
-  monkeypatch.setattr(p3_table, 'published_rows', lambda task: {'train': 7})
+  monkeypatch.setattr(table, 'published_rows', lambda task: {'train': 7})
   code, said = fetch(tmp_path, capsys, tasks=[TRAIN])
   assert code == 2 and "split 'validation' has 3 rows, but 0 in" in said
   rows = {'train': 7, 'validation': 3, 'test': 1}
-  monkeypatch.setattr(p3_table, 'published_rows', lambda task: rows)
+  monkeypatch.setattr(table, 'published_rows', lambda task: rows)
   code, said = fetch(tmp_path, capsys, tasks=[TRAIN])
   assert code == 2 and "repository has no split 'test'" in said
 
 
 def test_an_empty_split_is_not_written(hub, tmp_path, capsys, monkeypatch):
   root = tmp_path / 'repository'
-  synthetic_p3.write_parquet(root, TRAIN, 'train', written(TRAIN, 'train'))
+  synthetic.write_parquet(root, TRAIN, 'train', written(TRAIN, 'train'))
   no_rows = written(TRAIN, 'train')[:0]
-  synthetic_p3.write_parquet(root, TRAIN, 'validation', no_rows)
+  synthetic.write_parquet(root, TRAIN, 'validation', no_rows)
   monkeypatch.setattr(hub, 'root', root)
-  monkeypatch.setattr(p3_table, 'published_rows', lambda task: {'train': 7})
+  monkeypatch.setattr(table, 'published_rows', lambda task: {'train': 7})
   code, said = fetch(tmp_path, capsys, tasks=[TRAIN])
   assert code == 0, said
   found = {path.name for path in (tmp_path / TRAIN).iterdir()}
@@ -241,7 +245,7 @@ def test_columns_are_those_of_the_table(
     rows = written(TRAIN, split)
     for row in rows:
       change(row)
-    synthetic_p3.write_parquet(hub.root, TRAIN, split, rows)
+    synthetic.write_parquet(hub.root, TRAIN, split, rows)
   code, said = fetch(tmp_path, capsys, tasks=[TRAIN])
   assert code == 2 and says in said
 
@@ -310,9 +314,9 @@ def test_workers_share_the_tasks(hub, tmp_path, monkeypatch, interrupted):
   monkeypatch.setenv('HF_ENDPOINT', hub.url)
   monkeypatch.setattr(hub, 'root', tmp_path / 'repository')
   for task in SMALLEST:
-    for split, number in p3_table.published_rows(task).items():
+    for split, number in table.published_rows(task).items():
       rows = p3_rows.rows(task, split, number)
-      synthetic_p3.write_parquet(hub.root, task, split, rows)
+      synthetic.write_parquet(hub.root, task, split, rows)
   if interrupted:
     hub.faults[f'{SMALLEST[0]}/train-00000-of-00001.parquet'] += ['silence']
   out = tmp_path / 'out'
@@ -407,8 +411,8 @@ def test_a_full_disk_is_told_beforehand(hub, tmp_path, capsys, monkeypatch):
 
 
 def test_twins_are_fetched_where_they_were_published():
-  assert p3_table.configurations([TWIN]) == (TWIN,)
-  assert p3_table.configurations([f'{TRAIN}_score_eval']) == (TRAIN,)
+  assert table.configurations([TWIN]) == (TWIN,)
+  assert table.configurations([f'{TRAIN}_score_eval']) == (TRAIN,)
 
 
 def test_somebody_s_copy_is_not_written_over(hub, tmp_path, capsys):

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks import cached, catalog, p3_source, p3_table
+from moe_lite.data import catalog
+from tasks import cached
+from tasks.p3 import source, table
 
 _WORDS = ('red', 'green', 'blue', 'black', 'white', 'brown')
 _EOS = 1
@@ -26,7 +28,7 @@ def ids(text: str) -> np.ndarray:
 
 def rows(name: str, split: str, number: int) -> list[dict[str, Any]]:
   """Rows of a task, or all rows of `number` examples of a twin."""
-  prompt = p3_table.lookup(name)
+  prompt = table.lookup(name)
   rng = random.Random(f'{prompt.task}/{split}')
   found = []
   for i in range(number):
@@ -55,7 +57,7 @@ def write_cache(folder, name: str, sizes: dict[str, int]) -> None:
   """Writes a task as a SeqIO cache, in the layout of P3's older revisions."""
   path = folder / name
   path.mkdir(parents=True)
-  spec = cached.features(p3_source.signature(name))
+  spec = cached.features(source.signature(name))
   for split, number in sizes.items():
     stats = cached.write_shard(path, split, rows(name, split, number))
     cached.finish_split(path, split, spec, [stats])

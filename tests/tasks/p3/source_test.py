@@ -8,10 +8,16 @@ import sentencepiece
 import seqio
 import tensorflow as tf
 
-from moe_lite import batches, cli, data, partitioning
-from moe_lite.errors import UserError
-from tasks import cache, cached, mini_vocabulary, p3, p3_source, p3_table  # noqa: F401  registers P3
-from tests.tasks import p3_rows, synthetic_p3
+from moe_lite.core import partitioning
+from moe_lite.core.errors import UserError
+from moe_lite.data import batches
+from moe_lite.data import dataset as data
+from moe_lite.process import cli
+from tasks import cache, cached
+from tasks.mini import vocabulary
+from tasks.p3 import source, suite, table  # noqa: F401  registers P3
+from tests.tasks.p3 import rows as p3_rows
+from tests.tasks.p3 import synthetic
 
 TRAIN = 'cos_e_v1.11_question_option_description_text'
 FREE = 'adversarial_qa_dbert_based_on'
@@ -41,7 +47,7 @@ def copy(request, tmp_path):
     if request.param == 'parquet':
       for split, number in (('train', 7), ('validation', 3)):
         rows = p3_rows.rows(name, split, number)
-        synthetic_p3.write_parquet(tmp_path, name, split, rows, 2)
+        synthetic.write_parquet(tmp_path, name, split, rows, 2)
     else:
       p3_rows.write_cache(inner, name, {'train': 7, 'validation': 3})
   seqio.add_global_cache_dirs([str(tmp_path)])
@@ -102,7 +108,7 @@ def test_stock_seqio_reads_a_cache_too(tmp_path):
 
 def test_text_is_tokenized_with_another_vocabulary(copy):
   use_mini_vocabulary()
-  mini = mini_vocabulary.vocabulary()
+  mini = vocabulary.vocabulary()
   for name in PUBLISHED:
     for one in read(name):
       text = one['inputs_pretokenized'].decode()
@@ -151,8 +157,8 @@ def test_a_made_twin_can_be_cached(copy, tmp_path_factory):
 
 def use_mini_vocabulary():
   bind(
-    f'vocabulary.path = {mini_vocabulary.PATH!r}',
-    f'vocabulary.extra_ids = {mini_vocabulary.EXTRA_IDS}',
+    f'vocabulary.path = {vocabulary.PATH!r}',
+    f'vocabulary.extra_ids = {vocabulary.EXTRA_IDS}',
   )
 
 
@@ -288,7 +294,7 @@ def test_any_file_system_of_tensorflow_will_do(copy):
 @pytest.mark.parametrize('how', ['a file is missing', 'a file is cut short'])
 def test_a_spoilt_parquet_copy_is_named(tmp_path, how):
   rows = p3_rows.rows(TRAIN, 'train', 7)
-  synthetic_p3.write_parquet(tmp_path, TRAIN, 'train', rows, 2)
+  synthetic.write_parquet(tmp_path, TRAIN, 'train', rows, 2)
   seqio.add_global_cache_dirs([str(tmp_path)])
   file = tmp_path / TRAIN / 'train-00001-of-00002.parquet'
   if how == 'a file is missing':
@@ -337,7 +343,7 @@ def test_an_empty_file_of_several_is_damage(tmp_path):
   stats = [
     cached.write_shard(folder, 'train', rows[i::2], i, 2) for i in range(2)
   ]
-  spec = cached.features(p3_source.signature(TRAIN))
+  spec = cached.features(source.signature(TRAIN))
   cached.finish_split(folder, 'train', spec, stats)
   cached.complete(folder)
   seqio.add_global_cache_dirs([str(tmp_path)])
@@ -350,6 +356,6 @@ def test_an_empty_file_of_several_is_damage(tmp_path):
 
 
 def test_all_published_signatures_are_covered():
-  kinds = {frozenset(p3_source.signature(name)) for name in PUBLISHED}
+  kinds = {frozenset(source.signature(name)) for name in PUBLISHED}
   assert len(kinds) == 3
-  assert all(p3_table.published_rows(name) for name in PUBLISHED)
+  assert all(table.published_rows(name) for name in PUBLISHED)

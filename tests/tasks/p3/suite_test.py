@@ -2,18 +2,19 @@
 
 import csv
 import json
-import pathlib
 import subprocess
 import sys
 
 import pytest
 import seqio
 
-from moe_lite import data
-from tasks import catalog, metrics, p3, p3_table
-from tests.tasks import p3_facts
+from moe_lite.data import catalog, dataset
+from tasks import metrics
+from tasks.p3 import suite
+from tasks.p3 import table as p3_table
+from tests.paths import SHARED
+from tests.tasks.p3 import facts
 
-SHARED = pathlib.Path(__file__).parents[3] / 'shared'
 FACTS = SHARED / 'data' / 'p3'
 needs_facts = pytest.mark.skipif(
   not FACTS.exists(), reason=f'{FACTS} is absent.'
@@ -77,7 +78,7 @@ def test_a_training_task_measures_text_and_its_twin_ranks():
 
 @needs_facts
 def test_the_table_is_made_from_the_facts():
-  assert p3_table.PATH.read_text(encoding='utf-8') == p3_facts.table(FACTS)
+  assert p3_table.PATH.read_text(encoding='utf-8') == facts.table(FACTS)
 
 
 @needs_facts
@@ -124,7 +125,7 @@ print(outside)
 
 
 def test_the_vocabulary_of_t5_is_known_without_its_file():
-  vocabulary = p3.FEATURES['inputs'].vocabulary
+  vocabulary = suite.FEATURES['inputs'].vocabulary
   assert vocabulary.vocab_size == 32_100
   assert (vocabulary.pad_id, vocabulary.eos_id, vocabulary.unk_id) == (0, 1, 2)
 
@@ -139,5 +140,5 @@ def test_what_was_published_is_known_with_its_marks():
 
 def test_a_twin_of_unknown_answers_has_no_split_and_is_left_out():
   tasks = seqio.MixtureRegistry.get('t0_train_score_eval').tasks
-  without = [task.name for task in tasks if not data.splits_of(task)]
+  without = [task.name for task in tasks if not dataset.splits_of(task)]
   assert without == ['wiqa_effect_with_string_answer_score_eval']

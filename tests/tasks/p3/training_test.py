@@ -10,15 +10,18 @@ import gin
 import pytest
 import seqio
 
-from moe_lite import cli, results
-from tasks import mini_vocabulary, p3, p3_table  # noqa: F401  registers P3
-from tests.tasks import p3_rows, synthetic_p3
+from moe_lite.evaluation import results
+from moe_lite.process import cli
+from tasks.mini import vocabulary
+from tasks.p3 import suite, table  # noqa: F401  registers P3
+from tests.tasks.p3 import rows as p3_rows
+from tests.tasks.p3 import synthetic
 
-TRAINING = p3_table.members('t0_train_one_og_prompt')
-HELD_OUT = p3_table.members('t0_eval_score_eval')
+TRAINING = table.members('t0_train_one_og_prompt')
+HELD_OUT = table.members('t0_eval_score_eval')
 # One prompt of each data set, and a second one of two.
 EVALUATED = (
-  *{p3_table.lookup(name).dataset: name for name in HELD_OUT}.values(),
+  *{table.lookup(name).dataset: name for name in HELD_OUT}.values(),
   *[n for n in HELD_OUT if n.startswith(('super_glue_cb_GPT', 'anli_GPT_3_s'))],
 )
 SIZES = {'train': 24, 'validation': 6}
@@ -27,15 +30,13 @@ SIZES = {'train': 24, 'validation': 6}
 def write(folder, layout):
   """A synthetic P3 on disk."""
   for name in (*TRAINING, *EVALUATED):
-    sizes = {
-      s: n for s, n in SIZES.items() if s in p3_table.published_rows(name)
-    }
+    sizes = {s: n for s, n in SIZES.items() if s in table.published_rows(name)}
     if layout == 'tfrecord':
       p3_rows.write_cache(folder, name, sizes)
     else:
       for split, number in sizes.items():
         rows = p3_rows.rows(name, split, number)
-        synthetic_p3.write_parquet(folder, name, split, rows)
+        synthetic.write_parquet(folder, name, split, rows)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -51,8 +52,8 @@ def mixture():
 def run(entry, copy, *files, **macros):
   seqio.set_global_cache_dirs([])
   macros = {
-    'P3_VOCABULARY': mini_vocabulary.PATH,
-    'P3_EXTRA_IDS': mini_vocabulary.EXTRA_IDS,
+    'P3_VOCABULARY': vocabulary.PATH,
+    'P3_EXTRA_IDS': vocabulary.EXTRA_IDS,
     'TASK_FEATURE_LENGTHS': {'inputs': 48, 'targets': 16},
     **macros,
   }

@@ -17,14 +17,14 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
-from moe_lite.checkpoints import tensors
-from moe_lite.checkpoints.stored import Stored, held
-from moe_lite.errors import UserError
+from moe_lite.checkpoints import safetensors_files
+from moe_lite.checkpoints.lazy_arrays import Stored, held
+from moe_lite.core.errors import UserError
 
 # What transformers calls a SentencePiece model beside the weights.
 VOCABULARY = 'spiece.model'
 # That weights may be saved in.
-DTYPES = ('bfloat16', 'float16', 'float32')
+WEIGHT_DTYPES = ('bfloat16', 'float16', 'float32')
 _INDEX = '.index.json'
 # The same, of parameters in Flax.
 _FLAX_LEAVES = ('kernel', 'embedding', 'weight')
@@ -101,10 +101,10 @@ def patterns(main: str) -> list[str]:
 
 def _checked(weights: Weights) -> Weights:
   for name, leaf in weights.arrays.items():
-    if leaf.dtype.name not in DTYPES:
+    if leaf.dtype.name not in WEIGHT_DTYPES:
       raise UserError(
         f'{name} of {weights.file(name)} is of the type {leaf.dtype.name}; '
-        f'read are {", ".join(DTYPES)}.'
+        f'read are {", ".join(WEIGHT_DTYPES)}.'
       )
   return weights
 
@@ -182,7 +182,7 @@ def _read_torch(path: epath.Path) -> dict[str, Stored]:
 
 # Weights in one file, and what reads them; what comes first is preferred.
 FORMATS: dict[str, Callable[[epath.Path], dict[str, Stored]]] = {
-  'model.safetensors': tensors.arrays,
+  'model.safetensors': safetensors_files.arrays,
   'flax_model.msgpack': _read_flax,
   'pytorch_model.bin': _read_torch,
 }

@@ -6,21 +6,16 @@ from typing import Any
 
 from absl import flags
 
-from moe_lite import networks, parameters, run_folder
-from moe_lite import vocabulary as vocabularies
-from moe_lite.checkpoints import (
-  base,
-  formats,
-  hugging_face,
-  hugging_face_hub,
-  peft,
-  portable,
-  stored,
-)
-from moe_lite.conversions import adapters, arguments, bases
-from moe_lite.errors import UserError
-from moe_lite.progress import say
-from moe_lite.t5 import T5Config
+from moe_lite.checkpoints import bases, exported, formats, lazy_arrays
+from moe_lite.checkpoints.hugging_face import hub, model
+from moe_lite.checkpoints.peft.folder import read, summary, write
+from moe_lite.convert import adapter_verbs, arguments, base_verbs
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
+from moe_lite.inference import vocabulary as vocabularies
+from moe_lite.t5.config import T5Config
+from moe_lite.t5.description import describe_run, from_json
 
 
 def export_peft(argv: Sequence[str]) -> None:
@@ -29,10 +24,10 @@ def export_peft(argv: Sequence[str]) -> None:
   flags.DEFINE_string('base', None, 'They stand on.', flag_values=values)
   flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
   source = arguments.one_path('export_peft', argv, values)
-  trained, description = adapters.read(source, values.step)
-  network = networks.from_json(description['network'])
+  trained, description = adapter_verbs.read(source, values.step)
+  network = from_json(description['network'])
   name, revision = _base(values.base, description, network)
-  peft.write(
+  write(
     values.to,
     parameters.flatten(trained),
     network,
@@ -60,33 +55,33 @@ def import_peft(argv: Sequence[str]) -> None:
   if not values.base:
     raise UserError(
       'Give --base=PATH, the model that the adapters stand on: a folder of '
-      f"Hugging Face's, or one of its hub, {hugging_face_hub.PREFIX}"
+      f"Hugging Face's, or one of its hub, {hub.PREFIX}"
       'ORGANISATION/NAME.'
     )
-  kind, _, facts = peft.summary(folder)
+  kind, _, facts = summary(folder)
   source = formats.local(values.base)
-  network = bases.network_of(source)
-  trained, standing = peft.read(folder, network)
+  network = base_verbs.network_of(source)
+  trained, standing = read(folder, network)
   network = dataclasses.replace(network, adapters=standing)
   description = {
     'step': 0,
     'base': {
       'source': values.base,
-      'fingerprint': stored.fingerprint(base.arrays(source)),
+      'fingerprint': lazy_arrays.fingerprint(bases.arrays(source)),
     },
-    **run_folder.describe_run(network, parameters.TRAINABLE_ADAPTERS),
+    **describe_run(network, parameters.TRAINABLE_ADAPTERS),
   }
   training = {
     'imported from': f"{folder}, {kind} of PEFT's",
     'trained on the base': facts.get('base_model_name_or_path', 'not named'),
   }
-  portable.save(
+  exported.save(
     values.to,
     parameters.unflatten(trained),
     description,
     training,
     vocabularies.model_in(source),
-    base.text(source),
+    bases.text(source),
     values.overwrite,
   )
   standing_there = ', '.join(
@@ -103,12 +98,12 @@ def _base(
 ) -> tuple[str | None, str | None]:
   """Name or path of Hugging Face's model, None if there is none; revision."""
   named = given or description['base']['source']
-  if hugging_face_hub.is_address(named):
-    return hugging_face_hub.parse(named)
-  if hugging_face.is_checkpoint(named):
-    hugging_face.check(named, network)
+  if hub.is_address(named):
+    return hub.parse(named)
+  if model.is_checkpoint(named):
+    model.check(named, network)
     trained_on = description['base']['fingerprint']
-    if stored.fingerprint(base.arrays(named)) != trained_on:
+    if lazy_arrays.fingerprint(bases.arrays(named)) != trained_on:
       say(
         f'{named} is not, bit for bit, the base that they were trained on '
         f'(fingerprint {trained_on}): outputs will differ, little if it is '

@@ -7,13 +7,15 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from moe_lite import networks, parameters, run_folder
-from moe_lite import vocabulary as vocabularies
-from moe_lite.checkpoints import folders, own, portable
-from moe_lite.conversions import arguments
-from moe_lite.errors import UserError
-from moe_lite.progress import say
-from moe_lite.types import Tree
+from moe_lite.checkpoints import exported, runs
+from moe_lite.convert import arguments
+from moe_lite.core import files, parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
+from moe_lite.core.types import Tree
+from moe_lite.inference import vocabulary as vocabularies
+from moe_lite.t5.description import from_json, to_json
+from moe_lite.training import run_folder
 
 
 def export(argv: Sequence[str]) -> None:
@@ -29,7 +31,7 @@ def export(argv: Sequence[str]) -> None:
     dataset = run_folder.read_config(run)['dataset']
     training = training_of(run, description, dataset)
     texts = texts_of(dataset)
-  portable.save(
+  exported.save(
     values.to,
     trained,
     description,
@@ -44,19 +46,19 @@ def import_(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = arguments.to_flag()
   folder = arguments.one_path('import', argv, values)
-  if not portable.is_portable(folder):
+  if not exported.is_portable(folder):
     raise UserError(f'{folder} holds no adapters that `export` wrote.')
-  trained, description = portable.load(folder)
-  networks.from_json(description['network'])  # Or a message, before a run.
+  trained, description = exported.load(folder)
+  from_json(description['network'])  # Or a message, before a run.
   vocabulary = vocabularies.model_in(folder)
-  with folders.new(values.to, values.overwrite) as partial:
-    checkpoints = own.Checkpoints(str(partial))
+  with files.new(values.to, values.overwrite) as partial:
+    checkpoints = runs.Checkpoints(str(partial))
     # Nothing of the loop's: a run that trains on begins its optimizer anew.
     nothing = {'imported': np.zeros((), np.int32)}
     checkpoints.save(description['step'], trained, nothing, {}, description)
     checkpoints.close()
     if vocabulary is not None:
-      (partial / portable.VOCABULARY).write_bytes(vocabulary)
+      (partial / exported.VOCABULARY).write_bytes(vocabulary)
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
 
@@ -70,15 +72,15 @@ def read(source: str, step: int | None = None) -> tuple[Tree, dict[str, Any]]:
   Raises:
     UserError: if it is neither, or has no such step.
   """
-  if portable.is_portable(source):
+  if exported.is_portable(source):
     if step is not None:
       raise UserError(f'--step is of a run, and {source!r} is none.')
-    return portable.load(source)
-  trained, description = own.restore_trainable(source, step)
+    return exported.load(source)
+  trained, description = runs.restore_trainable(source, step)
   if 'network' not in description:
     # Of before runs said it themselves; their configuration has it.
     network = run_folder.read_config(source)['model'].module.config
-    description = {**description, 'network': networks.to_json(network)}
+    description = {**description, 'network': to_json(network)}
   return trained, description
 
 
@@ -111,9 +113,9 @@ def texts_of(dataset: Any) -> tuple[bytes | None, dict[str, Any]]:
     `vocabularies.describe` of it.
   """
   # After the configuration of a run, which imports its tasks.
-  from moe_lite import data
+  from moe_lite.data.dataset import find
 
-  provider = data.find(dataset.mixture_or_task_name)
+  provider = find(dataset.mixture_or_task_name)
   inputs = provider.output_features['inputs']
   return _model(inputs.vocabulary), vocabularies.describe(inputs)
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from moe_lite import results, run_folder
-from moe_lite.errors import UserError
-from moe_lite.sweeps import grid as grids
-from moe_lite.sweeps.grid import Choice, Composed, Grid, Variant
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation import results
+from moe_lite.sweep import grid as grids
+from moe_lite.sweep.grid import Choice, Composed, Grid, Variant
+from moe_lite.training import run_folder
 
 TRAIN = 'train'
 VALIDATION = 'validation'

@@ -6,11 +6,12 @@ import functools
 import jax
 import numpy as np
 
-from moe_lite import adapters, networks, parameters, routing, run_folder
-from moe_lite.checkpoints import base as bases
-from moe_lite.checkpoints import portable
-from moe_lite.models import EncoderDecoderModel
+from moe_lite import adapters, routing
+from moe_lite.checkpoints import bases, exported
+from moe_lite.core import parameters
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import Transformer
+from moe_lite.t5.description import describe_run, to_json
 
 # Routed by head and softly, and by token with two of three experts kept.
 ADAPTERS = {
@@ -50,7 +51,7 @@ def write_base(folder):
     num_decoder_layers=1,
   )
   tiny = EncoderDecoderModel(Transformer(config))
-  kept = {'network': networks.to_json(config), 'text': said['text']}
+  kept = {'network': to_json(config), 'text': said['text']}
   params = draw(tiny.abstract_variables()['params'])
   bases.save_base(str(folder), params, kept)
   return str(folder)
@@ -71,9 +72,7 @@ def write(folder, base='mini', fingerprint=None, vocabulary=None):
   )
   fingerprint = fingerprint or bases.metadata(base)['fingerprint']
   description = {
-    **run_folder.describe_run(
-      made.module.config, parameters.TRAINABLE_ADAPTERS
-    ),
+    **describe_run(made.module.config, parameters.TRAINABLE_ADAPTERS),
     'base': {'source': base, 'fingerprint': fingerprint},
     'step': 1,
     'tree': {
@@ -82,5 +81,5 @@ def write(folder, base='mini', fingerprint=None, vocabulary=None):
     },
   }
   text = {'inputs_eos': False, 'extra_ids': 32}
-  portable.save(str(folder), trained, description, {}, vocabulary, text=text)
+  exported.save(str(folder), trained, description, {}, vocabulary, text=text)
   return str(folder)

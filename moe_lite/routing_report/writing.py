@@ -8,12 +8,15 @@ import jax
 import numpy as np
 from etils import epath
 
-from moe_lite import parameters, plots, routing_usage, run_folder
-from moe_lite.errors import UserError, some
-from moe_lite.progress import say
-from moe_lite.routing_page import experts, figures, numbers, page, sentences
-from moe_lite.routing_usage import Routing
-from tasks import catalog
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError, some
+from moe_lite.core.files import replace_text
+from moe_lite.core.progress import say
+from moe_lite.data import catalog
+from moe_lite.evaluation import routing_usage
+from moe_lite.evaluation.routing_usage import Routing
+from moe_lite.inference.token_routing import heatmaps
+from moe_lite.routing_report import experts, figures, numbers, page, sentences
 
 PAGE = 'index.html'
 FOLDER = 'routing'
@@ -52,14 +55,14 @@ class Report:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-    run_folder.replace_text(self._folder / name, text.getvalue())
+    replace_text(self._folder / name, text.getvalue())
 
   def finish(self, html: str) -> None:
     """Writes the page, last."""
-    run_folder.replace_text(self._folder / PAGE, html)
+    replace_text(self._folder / PAGE, html)
 
 
-def report(
+def write(
   run: str,
   mixtures: Sequence[str] | None = None,
   split: str = 'validation',
@@ -144,7 +147,7 @@ def add_data_sets(
     'Mean router probability of every expert over the tokens of a data set, '
     'times the number of experts: 1, white, is what no preference gives.',
     numbers.usage(routing),
-    lambda png: plots.heatmaps(
+    lambda png: heatmaps(
       {_title(x): numbers.preferences(routing, x) for x in chosen},
       [label(name) for name in routing],
       'expert',
@@ -235,7 +238,7 @@ def add_experts(written: Report, found: dict[str, np.ndarray]) -> None:
     'Cosine of what two experts add to the frozen base. Where all are near 1, '
     'one expert would do.',
     experts.rows(found),
-    lambda png: plots.heatmaps(
+    lambda png: heatmaps(
       {_title(router): cosines for router, cosines in found.items()},
       [str(e) for e in range(experts_of)],
       'expert',

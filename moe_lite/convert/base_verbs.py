@@ -7,14 +7,18 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from moe_lite import networks, parameters, run_folder
-from moe_lite import vocabulary as vocabularies
-from moe_lite.checkpoints import base, formats, hugging_face, own, t5x
+from moe_lite.checkpoints import bases, formats, runs
 from moe_lite.checkpoints.formats import Kind
-from moe_lite.conversions import arguments
-from moe_lite.errors import UserError
-from moe_lite.progress import say
-from moe_lite.t5 import T5Config
+from moe_lite.checkpoints.hugging_face import model
+from moe_lite.checkpoints.t5x import native
+from moe_lite.convert import arguments
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
+from moe_lite.inference import vocabulary as vocabularies
+from moe_lite.t5.config import T5Config
+from moe_lite.t5.description import to_json
+from moe_lite.training import run_folder
 
 
 def export_base(argv: Sequence[str]) -> None:
@@ -22,8 +26,8 @@ def export_base(argv: Sequence[str]) -> None:
   values = _flags()
   source = formats.local(arguments.one_path('export_base', argv, values))
   leaves, facts = _read(source, values)
-  described = networks.to_json(network_of(source))
-  base.save_base(
+  described = to_json(network_of(source))
+  bases.save_base(
     values.to,
     parameters.unflatten(leaves),
     {
@@ -43,7 +47,7 @@ def export_hf(argv: Sequence[str]) -> None:
   source = formats.local(arguments.one_path('export_hf', argv, values))
   leaves, _ = _read(source, values)
   network = network_of(source)
-  hugging_face.write(values.to, leaves, network, values.overwrite)
+  model.write(values.to, leaves, network, values.overwrite)
   _say_written(values.to, leaves)
   say(f'Its mlp_activations are {network.mlp_activations}.')
 
@@ -54,14 +58,14 @@ def export_t5x(argv: Sequence[str]) -> None:
   flags.DEFINE_bool('scan_layers', False, 'Stacked.', flag_values=values)
   source = formats.local(arguments.one_path('export_t5x', argv, values))
   if formats.kind(source) is Kind.RUN:
-    trained, facts = own.restore_trainable(source, values.step)
+    trained, facts = runs.restore_trainable(source, values.step)
     leaves = _cast(parameters.flatten(trained), values.dtype)
   else:
     leaves, facts = _read(source, values)
   form = parameters.like_network(
     parameters.unflatten(leaves), values.scan_layers
   )
-  t5x.write(
+  native.write(
     values.to,
     parameters.flatten(form),
     facts.get('step') or 0,
@@ -75,12 +79,12 @@ def network_of(source: str) -> T5Config:
   is_run = formats.kind(source) is Kind.RUN
   if is_run and (epath.Path(source) / run_folder.CONFIG).exists():
     return run_folder.read_config(source)['model'].module.config
-  return base.network(source)
+  return bases.network(source)
 
 
 def _flags() -> flags.FlagValues:
   values = arguments.to_flag()
-  flags.DEFINE_enum('dtype', None, base.DTYPES, 'To write in.', values)
+  flags.DEFINE_enum('dtype', None, bases.DTYPES, 'To write in.', values)
   flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
   return values
 
@@ -91,7 +95,7 @@ def _read(
   """A base's leaves, layers apart, without adapters; what is known of it."""
   kind = formats.kind(source)
   if kind is Kind.RUN:
-    leaves, description = base.read_run(source, values.step)
+    leaves, description = bases.read_run(source, values.step)
     facts = {
       'run': source,
       'step': description['step'],
@@ -102,14 +106,14 @@ def _read(
   else:
     leaves = {
       name: leaf
-      for name, leaf in base.read(source).items()
+      for name, leaf in bases.read(source).items()
       if not parameters.is_adapter(name)
     }
-    facts = {**base.metadata(source), 'source': source}
-    if text := base.text(source):
+    facts = {**bases.metadata(source), 'source': source}
+    if text := bases.text(source):
       facts['text'] = text
     if kind is Kind.T5X:
-      facts['step'] = t5x.read_step(source)
+      facts['step'] = native.read_step(source)
   return _cast(leaves, values.dtype), facts
 
 

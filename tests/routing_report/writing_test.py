@@ -10,21 +10,16 @@ import numpy as np
 import pytest
 import seqio
 
-from moe_lite import (
-  adapters,
-  cli,
-  loaded,
-  routing,
-  routing_report,
-  routing_usage,
-  run_folder,
-)
-from moe_lite.errors import UserError
-from moe_lite.routing_page import reporting
-from moe_lite.shapes import Shapes
+from moe_lite import adapters, routing
+from moe_lite.core.errors import UserError
+from moe_lite.evaluation import routing_usage
+from moe_lite.inference.padding import Shapes
+from moe_lite.inference.trained import load
+from moe_lite.process import cli
+from moe_lite.routing_report import command, writing
+from moe_lite.training import run_folder
 from tests import tiny, tiny_run
-
-TINY = pathlib.Path(__file__).parent / 'tiny.gin'
+from tests.paths import TINY_GIN
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +29,7 @@ def paths(tmp_path_factory):
 
 
 def measure(model, run, base):
-  trained = loaded.load(model, run, base, base_dtype='float32')
+  trained = load(model, run, base, base_dtype='float32')
   tasks = seqio.get_mixture_or_task('tiny_score_eval').tasks
   source = routing_usage.Source(trained, tasks, tiny_run.LENGTHS)
   return routing_usage.measure(
@@ -91,7 +86,7 @@ def test_a_base_is_loaded_without_what_decides_for_its_routers(paths):
   model = tiny_run.model(
     adapters={'key': shared}, decisions={'layer': routing.Decision}
   )
-  frozen = loaded.load(model, 'base', base, base_dtype='float32')
+  frozen = load(model, 'base', base, base_dtype='float32')
   assert not frozen.model.module.config.decisions
 
 
@@ -100,7 +95,7 @@ def test_tasks_without_right_choices_are_refused(paths):
   columns = tiny_run.score_columns(0)
   columns['is_correct'] = [False] * len(columns['is_correct'])
   tiny_run.add_task('tiny_unlabelled_score_eval', columns)
-  trained = loaded.load(tiny_run.model(), run, base, base_dtype='float32')
+  trained = load(tiny_run.model(), run, base, base_dtype='float32')
   task = seqio.get_mixture_or_task('tiny_unlabelled_score_eval')
   source = routing_usage.Source(trained, [task], tiny_run.LENGTHS)
   with pytest.raises(UserError, match='no right choice in split'):
@@ -119,7 +114,7 @@ def test_vectors_of_some_examples_alone_are_refused():
 def test_the_command_needs_only_the_run(tmp_path, capsys):
   """A run started by command is read by its own configuration."""
   base, run = tiny.save_base(tmp_path / 'base'), str(tmp_path / 'run')
-  files = (f'{TINY}', 'methods/mov.gin', 'runs/finetune.gin')
+  files = (f'{TINY_GIN}', 'methods/mov.gin', 'runs/finetune.gin')
   argv = [
     'train',
     *(f'--gin_file={file}' for file in files),
@@ -132,9 +127,9 @@ def test_the_command_needs_only_the_run(tmp_path, capsys):
   # The task is of the mixture, and counts once.
   argv = ['x', run, '--mixture=tiny_mixture,tiny_task']
   argv += ['--examples=4', '--sentences=1']
-  code = cli.guard(routing_report.report, argv, None)
+  code = cli.guard(command.report, argv, None)
   assert code == 0, capsys.readouterr().err
-  folder = pathlib.Path(run, reporting.FOLDER)
+  folder = pathlib.Path(run, writing.FOLDER)
   with (folder / 'usage.csv').open() as file:
     rows = list(csv.DictReader(file))
   assert {row['expert'] for row in rows} == {'0', '1', '2'}
@@ -146,7 +141,7 @@ def test_the_command_needs_only_the_run(tmp_path, capsys):
   assert tokens['tiny_task'] == tokens['tiny_other']
   # Fresh routers hardly prefer anyone.
   assert all(abs(float(row['probability']) - 1 / 3) < 0.05 for row in rows)
-  page = (folder / reporting.PAGE).read_text()
+  page = (folder / writing.PAGE).read_text()
   for name in ('usage', 'entropy', 'experts'):
     png = (folder / f'{name}.png').read_bytes()
     assert png.startswith(b'\x89PNG')
@@ -163,7 +158,7 @@ def test_mistakes_in_what_to_look_at_come_before_the_pictures(
 ):
   base, run = paths
   source = routing_usage.Source(
-    loaded.load(tiny_run.model(), run, base, base_dtype='float32'),
+    load(tiny_run.model(), run, base, base_dtype='float32'),
     seqio.get_mixture_or_task('tiny_score_eval').tasks,
     tiny_run.LENGTHS,
   )
@@ -171,7 +166,7 @@ def test_mistakes_in_what_to_look_at_come_before_the_pictures(
   folder = tmp_path / 'report'
   for pattern, message in (('[', 'no regular'), ('x9', 'fits no router')):
     with pytest.raises(UserError, match=message):
-      reporting.report(run, examples=1, routers=pattern, folder=str(folder))
+      writing.write(run, examples=1, routers=pattern, folder=str(folder))
   assert not folder.exists()
 
 
@@ -180,5 +175,5 @@ def test_mistakes_end_with_code_2(tmp_path, capsys):
     ([], 'Give one run folder'),
     ([str(tmp_path)], f'has no {run_folder.CONFIG}'),
   ):
-    assert cli.guard(routing_report.report, ['x', *argv], None) == 2
+    assert cli.guard(command.report, ['x', *argv], None) == 2
     assert message in capsys.readouterr().err

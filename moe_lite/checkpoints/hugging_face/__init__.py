@@ -1,0 +1,1 @@
+"""Models as Hugging Face keeps them, in folders and on its hub."""

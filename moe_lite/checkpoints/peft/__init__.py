@@ -1,0 +1,1 @@
+"""Adapters as Hugging Face's PEFT keeps them."""

@@ -1,0 +1,3 @@
+"""The version of the package, which setup.py reads from here."""
+
+VERSION = '0.1.0'

@@ -1,0 +1,66 @@
+"""What produced a result: command, software and machine."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import jax
+
+PACKAGES = (
+  'moe_lite',
+  'jax',
+  'jaxlib',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'seqio',
+  'tensorflow',
+  'numpy',
+)
+
+
+def environment() -> dict[str, Any]:
+  """What produced a result: command, software and machine."""
+  return {
+    'command': shlex.join(sys.orig_argv),
+    'packages': _versions(),
+    'python': platform.python_version(),
+    'commit': _commit(),
+    'device_kind': jax.devices()[0].device_kind,
+    'devices': jax.device_count(),
+    'processes': jax.process_count(),
+  }
+
+
+def _versions() -> dict[str, str | None]:
+  versions = {}
+  for name in PACKAGES:
+    try:
+      versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      versions[name] = None
+  return versions
+
+
+def _commit() -> str | None:
+  """The commit of the checkout that runs, '+' if it has changes."""
+  folder = pathlib.Path(__file__).parents[2]
+  if not os.path.exists(os.path.join(folder, '.git')):
+    return None
+  git = lambda *args: subprocess.run(
+    ['git', '-C', folder, *args],
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=20,
+  ).stdout.strip()
+  try:
+    changes = git('status', '--porcelain', '--untracked-files=no')
+    return git('rev-parse', 'HEAD') + ('+' if changes else '')
+  except (OSError, subprocess.SubprocessError):
+    return None

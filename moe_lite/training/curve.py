@@ -1,0 +1,37 @@
+"""The training curve, as a PNG file."""
+
+import json
+
+from etils import epath
+
+# What a curve shows, and how its axis is called.
+PANELS = (
+  ('loss', 'loss (nats a token)'),
+  ('accuracy', 'accuracy of next token'),
+)
+
+
+def training_curve(metrics_jsonl: epath.PathLike, png: epath.PathLike) -> None:
+  """Draws loss and accuracy over steps.
+
+  Args:
+    metrics_jsonl: of a run.
+    png: to write.
+  """
+  # Imported here: it takes a second, and evaluation imports this module too.
+  from matplotlib.figure import Figure
+
+  text = epath.Path(metrics_jsonl).read_text()
+  rows = [json.loads(line) for line in text.splitlines()]
+  figure = Figure(figsize=(9, 3.5), layout='constrained')
+  for axes, (name, label) in zip(
+    figure.subplots(1, len(PANELS)), PANELS, strict=True
+  ):
+    points = [(row['step'], row[name]) for row in rows if name in row]
+    marker = 'o' if len(points) == 1 else None
+    axes.plot(*zip(*points, strict=True), color='tab:blue', marker=marker)
+    axes.set_xlabel('step')
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+  with epath.Path(png).open('wb') as file:
+    figure.savefig(file, format='png', dpi=120)
