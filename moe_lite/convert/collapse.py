@@ -17,6 +17,7 @@ from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
+from moe_lite.inference.source import ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
 from moe_lite.process.quiet_tensorflow import import_tensorflow
@@ -117,6 +118,7 @@ class _Collapsing:
     values: the command's flags.
     bound: the run's configuration.
     step: of its checkpoint.
+    source: where the run is loaded from.
   """
 
   def __init__(self, run: str, values: Any):
@@ -125,6 +127,7 @@ class _Collapsing:
     self._trained, self._description = adapter_verbs.read(run, values.step)
     self.step = self._description['step']
     self.bound = run_folder.read_config(run)
+    self.source = ModelSource.of_run(run, self.bound, self.step)
     arguments.check_apart(values.to, self.bound['initial_checkpoint_path'])
     fixed_routers.check(self.bound['model'].module.config)
     leaves = parameters.flatten(self._trained)
@@ -161,14 +164,7 @@ class _Collapsing:
 
   def evaluate_run(self, output: str) -> dict[str, Any]:
     """Evaluates the run itself."""
-    return self._evaluate(
-      self.bound['model'],
-      self.run,
-      output,
-      self.values.evaluate,
-      self.bound['trainable'],
-      self.step,
-    )
+    return self._evaluate(self.source, output, self.values.evaluate)
 
   def evaluate(self, folder: str, output: str, mixture: str) -> dict[str, Any]:
     """Evaluates what `write` wrote."""
@@ -178,36 +174,28 @@ class _Collapsing:
     plain = EncoderDecoderModel(
       model.module.clone(config=config), model.z_loss, model.label_smoothing
     )
-    return self._evaluate(
-      plain, folder, output, mixture, parameters.TRAINABLE_ADAPTERS, None
+    source = dataclasses.replace(
+      self.source,
+      model=plain,
+      checkpoint_path=folder,
+      trainable=parameters.TRAINABLE_ADAPTERS,
+      step=None,
     )
+    return self._evaluate(source, output, mixture)
 
   def _evaluate(
-    self,
-    model: EncoderDecoderModel,
-    path: str,
-    output: str,
-    mixture: str,
-    trainable: str,
-    step: int | None,
+    self, source: ModelSource, output: str, mixture: str
   ) -> dict[str, Any]:
     from moe_lite.evaluation import loop
 
-    bound = self.bound
+    dataset = self.bound['dataset']
     return loop.evaluate(
-      model,
-      path,
-      output,
-      mixture,
-      bound['dataset'].task_feature_lengths,
-      bound['initial_checkpoint_path'],
-      trainable=trainable,
-      base_dtype=bound['base_dtype'],
-      mesh=bound.get('mesh'),
-      fully_sharded=bound.get('fully_sharded', False),
-      step=step,
+      **vars(source),
+      output_dir=output,
+      mixture_or_task_name=mixture,
+      task_feature_lengths=dataset.task_feature_lengths,
       split=self.values.evaluate_split,
-      use_cached=bound['dataset'].use_cached,
+      use_cached=dataset.use_cached,
     )
 
 

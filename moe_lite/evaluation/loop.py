@@ -23,7 +23,7 @@ from moe_lite.evaluation.results_folder import PartialResults
 from moe_lite.inference import scoring
 from moe_lite.inference.generation import Generator, describe_decoder
 from moe_lite.inference.padding import Input, Shapes
-from moe_lite.inference.trained import load
+from moe_lite.inference.source import ModelSource
 from moe_lite.models import decoding
 from moe_lite.models.model import EncoderDecoderModel
 
@@ -51,17 +51,17 @@ def evaluate(
   """Evaluates, or goes on evaluating, into `output_dir`.
 
   Args:
-    model: network and scoring, with the method that the run trained.
-    checkpoint_path: the folder of a run, or 'base'.
+    model: see `ModelSource`.
+    checkpoint_path: see `ModelSource`.
     output_dir: gets `results.json`, `results.md` and `prompts.png`.
     mixture_or_task_name: what to evaluate on.
     task_feature_lengths: {'inputs': L, 'targets': T}; longer ones are trimmed.
-    initial_checkpoint_path: the base.
-    trainable: see `parameters.split`.
-    base_dtype: that the base is held in.
-    mesh: (data, model), 'auto', or None: every device on data.
-    fully_sharded: split the base also over data.
-    step: of the run's checkpoint; None takes the last.
+    initial_checkpoint_path: see `ModelSource`.
+    trainable: see `ModelSource`.
+    base_dtype: see `ModelSource`.
+    mesh: see `ModelSource`.
+    fully_sharded: see `ModelSource`.
+    step: see `ModelSource`.
     split: of every task.
     batch_size: examples a batch.
     use_cached: read what `seqio_cache_tasks` wrote.
@@ -85,7 +85,7 @@ def evaluate(
   shapes = Shapes(
     batch_size, task_feature_lengths['inputs'], task_feature_lengths['targets']
   )
-  trained = load(
+  trained = ModelSource(
     model,
     checkpoint_path,
     initial_checkpoint_path,
@@ -94,7 +94,7 @@ def evaluate(
     mesh,
     step,
     fully_sharded,
-  )
+  ).load()
   trained.check_batch(batch_size)
   vocabulary = provider.output_features['targets'].vocabulary
   settings = {

@@ -14,8 +14,9 @@ from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
 from moe_lite.data import catalog
 from moe_lite.data import dataset as data
-from moe_lite.inference import trained as loaded
 from moe_lite.inference.padding import Input, Shapes, pad_inputs, pad_targets
+from moe_lite.inference.source import ModelSource
+from moe_lite.inference.trained import Trained
 from moe_lite.routing.statistics import by_router
 from moe_lite.training import run_folder
 
@@ -82,7 +83,7 @@ class Source:
     use_cached: read what `seqio_cache_tasks` wrote.
   """
 
-  trained: loaded.Loaded
+  trained: Trained
   tasks: Sequence[seqio.Task]
   lengths: Mapping[str, int]
   use_cached: bool = False
@@ -109,18 +110,8 @@ def open_run(
     provider = data.find(name)
     parts = [provider] if isinstance(provider, seqio.Task) else provider.tasks
     tasks |= {task.name: task for task in parts}
-  trained = loaded.load(
-    config['model'],
-    run,
-    config['initial_checkpoint_path'],
-    config['trainable'],
-    config['base_dtype'],
-    config.get('mesh'),
-    step,
-    config.get('fully_sharded', False),
-  )
   return Source(
-    trained,
+    ModelSource.of_run(run, config, step).load(),
     list(tasks.values()),
     dataset.task_feature_lengths,
     dataset.use_cached,
@@ -194,7 +185,7 @@ def measure(source: Source, examples: Examples) -> Routing:
   bar.close()
   if not any(routing.values()):
     raise UserError(
-      f'The method of {trained.facts["checkpoint"]} has no routers: there is '
+      f'The method of {trained.facts.checkpoint} has no routers: there is '
       'nothing to report. MoV and MoLoRA route.'
     )
   return routing

@@ -6,6 +6,7 @@ A thing belongs here if it uses trained parameters and measures nothing.
 from moe_lite.core import facade
 
 _MODULES = {
+  'ModelSource': 'source',
   'Shapes': 'padding',
   'TextModel': 'text_model',
   'Trained': 'trained',
@@ -13,6 +14,6 @@ _MODULES = {
   'load': 'loading',
 }
 
-__all__ = ['Shapes', 'TextModel', 'Trained', 'infer', 'load']
+__all__ = ['ModelSource', 'Shapes', 'TextModel', 'Trained', 'infer', 'load']
 
 __getattr__ = facade.lazy(__name__, _MODULES)

@@ -12,7 +12,7 @@ import numpy as np
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Tree
 from moe_lite.inference.padding import Input, Shapes, pad_inputs
-from moe_lite.inference.trained import Loaded
+from moe_lite.inference.trained import Trained
 from moe_lite.models import decoding
 
 
@@ -25,7 +25,7 @@ class Generator:
 
   def __init__(
     self,
-    loaded: Loaded,
+    trained: Trained,
     shapes: Shapes,
     decode_fn: Callable[..., Any] = decoding.greedy,
     num_decodes: int = 1,
@@ -38,10 +38,10 @@ class Generator:
         f'NUM_DECODES = {num_decodes}, but {decode_fn.__name__} decodes one '
         'sequence: give --gin.DECODER=@decoding.beam_search, or NUM_DECODES=1.'
       )
-    loaded.check_batch(shapes.batch_size)
+    trained.check_batch(shapes.batch_size)
     self._shapes = shapes
     self._seed = seed
-    model = loaded.model
+    model = trained.model
 
     def predict(
       params: Tree, seed: Array, index: Array, inputs: Mapping[str, Array]
@@ -55,7 +55,7 @@ class Generator:
         rng=jax.random.fold_in(jax.random.key(seed), index),
       )
 
-    self._predict = loaded.compile(predict)
+    self._predict = trained.compile(predict)
 
   def __call__(
     self,

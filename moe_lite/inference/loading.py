@@ -19,15 +19,15 @@ from moe_lite.checkpoints.formats import Kind
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.inference import text_model
-from moe_lite.inference import trained as loaded
 from moe_lite.inference import vocabulary as vocabularies
+from moe_lite.inference.source import BASE, ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import description
 from moe_lite.t5.network import Transformer
 
 # Networks deeper than this scan over their layers, which compile in a time that
 # does not grow with them; few layers run faster one by one.
-_UNROLLED_LAYERS = 4
+UNROLLED_LAYERS = 4
 
 
 def load(
@@ -86,18 +86,18 @@ def load(
   text = vocabularies.Text(words, config.vocab_size, inputs_eos)
   layers = max(config.num_encoder_layers, config.num_decoder_layers)
   config = dataclasses.replace(
-    config, dtype=dtype, scan_layers=layers > _UNROLLED_LAYERS
+    config, dtype=dtype, scan_layers=layers > UNROLLED_LAYERS
   )
-  trained = loaded.load(
+  source = ModelSource(
     EncoderDecoderModel(Transformer(config)),
-    loaded.BASE if adapters is None else _path(folders[0]),
+    BASE if adapters is None else _path(folders[0]),
     base,
     described.get('trainable', parameters.TRAINABLE_ADAPTERS),
     base_dtype or config.dtype.name,
     mesh,
     step,
   )
-  return text_model.TextModel(trained, text, batch_size, max_input_length)
+  return text_model.TextModel(source.load(), text, batch_size, max_input_length)
 
 
 def _describe(adapters: str, folder: str, step: int | None) -> dict[str, Any]:
@@ -125,5 +125,5 @@ def _describe(adapters: str, folder: str, step: int | None) -> dict[str, Any]:
 
 
 def _path(folder: str) -> str:
-  """A path for `loaded.load`, to which one name is none."""
-  return f'./{folder}' if folder == loaded.BASE else folder
+  """A path that `ModelSource` does not take for the base alone."""
+  return f'./{folder}' if folder == BASE else folder

@@ -26,7 +26,7 @@ from moe_lite.core.progress import say
 from moe_lite.data import dataset
 from moe_lite.inference.generation import Generator, describe_decoder
 from moe_lite.inference.padding import Input, Shapes
-from moe_lite.inference.trained import load
+from moe_lite.inference.source import ModelSource
 from moe_lite.models import decoding
 from moe_lite.models.model import EncoderDecoderModel
 
@@ -70,20 +70,20 @@ def infer(
   """Writes predictions, or goes on writing them, into `output_dir`.
 
   Args:
-    model: with the method that the run trained.
-    checkpoint_path: the folder of a run, or 'base'.
+    model: see `ModelSource`.
+    checkpoint_path: see `ModelSource`.
     output_dir: gets `predictions.jsonl` and `infer.json`.
     mixture_or_task_name: the task to read; its vocabulary serves `input_path`.
     task_feature_lengths: {'inputs': L, 'targets': T}: longer inputs are
       trimmed, and outputs end there.
-    initial_checkpoint_path: the base.
+    initial_checkpoint_path: see `ModelSource`.
     input_path: a text file with an input a line, or a .jsonl file with
       `inputs` in every object; None reads the task.
-    trainable: see `parameters.split`.
-    base_dtype: that the base is held in.
-    mesh: (data, model), 'auto', or None: every device on data.
-    fully_sharded: split the base also over data.
-    step: of the run's checkpoint; None takes the last.
+    trainable: see `ModelSource`.
+    base_dtype: see `ModelSource`.
+    mesh: see `ModelSource`.
+    fully_sharded: see `ModelSource`.
+    step: see `ModelSource`.
     split: of the task.
     batch_size: inputs a batch.
     use_cached: read what `seqio_cache_tasks` wrote.
@@ -107,7 +107,7 @@ def infer(
     examples = _read_file(input_path, feature, shapes.input_length)
   if not examples:
     raise UserError(f'{input_path or provider.name} holds no inputs.')
-  trained = load(
+  trained = ModelSource(
     model,
     checkpoint_path,
     initial_checkpoint_path,
@@ -116,9 +116,9 @@ def infer(
     mesh,
     step,
     fully_sharded,
-  )
+  ).load()
   settings = {
-    'checkpoint': trained.facts,
+    'checkpoint': trained.facts.to_json(),
     'input': input_path or f'{mixture_or_task_name}, {split}',
     'examples': len(examples),
     'examples_hash': _hash(examples),

@@ -23,7 +23,7 @@ from moe_lite.inference.padding import (
   pad_inputs,
   pad_targets,
 )
-from moe_lite.inference.trained import Loaded
+from moe_lite.inference.trained import Trained
 from moe_lite.models import decoding
 
 
@@ -32,13 +32,13 @@ class TextModel:
 
   Attributes:
     network: its sizes, and what stands at which site.
-    facts: which base and adapters they are; see `loaded.Loaded`.
+    facts: which base and adapters they are; see `Trained`.
     vocabulary: of its inputs and targets.
   """
 
   def __init__(
     self,
-    trained: Loaded,
+    trained: Trained,
     text: vocabularies.Text,
     batch_size: int = 16,
     max_input_length: int = 512,
@@ -50,7 +50,7 @@ class TextModel:
         f'max_input_length = {max_input_length} must be positive.'
       )
     self.network = trained.model.module.config
-    self.facts = trained.facts
+    self.facts = trained.facts.to_json()
     self.vocabulary = text.vocabulary
     self._trained, self._text = trained, text
     self._batch_size, self._input_length = batch_size, max_input_length

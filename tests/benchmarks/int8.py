@@ -18,7 +18,8 @@ import seqio
 from moe_lite.data import dataset
 from moe_lite.inference import scoring
 from moe_lite.inference.padding import Shapes, pad_inputs, pad_targets
-from moe_lite.inference.trained import Loaded, load
+from moe_lite.inference.source import ModelSource
+from moe_lite.inference.trained import Trained
 from moe_lite.process import cli
 
 TYPES = ('float32', 'bfloat16', 'int8')
@@ -60,13 +61,13 @@ def measure(
   arguments: Mapping[str, Any], dtype: str, rows: list[scoring.Rows]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
   """Logits of some rows, all scores, all choices, and mean accuracy."""
-  trained = load(
+  trained = ModelSource(
     arguments['model'],
     arguments['checkpoint_path'],
     arguments['initial_checkpoint_path'],
     arguments['trainable'],
     dtype,
-  )
+  ).load()
   lengths = arguments['task_feature_lengths']
   shapes = Shapes(
     arguments['batch_size'], lengths['inputs'], lengths['targets']
@@ -87,7 +88,7 @@ def measure(
 
 
 def some_logits(
-  trained: Loaded, rows: scoring.Rows, shapes: Shapes
+  trained: Trained, rows: scoring.Rows, shapes: Shapes
 ) -> np.ndarray:
   """Logits [tokens, V] of the targets of a task's first rows."""
   size = shapes.batch_size

@@ -14,7 +14,7 @@ from moe_lite.checkpoints import runs
 from moe_lite.convert import command
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
-from moe_lite.inference import trained as loaded
+from moe_lite.inference.source import ModelSource
 from moe_lite.process import cli
 from moe_lite.t5.description import describe_method, from_json, to_json
 from tests import tiny_run
@@ -81,7 +81,9 @@ def test_the_first_exports_are_read(exported):
 
 
 def load(path, base):
-  return loaded.load(tiny_run.model(), str(path), base, base_dtype='float32')
+  return ModelSource(
+    tiny_run.model(), str(path), base, base_dtype='float32'
+  ).load()
 
 
 def assert_equal(one, other):
@@ -113,10 +115,8 @@ def test_it_serves_as_the_run(paths, exported):
   assert_equal(
     jax.tree.map(np.asarray, one.params), jax.tree.map(np.asarray, other.params)
   )
-  assert one.facts['base'] == other.facts['base']
-  assert (
-    one.facts['trainable_fingerprint'] == (other.facts['trainable_fingerprint'])
-  )
+  assert one.facts.base == other.facts.base
+  assert one.facts.trainable_fingerprint == other.facts.trainable_fingerprint
 
 
 def test_another_base_is_refused(exported, tmp_path):

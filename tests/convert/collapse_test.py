@@ -19,7 +19,7 @@ from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import check
 from moe_lite.evaluation import results, routing_usage
-from moe_lite.inference.trained import load
+from moe_lite.inference.source import ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli, gin_paths
 from moe_lite.t5 import Transformer
@@ -303,7 +303,7 @@ def test_the_command_on_a_run(trained, tmp_path, capsys):
     adapters=from_json(config['network']).adapters,
   )
   model = EncoderDecoderModel(Transformer(network))
-  load(model, str(to), base)
+  ModelSource(model, str(to), base).load()
   theirs = tmp_path / 'theirs'
   code, printed = call(capsys, 'export_peft', str(to), f'--to={theirs}')
   assert code == 0 and 'give --base to name one' in printed

@@ -10,7 +10,7 @@ from moe_lite.core.errors import UserError
 from moe_lite.evaluation import loop, results
 from moe_lite.inference import scoring
 from moe_lite.inference.padding import pad_inputs, pad_targets
-from moe_lite.inference.trained import load
+from moe_lite.inference.source import ModelSource
 from tests import tiny_run
 
 
@@ -67,7 +67,9 @@ def test_results_hold_prompts_data_sets_and_where_they_come_from(evaluated):
 
 def test_accuracy_is_that_of_scoring_row_by_row(paths, evaluated):
   base, run = paths
-  trained = load(tiny_run.model(), run, base, base_dtype='float32')
+  trained = ModelSource(
+    tiny_run.model(), run, base, base_dtype='float32'
+  ).load()
   score = trained.compile(trained.model.score_batch)
   for record in evaluated[1]['tasks']:
     task = seqio.get_mixture_or_task(record['task'])

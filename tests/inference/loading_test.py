@@ -23,12 +23,13 @@ from moe_lite.inference import loading
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
 from moe_lite.t5 import Transformer
+from tasks.mini import vocabulary as mini_vocabulary
 from tests import tiny_export, tiny_run
 from tests.checkpoints.hugging_face import written_files as made
 from tests.paths import ROOT
 from tests.tasks.p3 import loopback_hub as hubs
 
-MINI = ROOT / 'tasks' / 'mini.model'
+MINI = pathlib.Path(mini_vocabulary.PATH)
 QUESTION = 'Is a robin a bird? Yes or no?'
 CHOICES = ['yes', 'no']
 
@@ -214,7 +215,7 @@ def test_mistakes_are_named(folder, tmp_path):
 
 
 def test_the_package_offers_load_alone():
-  assert moe_lite.__all__ == ['load']
+  assert moe_lite.__all__ == ['__version__', 'load']
   assert moe_lite.load is loading.load
   with pytest.raises(AttributeError, match='laod'):
     moe_lite.laod  # noqa: B018

@@ -11,7 +11,7 @@ from moe_lite.core.errors import UserError
 from moe_lite.evaluation import routing_usage
 from moe_lite.inference import generation
 from moe_lite.inference.padding import Input, Shapes
-from moe_lite.inference.trained import load
+from moe_lite.inference.source import ModelSource
 from moe_lite.models import decoding
 from moe_lite.routing.statistics import by_router
 from tests import tiny_export
@@ -41,7 +41,9 @@ def model(paths):
 def trained(paths):
   """The same as evaluation and inference load it."""
   base, run = paths
-  return load(tiny_export.model(base), run, base, base_dtype='float32')
+  return ModelSource(
+    tiny_export.model(base), run, base, base_dtype='float32'
+  ).load()
 
 
 class Compiled:
@@ -171,7 +173,7 @@ def test_without_a_target_the_encoder_routes_alone(model):
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_a_scanned_network_routes_alike(model, paths, dtype, monkeypatch):
-  monkeypatch.setattr('moe_lite.pretrained._UNROLLED_LAYERS', 0)
+  monkeypatch.setattr('moe_lite.inference.loading.UNROLLED_LAYERS', 0)
   scanned = moe_lite.load(*paths, dtype=dtype)
   assert scanned.network.scan_layers
   one, other = (x.routing(TEXTS[0], 'yes') for x in (model, scanned))

@@ -277,7 +277,7 @@ def measure(argv):
   from moe_lite.inference import scoring
   from moe_lite.inference.generation import Generator
   from moe_lite.inference.padding import Input, Shapes
-  from moe_lite.inference.trained import load
+  from moe_lite.inference.source import ModelSource
   from moe_lite.process import distributed
   from tests import tiny_run
 
@@ -290,7 +290,9 @@ def measure(argv):
   distributed.join(
     False, given.coordinator_address, given.process_count, given.process_index
   )
-  trained = load(tiny_run.model(), given.run, given.base, base_dtype='float32')
+  trained = ModelSource(
+    tiny_run.model(), given.run, given.base, base_dtype='float32'
+  ).load()
   shapes = Shapes(4, tiny_run.LENGTHS['inputs'], tiny_run.LENGTHS['targets'])
   rankers = (
     trained.compile(trained.model.encode, gather=False),

@@ -14,7 +14,7 @@ from moe_lite import adapters, routing
 from moe_lite.core.errors import UserError
 from moe_lite.evaluation import routing_usage
 from moe_lite.inference.padding import Shapes
-from moe_lite.inference.trained import load
+from moe_lite.inference.source import ModelSource
 from moe_lite.process import cli
 from moe_lite.routing_report import command, writing
 from moe_lite.training import run_folder
@@ -29,7 +29,7 @@ def paths(tmp_path_factory):
 
 
 def measure(model, run, base):
-  trained = load(model, run, base, base_dtype='float32')
+  trained = ModelSource(model, run, base, base_dtype='float32').load()
   tasks = seqio.get_mixture_or_task('tiny_score_eval').tasks
   source = routing_usage.Source(trained, tasks, tiny_run.LENGTHS)
   return routing_usage.measure(
@@ -86,7 +86,7 @@ def test_a_base_is_loaded_without_what_decides_for_its_routers(paths):
   model = tiny_run.model(
     adapters={'key': shared}, decisions={'layer': routing.Decision}
   )
-  frozen = load(model, 'base', base, base_dtype='float32')
+  frozen = ModelSource(model, 'base', base, base_dtype='float32').load()
   assert not frozen.model.module.config.decisions
 
 
@@ -95,7 +95,9 @@ def test_tasks_without_right_choices_are_refused(paths):
   columns = tiny_run.score_columns(0)
   columns['is_correct'] = [False] * len(columns['is_correct'])
   tiny_run.add_task('tiny_unlabelled_score_eval', columns)
-  trained = load(tiny_run.model(), run, base, base_dtype='float32')
+  trained = ModelSource(
+    tiny_run.model(), run, base, base_dtype='float32'
+  ).load()
   task = seqio.get_mixture_or_task('tiny_unlabelled_score_eval')
   source = routing_usage.Source(trained, [task], tiny_run.LENGTHS)
   with pytest.raises(UserError, match='no right choice in split'):
@@ -158,7 +160,7 @@ def test_mistakes_in_what_to_look_at_come_before_the_pictures(
 ):
   base, run = paths
   source = routing_usage.Source(
-    load(tiny_run.model(), run, base, base_dtype='float32'),
+    ModelSource(tiny_run.model(), run, base, base_dtype='float32').load(),
     seqio.get_mixture_or_task('tiny_score_eval').tasks,
     tiny_run.LENGTHS,
   )

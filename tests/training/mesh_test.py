@@ -37,7 +37,7 @@ def measure():
   import optax
 
   from moe_lite.core import parameters, partitioning
-  from moe_lite.inference.trained import Loaded
+  from moe_lite.inference.trained import Trained
   from moe_lite.models import layout
   from moe_lite.training import optimizers, train_step
   from tests import tiny
@@ -92,7 +92,7 @@ def measure():
     params = parameters.merge(
       parameters.like_network(state.trainable, scan_layers), base
     )
-    trained = Loaded(model, params, mesh, {})
+    trained = Trained(model, params, mesh, {})
     inputs = {'encoder_input_tokens': np.asarray(batch['encoder_input_tokens'])}
     encoded = trained.compile(model.encode, gather=False)(inputs)
     targets = (
