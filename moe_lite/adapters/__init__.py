@@ -1,14 +1,14 @@
-"""Adapters: parameter-efficient experts that stand at sites of a layer."""
+"""Adapters: parameter-efficient experts that stand at sites of a layer.
+
+A thing belongs here if it is a method, and knows no model's size.
+"""
 
 from moe_lite.adapters.adapter import (
-  SUFFIX,
   Adapter,
   AdapterFactory,
   Adapters,
-  DecisionFactory,
   Site,
   adapt,
-  decide,
   joined,
 )
 from moe_lite.adapters.ia3 import IA3
@@ -18,16 +18,13 @@ from moe_lite.adapters.mov import MoV
 
 __all__ = [
   'IA3',
-  'SUFFIX',
   'Adapter',
   'AdapterFactory',
   'Adapters',
-  'DecisionFactory',
   'LoRA',
   'MoLoRA',
   'MoV',
   'Site',
   'adapt',
-  'decide',
   'joined',
 ]

@@ -13,12 +13,9 @@ from collections.abc import Callable, Mapping
 import flax.linen as nn
 
 from moe_lite.core.errors import UserError
+from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.core.types import Array, Axes, Shape
 from moe_lite.routing.context import Context
-from moe_lite.routing.shared import Decision
-
-# The path segment that makes a parameter trainable: '<site>_adapter'.
-SUFFIX = '_adapter'
 
 ROUTER_READS = ('inputs', 'outputs')
 
@@ -88,8 +85,6 @@ class Adapter(nn.Module):
 # such as `@adapters.MoV`. Called with `site` and `name`.
 AdapterFactory = Callable[..., Adapter]
 Adapters = Mapping[str, AdapterFactory]
-# The same of a decision that routers share.
-DecisionFactory = Callable[..., Decision]
 
 
 def adapt(
@@ -107,7 +102,7 @@ def adapt(
   factory = adapters.get(site.name)
   if factory is None:
     return outputs
-  adapter = factory(site=site, name=site.name + SUFFIX)
+  adapter = factory(site=site, name=site.name + ADAPTER_SUFFIX)
   adapted = adapter(inputs, outputs, context)
   if adapted.shape != outputs.shape or adapted.dtype != outputs.dtype:
     raise ValueError(
@@ -116,26 +111,6 @@ def adapt(
       f'{outputs.dtype}{list(outputs.shape)}: an adapter keeps both.'
     )
   return adapted
-
-
-def decide(
-  decisions: Mapping[str, DecisionFactory],
-  where: str,
-  *positions: tuple[Context, Array],
-) -> list[Context]:
-  """Contexts with what is decided at `where`, if anything is.
-
-  Called within a compact method, as `adapt` is.
-
-  Args:
-    decisions: to build, by where they stand.
-    where: 'layer' or 'stack'.
-    *positions: contexts, and what is read there, [B, L, D].
-  """
-  factory = decisions.get(where)
-  if factory is None:
-    return [context for context, _ in positions]
-  return factory(name=where + SUFFIX)(*positions)
 
 
 def check_router_reads(router_reads: str) -> None:

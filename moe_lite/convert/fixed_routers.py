@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from moe_lite.adapters.adapter import (
-  SUFFIX,
   Adapter,
   AdapterFactory,
 )
@@ -23,6 +22,7 @@ from moe_lite.adapters.molora import MoLoRA
 from moe_lite.adapters.mov import MoV
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
+from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.core.types import Tree
 from moe_lite.t5 import description
 from moe_lite.t5.config import T5Config
@@ -79,7 +79,7 @@ def collapse(
   kept: dict[str, Any] = {}
   mixtures: dict[str, dict[str, np.ndarray]] = {}
   for path, leaf in parameters.flatten(trained).items():
-    place, _, name = path.partition(f'{SUFFIX}/')
+    place, _, name = path.partition(f'{ADAPTER_SUFFIX}/')
     if _is_mixture(standing[_site(place)]):
       mixtures.setdefault(place, {})[name] = np.asarray(leaf)
     else:
@@ -92,7 +92,7 @@ def collapse(
     else:
       fixed = _fix_molora(leaves['a'], leaves['b'], p)
     for name, leaf in fixed.items():
-      kept[f'{place}{SUFFIX}/{name}'] = leaf
+      kept[f'{place}{ADAPTER_SUFFIX}/{name}'] = leaf
   plain = {
     site: _plain(adapter) if _is_mixture(adapter) else network.adapters[site]
     for site, adapter in standing.items()

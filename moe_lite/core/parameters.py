@@ -20,7 +20,10 @@ from flax import traverse_util
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.types import DType, Tree
 
-TRAINABLE_ADAPTERS = r'.*_adapter/.*'
+# Behind a site's name, the path segment whose parameters train.
+ADAPTER_SUFFIX = '_adapter'
+TRAINABLE_ADAPTERS = rf'.*{ADAPTER_SUFFIX}/.*'
+ALL_BUT_ADAPTERS = rf'(?!{TRAINABLE_ADAPTERS}).*'
 EVERYTHING = r'.*'
 
 # Whether a path is that of an adapter's parameter.

@@ -20,4 +20,9 @@ Shape = Sequence[int]
 Initializer = Callable[..., Array]
 # Nested plain dicts with arrays (or shape structs) at the leaves.
 Tree = Mapping[str, Any]
+# Name of a feature to its array; `features` has the names.
+Batch = Mapping[str, Array]
+# What a loss says beside its value: name to number. Under `routing` stand the
+# statistics of every router.
+Metrics = dict[str, Any]
 Axes = tuple[str, ...]

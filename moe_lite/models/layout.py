@@ -16,9 +16,16 @@ from jax.sharding import Mesh, NamedSharding
 
 from moe_lite.core import parameters, partitioning, quantization
 from moe_lite.core.errors import UserError
-from moe_lite.core.features import INPUTS_EMBEDDING, PACKING
-from moe_lite.core.types import DType, Shape, Tree
-from moe_lite.models.model import Batch, EncoderDecoderModel, logical_axes
+from moe_lite.core.features import (
+  DECODER_INPUTS,
+  DECODER_TARGETS,
+  ENCODER_INPUTS,
+  INPUTS_EMBEDDING,
+  LOSS_WEIGHTS,
+  PACKING,
+)
+from moe_lite.core.types import Batch, DType, Shape, Tree
+from moe_lite.models.model import EncoderDecoderModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +52,14 @@ class Layout:
     """The shape of an array that every device holds."""
     return jax.ShapeDtypeStruct(shape, dtype, sharding=self.replicated)
 
-  def hold(self, base_dtype: str, frozen_by: str = '') -> Tree:
+  def hold(self, base_dtype: str, leaving_out: str = '') -> Tree:
     """Parameters as the network takes them, in the types they are held in.
 
     Args:
-      base_dtype: of what is frozen, see `quantization.hold`.
-      frozen_by: regular expression of whole paths that are left out, because
-        they train; those of adapters are float32.
+      base_dtype: the type of the base; see `quantization.hold`. Adapters are
+        float32 whatever it is.
+      leaving_out: a regular expression over whole paths. What matches is left
+        out, as what trains is where only the frozen base is wanted.
 
     Raises:
       UserError: for an unknown type.
@@ -62,7 +70,7 @@ class Layout:
     )
     held = {}
     for path, leaf in parameters.flatten(self.abstract).items():
-      if frozen_by and re.fullmatch(frozen_by, path):
+      if leaving_out and re.fullmatch(leaving_out, path):
         continue
       dtype = 'float32' if parameters.is_adapter(path) else base_dtype
       shapes = quantization.abstract(path, leaf, dtype)
@@ -112,7 +120,7 @@ def layout(
     UserError: if the mesh does not divide the parameters.
   """
   variables = model.abstract_variables()
-  axes = logical_axes(variables)
+  axes = partitioning.axis_names(variables['params_axes'])
   params = variables['params']
   shardings = partitioning.shardings(axes, mesh)
   if fully_sharded:
@@ -149,8 +157,7 @@ def abstract_batch(
   batch_size: int, lengths: Mapping[str, int], packing: bool, mesh: Mesh
 ) -> Batch:
   """Shapes of a training batch, as SeqIO's EncDecFeatureConverter makes it."""
-  names = ['encoder_input_tokens', 'decoder_target_tokens']
-  names += ['decoder_input_tokens', 'decoder_loss_weights']
+  names = [ENCODER_INPUTS, DECODER_TARGETS, DECODER_INPUTS, LOSS_WEIGHTS]
   sharding = partitioning.batch_sharding(mesh)
   batch: dict[str, Any] = {
     name: jax.ShapeDtypeStruct(

@@ -10,19 +10,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from moe_lite.core import partitioning
-from moe_lite.core.features import INPUTS_EMBEDDING, PACKING
-from moe_lite.core.types import Array, Shape, Tree
+from moe_lite.core.features import (
+  DECODER_INPUTS,
+  DECODER_TARGETS,
+  ENCODER_INPUTS,
+  INPUTS_EMBEDDING,
+  PACKING,
+)
+from moe_lite.core.types import Array, Batch, Metrics, Shape, Tree
 from moe_lite.models import decoding, losses, router_losses
+from moe_lite.models.metrics import Reduction
+from moe_lite.models.surface import Network
 from moe_lite.routing.router import STATISTICS, TOKEN_STATISTICS
 from moe_lite.routing.statistics import by_path, sum_examples
-from moe_lite.t5.network import Transformer
 
-Batch = Mapping[str, Array]
-# Sums and counts, and under `routing` statistics of every router.
-Metrics = dict[str, Any]
 Rngs = Mapping[str, Array]
 
+# The metric that holds the statistics of every router.
+ROUTING = 'routing'
 # What a batch may have beside its tokens, packed or not.
 _BESIDE = (*PACKING, INPUTS_EMBEDDING)
 
@@ -39,7 +44,7 @@ class EncoderDecoderModel:
 
   def __init__(
     self,
-    module: Transformer,
+    module: Network,
     z_loss: float = 1e-4,
     label_smoothing: float = 0.0,
     loss_normalizing_factor: str | float | None = 'NUM_REAL_TARGET_TOKENS',
@@ -77,8 +82,8 @@ class EncoderDecoderModel:
     Returns:
       `params`, and `params_axes` with the logical axes of each.
     """
-    sources = jnp.ones(input_shapes['encoder_input_tokens'], jnp.int32)
-    targets = jnp.ones(input_shapes['decoder_input_tokens'], jnp.int32)
+    sources = jnp.ones(input_shapes[ENCODER_INPUTS], jnp.int32)
+    targets = jnp.ones(input_shapes[DECODER_INPUTS], jnp.int32)
     variables = self.module.init(
       {'params': rng}, sources, targets, targets, enable_dropout=False
     )
@@ -89,9 +94,7 @@ class EncoderDecoderModel:
   ) -> Tree:
     """`get_initial_variables` by shapes alone: nothing is allocated."""
     if input_shapes is None:
-      input_shapes = dict.fromkeys(
-        ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
-      )
+      input_shapes = dict.fromkeys((ENCODER_INPUTS, DECODER_INPUTS), (1, 8))
     return jax.eval_shape(
       lambda rng: self.get_initial_variables(rng, input_shapes),
       jax.random.key(0),
@@ -108,9 +111,9 @@ class EncoderDecoderModel:
     beside = {name: batch[name] for name in _BESIDE if name in batch}
     return self._apply(
       {'params': params},
-      batch['encoder_input_tokens'],
-      batch['decoder_input_tokens'],
-      batch['decoder_target_tokens'],
+      batch[ENCODER_INPUTS],
+      batch[DECODER_INPUTS],
+      batch[DECODER_TARGETS],
       **beside,
       enable_dropout=bool(rngs) and 'dropout' in rngs,
       rngs=rngs,
@@ -157,10 +160,10 @@ class EncoderDecoderModel:
     if self.router_losses or self.routing_metrics:
       logits, sums = self._routed(params, batch, rngs)
       if self.routing_metrics:
-        of_routers['routing'] = router_losses.reported(sums)
+        of_routers[ROUTING] = router_losses.reported(sums)
     else:
       logits, sums = self.logits(params, batch, rngs), {}
-    targets = batch['decoder_target_tokens']
+    targets = batch[DECODER_TARGETS]
     token_losses, z_losses = losses.cross_entropy(
       logits, targets, self.z_loss, self.label_smoothing
     )
@@ -185,16 +188,21 @@ class EncoderDecoderModel:
       loss, metrics = loss + auxiliary, metrics | values
     return loss, metrics
 
+  @property
+  def reductions(self) -> dict[str, Reduction]:
+    """Each metric of `loss_fn` to how the values of several steps are one."""
+    sums = ('loss', 'z_loss', 'weight_sum', 'correct', 'tokens', ROUTING)
+    return {
+      **dict.fromkeys(sums, Reduction.SUM),
+      **dict.fromkeys(router_losses.METRICS, Reduction.MEAN),
+    }
+
   def routing_needed(
     self, params: Tree, batch: Batch, rngs: Rngs | None = None
   ) -> Tree:
     """What `loss_fn` needs of all parts of a batch; it adds up over parts."""
     _, sums = self._routed(params, batch, rngs)
     return self.router_losses.needed(params, sums)
-
-  def eval_fn(self, params: Tree, batch: Batch) -> Metrics:
-    """The metrics of `loss_fn`, without dropout."""
-    return self.loss_fn(params, batch)[1]
 
   def score_batch(self, params: Tree, batch: Batch) -> Array:
     """Log-probability of each row's target, [B] float32.
@@ -212,7 +220,7 @@ class EncoderDecoderModel:
     """
     return self._apply(
       {'params': params},
-      batch['encoder_input_tokens'],
+      batch[ENCODER_INPUTS],
       enable_dropout=False,
       inputs_embedding=batch.get(INPUTS_EMBEDDING),
       mutable=mutable,
@@ -244,14 +252,14 @@ class EncoderDecoderModel:
       logits = self._apply(
         {'params': params},
         encoded,
-        batch['encoder_input_tokens'],
+        batch[ENCODER_INPUTS],
         decoder_inputs,
         targets,
         enable_dropout=False,
         inputs_embedding=batch.get(INPUTS_EMBEDDING),
         method=self.module.decode,
       )
-      of_targets = {'decoder_target_tokens': targets}
+      of_targets = {DECODER_TARGETS: targets}
       weights, _ = losses.normalization(of_targets, None)
       return _score(logits, of_targets, weights)
 
@@ -282,11 +290,11 @@ class EncoderDecoderModel:
     Returns:
       What `decode_fn` returns: ids [B, T], padded with 0 after EOS.
     """
-    shape = batch['decoder_input_tokens'].shape
+    shape = batch[DECODER_INPUTS].shape
     starts = jnp.zeros(shape, jnp.int32)
     given = (
       self.encode(params, batch),
-      batch['encoder_input_tokens'],
+      batch[ENCODER_INPUTS],
       batch.get(INPUTS_EMBEDDING),
     )
 
@@ -350,7 +358,7 @@ class EncoderDecoderModel:
       network scans. Empty without routers. Padding is in it.
     """
     mutable = [TOKEN_STATISTICS]
-    if 'decoder_target_tokens' in batch:
+    if DECODER_TARGETS in batch:
       _, variables = self.logits(params, batch, mutable=mutable)
     else:
       _, variables = self.encode(params, batch, mutable=mutable)
@@ -372,10 +380,5 @@ class EncoderDecoderModel:
 
 
 def _score(logits: Array, batch: Batch, weights: Array) -> Array:
-  token_losses, _ = losses.cross_entropy(logits, batch['decoder_target_tokens'])
+  token_losses, _ = losses.cross_entropy(logits, batch[DECODER_TARGETS])
   return -jnp.sum(token_losses * weights, axis=-1)
-
-
-def logical_axes(variables: Tree) -> Tree:
-  """The logical axes of `get_initial_variables`' parameters."""
-  return partitioning.axis_names(variables['params_axes'])

@@ -15,6 +15,8 @@ from flax.traverse_util import flatten_dict
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Tree
 
+# The losses as metrics, each by itself and without its weight.
+METRICS = ('load_balance', 'router_z_loss', 'router_entropy')
 # Statistics of one router, or with a leading axis of layers of a stack of them.
 Sums = Mapping[str, Array]
 
@@ -91,11 +93,7 @@ class RouterLosses:
     Raises:
       UserError: if no router learns.
     """
-    values: dict[str, list[Array]] = {
-      'load_balance': [],
-      'router_z_loss': [],
-      'router_entropy': [],
-    }
+    values: dict[str, list[Array]] = {name: [] for name in METRICS}
     learning = self._learning(params, sums)
     whole = learning if whole is None else whole
     for router, part in learning.items():

@@ -11,9 +11,9 @@ from moe_lite.core import progress
 from moe_lite.core.errors import UserError
 from moe_lite.core.meshes import meshes
 from moe_lite.preflight import chips, configuration, programs, report
+from moe_lite.t5.config import REMAT
 
 # Cheapest first: what is recomputed costs operations.
-REMAT = ('none', 'minimal', 'full')
 
 
 def sweep(

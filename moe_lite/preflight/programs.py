@@ -120,8 +120,8 @@ def _eval(
   )
   params = where.hold(arguments['base_dtype'])
   base, trained = (
-    where.hold(arguments['base_dtype'], frozen_by=left_out)
-    for left_out in (parameters.TRAINABLE_ADAPTERS, r'(?!.*_adapter/).*')
+    where.hold(arguments['base_dtype'], leaving_out=left_out)
+    for left_out in (parameters.TRAINABLE_ADAPTERS, parameters.ALL_BUT_ADAPTERS)
   )
   split = partitioning.batch_sharding(mesh)
 

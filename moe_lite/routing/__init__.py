@@ -7,6 +7,9 @@ collection, nothing is computed for it.
 
 Source: Zadouri et al., arXiv 2309.05444, section 2: `s = softmax(W_g^T x)`,
 without bias, in float32.
+
+A thing belongs here if it decides which experts a token uses, or reads what was
+sown of such decisions.
 """
 
 from moe_lite.routing.context import Context, sentence
@@ -24,7 +27,12 @@ from moe_lite.routing.router import (
   BaseRouter,
   RouterFactory,
 )
-from moe_lite.routing.shared import Decision, SharedRouter
+from moe_lite.routing.shared import (
+  Decision,
+  DecisionFactory,
+  SharedRouter,
+  decide,
+)
 from moe_lite.routing.statistics import OF_EXPERTS, by_path, sum_examples
 
 __all__ = [
@@ -36,6 +44,7 @@ __all__ = [
   'BaseRouter',
   'Context',
   'Decision',
+  'DecisionFactory',
   'HashRouter',
   'Router',
   'RouterFactory',
@@ -44,6 +53,7 @@ __all__ = [
   'TopKRouter',
   'UniformRouter',
   'by_path',
+  'decide',
   'sentence',
   'sum_examples',
 ]

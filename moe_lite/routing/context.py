@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from moe_lite.core.types import Array
-
 
 class Context(struct.PyTreeNode):
   """What a router needs beyond the tensor that it reads.
@@ -25,15 +23,15 @@ class Context(struct.PyTreeNode):
       routers here; None where none did.
   """
 
-  mask: Array | None = None
-  tokens: Array | None = None
-  sentence_inputs: Array | None = None
-  sentence_encoded: Array | None = None
-  sentence_feature: Array | None = None
-  shared: Array | None = None
+  mask: jax.Array | None = None
+  tokens: jax.Array | None = None
+  sentence_inputs: jax.Array | None = None
+  sentence_encoded: jax.Array | None = None
+  sentence_feature: jax.Array | None = None
+  shared: jax.Array | None = None
 
 
-def sentence(x: Array, mask: Array) -> Array:
+def sentence(x: jax.Array, mask: jax.Array) -> jax.Array:
   """Mean vectors of whole inputs, scaled to a root mean square of one.
 
   A sum of embeddings is as large as the base's embeddings happen to be, and a

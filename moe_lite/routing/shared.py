@@ -1,10 +1,13 @@
 """One decision for all adapters of a layer, or of a stack."""
 
+from collections.abc import Callable, Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from moe_lite.core.errors import UserError
+from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
 from moe_lite.routing.learned import SoftRouter
@@ -61,6 +64,30 @@ class Decision(nn.Module):
       weights = router(x, 'embed', context, is_sown=i == 0)
       decided.append(context.replace(shared=weights))
     return decided
+
+
+# Builds a decision: a class, a `functools.partial` of it, or a gin reference.
+DecisionFactory = Callable[..., Decision]
+
+
+def decide(
+  decisions: Mapping[str, DecisionFactory],
+  where: str,
+  *positions: tuple[Context, Array],
+) -> list[Context]:
+  """Returns contexts that hold what is decided at a place, if anything is.
+
+  Called within a compact method, whose module then owns what decides.
+
+  Args:
+    decisions: what to build, by the place where it stands.
+    where: the place, 'layer' or 'stack'.
+    *positions: contexts, each with what is read there, [B, L, D].
+  """
+  factory = decisions.get(where)
+  if factory is None:
+    return [context for context, _ in positions]
+  return factory(name=where + ADAPTER_SUFFIX)(*positions)
 
 
 class SharedRouter(BaseRouter):

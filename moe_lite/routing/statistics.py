@@ -12,7 +12,7 @@ from moe_lite.core.types import Array, Tree
 
 # The statistics that have a value for each expert.
 OF_EXPERTS = ('probability', 'weight', 'load', 'first')
-_ROUTER = '_adapter/router'
+_ROUTER = f'{parameters.ADAPTER_SUFFIX}/router'
 
 
 def by_path(statistics: Tree) -> dict[str, dict[str, Array]]:

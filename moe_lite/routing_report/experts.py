@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from moe_lite.adapters.adapter import SUFFIX
 from moe_lite.core import parameters
+from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.core.types import Tree
 from moe_lite.routing_report import numbers
 from moe_lite.routing_report.numbers import Row
@@ -31,7 +31,7 @@ def similarities(
   """
   leaves: dict[str, dict[str, Any]] = defaultdict(dict)
   for path, leaf in parameters.flatten(params).items():
-    place, is_adapter, name = path.partition(f'{SUFFIX}/')
+    place, is_adapter, name = path.partition(f'{ADAPTER_SUFFIX}/')
     if is_adapter:
       leaves[place][name] = leaf
   found = {}

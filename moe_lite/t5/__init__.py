@@ -1,4 +1,7 @@
-"""T5 1.1 and 1.0, with named sites for adapters."""
+"""T5 1.1 and 1.0, with named sites for adapters.
+
+A thing belongs here if it is about the network and knows no method.
+"""
 
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.network import Transformer

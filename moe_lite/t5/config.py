@@ -7,15 +7,10 @@ import flax
 import flax.linen as nn
 import jax.numpy as jnp
 
-from moe_lite.adapters.adapter import (
-  Adapter,
-  Adapters,
-  DecisionFactory,
-  Site,
-)
+from moe_lite.adapters.adapter import Adapter, Adapters, Site
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.types import DType
-from moe_lite.routing.shared import Decision
+from moe_lite.routing.shared import Decision, DecisionFactory
 
 ACTIVATIONS = {
   'gelu': nn.gelu,

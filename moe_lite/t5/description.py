@@ -117,20 +117,18 @@ def _describe(module: Any) -> dict[str, Any]:
     # What runs said of a method before it had this field stays true.
     if field.name in later and value == field.default:
       continue
-    fields[field.name] = _value(value, module)
+    fields[field.name] = _value(field.name, value, module)
   return {_TYPE: name, **fields}
 
 
-def _value(value: Any, module: Any) -> Any:
+def _value(field: str, value: Any, module: Any) -> Any:
+  """A field's value for JSON; of a router, its own description."""
   if not callable(value):
     return value
   experts = getattr(module, 'num_experts', None)
-  if experts is not None:
+  if experts is not None and field.endswith('router'):
     # A router is built where it is used, with the adapter's experts.
-    try:
-      return _describe(value(num_experts=experts, parent=None))
-    except TypeError:
-      pass
+    return _describe(value(num_experts=experts, parent=None))
   return getattr(value, '__qualname__', type(value).__qualname__)
 
 
@@ -151,8 +149,9 @@ def _class(name: str) -> Any:
     if isinstance(found, type) and issubclass(found, _KINDS):
       return found
   raise UserError(
-    f'{name} is no adapter or router of this moe_lite, nor of a module that is '
-    'imported. If you trust where it comes from, import its module first.'
+    f'{name} is not an adapter or router of this moe_lite, nor of a module '
+    'that is imported. If you trust where it comes from, import its module '
+    'first.'
   )
 
 

@@ -7,12 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from moe_lite.adapters.adapter import decide
 from moe_lite.core import partitioning
 from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
 from moe_lite.routing.learned import ROUTER_RNG
 from moe_lite.routing.router import STATISTICS, TOKEN_STATISTICS
+from moe_lite.routing.shared import decide
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.layers import (
   HIDDEN_AXES,

@@ -1,4 +1,4 @@
-"""Metrics of a training run, between two lines of them."""
+"""Metrics of a training run, from one line of them to the next."""
 
 import time
 from collections.abc import Mapping
@@ -6,52 +6,76 @@ from typing import Any
 
 import jax
 
+from moe_lite.core.features import DECODER_TARGETS, ENCODER_INPUTS
 from moe_lite.core.types import Tree
+from moe_lite.models.metrics import Reduction
+from moe_lite.models.model import ROUTING
 
 
 class Meter:
   """Sums the steps' metrics on the device, and reads them once a period."""
 
-  # Those that are of one step, and are averaged; the others add up.
-  MEANS = ('grad_norm', 'update_norm', 'learning_rate')
-  # Likewise, of runs that have them.
-  AUXILIARY = ('load_balance', 'router_z_loss', 'router_entropy')
+  def __init__(
+    self,
+    batch: Mapping[str, jax.Array],
+    reductions: Mapping[str, Reduction],
+  ):
+    """Starts the clock.
 
-  def __init__(self, batch: Mapping[str, jax.Array]):
-    names = ('encoder_input_tokens', 'decoder_target_tokens')
-    self._positions = sum(batch[name].size for name in names)
-    self._rows = batch[names[0]].shape[0]
+    Args:
+      batch: of the size that every step takes.
+      reductions: each metric that a step may give to how values of several
+        steps make one.
+    """
+    self._positions = batch[ENCODER_INPUTS].size + batch[DECODER_TARGETS].size
+    self._rows = batch[ENCODER_INPUTS].shape[0]
+    self._reductions = reductions
     self._steps: list[Mapping[str, Any]] = []
     self._start = time.monotonic()
 
   def add(self, values: Mapping[str, Any]) -> None:
+    """Takes the metrics of a step.
+
+    Raises:
+      ValueError: if nothing says how one of them is reduced.
+    """
+    if unknown := sorted(values.keys() - self._reductions.keys()):
+      raise ValueError(
+        f'The metric {unknown[0]!r} of a step is neither a sum nor a mean: its '
+        'model has to name it in `reductions`.'
+      )
     self._steps.append(values)
-    # Lets the device run one step behind the host and no further: an interrupt
-    # then stops soon, and the bar tells the truth.
+    # The device may run one step behind the host and no further. An interrupt
+    # then stops soon, and the progress bar tells the truth.
     if len(self._steps) > 1:
       self._steps[-2]['loss'].block_until_ready()
 
   def read(self) -> tuple[dict[str, float], Tree]:
-    """Means over the steps since the last time, and their speed.
+    """Returns what the steps since the last time amount to, and their speed.
 
     Returns:
-      Them, and the steps' sum of routers' statistics, where they have any.
+      Name to number; and the sum of the routers' statistics over these steps,
+      which is empty where the steps have none.
     """
     steps = jax.device_get(self._steps)
     total = jax.tree.map(lambda *values: sum(values), *steps)
-    routing = total.pop('routing', {})
+    routing = total.pop(ROUTING, {})
     sums = {name: float(value) for name, value in total.items()}
     now = time.monotonic()
     seconds = now - self._start
     self._steps, self._start = [], now
-    tokens = max(sums['tokens'], 1)
-    means = [*self.MEANS, *(name for name in self.AUXILIARY if name in sums)]
+    means = {
+      name: sums[name] / len(steps)
+      for name, reduction in self._reductions.items()
+      if name in sums and reduction is Reduction.MEAN
+    }
+    weight, tokens = max(sums['weight_sum'], 1e-9), max(sums['tokens'], 1)
     scalars = {
-      'loss': sums['loss'] / max(sums['weight_sum'], 1e-9),
-      'z_loss': sums['z_loss'] / max(sums['weight_sum'], 1e-9),
+      'loss': sums['loss'] / weight,
+      'z_loss': sums['z_loss'] / weight,
       'normalized_loss': sums['loss'] / max(sums['normalizer'], 1e-9),
       'accuracy': sums['correct'] / tokens,
-      **{name: sums[name] / len(steps) for name in means},
+      **means,
       'target_tokens': sums['tokens'] / len(steps),
       'nonpadding_fraction': (
         sums['nonpadding'] / (self._positions * len(steps))
@@ -60,4 +84,6 @@ class Meter:
       'rows_per_second': self._rows * len(steps) / seconds,
       'seconds_per_step': seconds / len(steps),
     }
-    return scalars, routing
+    used = {'loss', 'z_loss', 'normalizer', 'correct', 'tokens', 'nonpadding'}
+    others = sums.keys() - means.keys() - used - {'weight_sum'}
+    return scalars | {name: sums[name] for name in sorted(others)}, routing

@@ -14,9 +14,9 @@ from moe_lite.core import memory, parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.meshes import AUTO, first_mesh
 from moe_lite.core.partitioning import MeshShape
-from moe_lite.core.types import Tree
+from moe_lite.core.types import Batch, Tree
 from moe_lite.models import layout
-from moe_lite.models.model import Batch, EncoderDecoderModel
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.training import train_step
 from moe_lite.training.optimizers import OptimizerFactory, Schedule
 
@@ -102,7 +102,7 @@ def plan(
     optimizer=transformation,
     step=step,
     state=state,
-    base=where.hold(base_dtype, frozen_by=trainable),
+    base=where.hold(base_dtype, leaving_out=trainable),
     batch=layout.abstract_batch(batch_size, lengths, packing, device_mesh),
   )
 

@@ -15,15 +15,28 @@ import optax
 from flax import struct
 
 from moe_lite.core import parameters, partitioning
-from moe_lite.core.types import Array, Shape, Tree
+from moe_lite.core.features import (
+  DECODER_INPUTS,
+  DECODER_TARGETS,
+  ENCODER_INPUTS,
+)
+from moe_lite.core.types import Array, Batch, Metrics, Shape, Tree
 from moe_lite.models.layout import Layout
-from moe_lite.models.model import Batch, EncoderDecoderModel
+from moe_lite.models.metrics import Reduction
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.training.optimizers import Schedule
 
-# Scalars, and under `routing` statistics of each router.
-Metrics = Mapping[str, Any]
 T = TypeVar('T')
 Step = Callable[['TrainState', Tree, Batch], tuple['TrainState', Metrics]]
+
+# How the metrics that a step adds to those of its loss are one over several.
+REDUCTIONS = {
+  'normalizer': Reduction.SUM,
+  'nonpadding': Reduction.SUM,
+  'grad_norm': Reduction.MEAN,
+  'update_norm': Reduction.MEAN,
+  'learning_rate': Reduction.MEAN,
+}
 
 
 class TrainState(struct.PyTreeNode):
@@ -78,7 +91,7 @@ def init_state(
 
   def draw(key: Array) -> Tree:
     shapes: Mapping[str, Shape] = dict.fromkeys(
-      ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
+      (ENCODER_INPUTS, DECODER_INPUTS), (1, 8)
     )
     params = model.get_initial_variables(key, shapes)['params']
     # The compiler drops the drawing of what is not returned: the base.
@@ -234,5 +247,5 @@ def _cut(batch: Batch, parts: int, shards: int) -> Batch:
 
 def _count_tokens(batch: Batch) -> Array:
   """How many positions, of inputs and targets, hold a token."""
-  inputs = jnp.sum(batch['encoder_input_tokens'] > 0)
-  return inputs + jnp.sum(batch['decoder_target_tokens'] > 0)
+  inputs = jnp.sum(batch[ENCODER_INPUTS] > 0)
+  return inputs + jnp.sum(batch[DECODER_TARGETS] > 0)

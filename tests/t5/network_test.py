@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from moe_lite import adapters
-from moe_lite.core import parameters
+from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
-from moe_lite.models.model import EncoderDecoderModel, logical_axes
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
 
 MOV = functools.partial(adapters.MoV, num_experts=3)
@@ -161,7 +161,7 @@ def test_routing_is_empty_without_routers():
 def describe(model):
   """One line for each leaf: path, shape, axes, whether it trains."""
   variables = model.abstract_variables()
-  axes = parameters.flatten(logical_axes(variables))
+  axes = parameters.flatten(partitioning.axis_names(variables['params_axes']))
   trainable, _ = parameters.split(
     variables['params'], parameters.TRAINABLE_ADAPTERS
   )

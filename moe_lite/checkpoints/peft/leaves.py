@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from moe_lite.adapters.adapter import SUFFIX
 from moe_lite.checkpoints import safetensors_files
 from moe_lite.checkpoints.hugging_face import names
 from moe_lite.checkpoints.hugging_face.weights import WEIGHT_DTYPES
 from moe_lite.checkpoints.peft import config as configs
 from moe_lite.core.errors import UserError
+from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.t5.config import T5Config
 
 _BY_TORCH = 'adapter_model.bin'
@@ -41,7 +41,7 @@ def sites_at(x: names.Projection) -> tuple[str, ...]:
 
 def path_of(sublayer: str, site: str, leaf: str) -> str:
   """Of our leaf, 'encoder/layers_0/attention/query_adapter/a'."""
-  return f'{sublayer}/{site}{SUFFIX}/{leaf}'
+  return f'{sublayer}/{site}{ADAPTER_SUFFIX}/{leaf}'
 
 
 def to_theirs(kind: str, site: str, leaf: np.ndarray) -> np.ndarray:

@@ -1,0 +1,195 @@
+"""What a run begins with: its base, its state, and its place in the data."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from moe_lite.checkpoints import bases, runs
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
+from moe_lite.core.types import Tree
+from moe_lite.data.batches import Batches
+from moe_lite.data.dataset import Dataset
+from moe_lite.models.layout import Layout
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.t5.config import T5Config
+from moe_lite.t5.description import check_method
+from moe_lite.training.train_step import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Before:
+  """The checkpoint that a run goes on from.
+
+  Attributes:
+    step: how many steps were done.
+    description: what the checkpoint says of itself.
+  """
+
+  step: int
+  description: Mapping[str, Any]
+
+  @property
+  def data_shards(self) -> int:
+    """In how many streams its data were read."""
+    # A run from before there were shards had one.
+    return self.description['data'].get('data_shards', 1)
+
+
+def find_before(
+  model_dir: str, checkpoints: runs.Checkpoints, method: Mapping[str, Any]
+) -> Before | None:
+  """Returns the last checkpoint of a run, or None where it has none.
+
+  Args:
+    model_dir: of the run, for messages.
+    checkpoints: of the run.
+    method: what `describe_run` says of the method of this command.
+
+  Raises:
+    UserError: if the run trained another method.
+  """
+  step = checkpoints.latest_step()
+  if step is None:
+    return None
+  description = checkpoints.description(step)
+  check_method(model_dir, description, method)
+  return Before(step, description)
+
+
+def check_base(
+  path: str | None, model: EncoderDecoderModel, trainable: str
+) -> None:
+  """Raises UserError where something is frozen, and nothing says to what."""
+  if path is not None:
+    return
+  _, frozen = parameters.split(model.abstract_variables()['params'], trainable)
+  base = [x for x in parameters.flatten(frozen) if not parameters.is_adapter(x)]
+  if base:
+    raise UserError(
+      f'INITIAL_CHECKPOINT_PATH = None, but TRAINABLE = {trainable!r} '
+      f'freezes {base[0]} and others: adapters need a pretrained base. '
+      "Name one, such as 'mini', or pretrain one with runs/pretrain.gin."
+    )
+
+
+def load_base(
+  path: str | None,
+  where: Layout,
+  trainable: str,
+  dtype: str,
+  network: T5Config,
+) -> tuple[Tree, Tree, bases.BaseInfo]:
+  """Reads a base into its place on the mesh.
+
+  Args:
+    path: of the base; None where everything trains, from random values.
+    where: the layout of the parameters.
+    trainable: see `parameters.split`.
+    dtype: that the frozen part is held in; what trains is float32.
+    network: that the base is for.
+
+  Returns:
+    The frozen parameters, those that train, and which base it is.
+
+  Raises:
+    UserError: if there is no base, or it does not fit the network.
+  """
+  if path is None:
+    return {}, {}, bases.NO_BASE
+  is_trainable = re.compile(trainable).fullmatch
+  wanted = {
+    **parameters.flatten(where.hold('float32')),
+    **parameters.flatten(where.hold(dtype, leaving_out=trainable)),
+  }
+  params, info = bases.load_base(
+    path,
+    parameters.unflatten(
+      {x: leaf for x, leaf in wanted.items() if not parameters.is_adapter(x)}
+    ),
+    network,
+  )
+  leaves = parameters.flatten(params)
+  frozen = {n: x for n, x in leaves.items() if not is_trainable(n)}
+  trained = {n: x for n, x in leaves.items() if is_trainable(n)}
+  return parameters.unflatten(frozen), parameters.unflatten(trained), info
+
+
+def restore(
+  model_dir: str,
+  checkpoints: runs.Checkpoints,
+  before: Before,
+  state: TrainState,
+  batches: Batches,
+  description: Mapping[str, Any],
+) -> TrainState:
+  """Returns the state of a checkpoint, and puts `batches` where it stood.
+
+  Args:
+    model_dir: of the run, for messages.
+    checkpoints: of the run.
+    before: the checkpoint.
+    state: of the shapes, types and places that are wanted.
+    batches: of the data of this command.
+    description: of this command, see `describe`.
+
+  Raises:
+    UserError: if the checkpoint stands on another base, or holds other leaves.
+  """
+  step, saved = before.step, before.description
+  bases.check_same(model_dir, saved['base'], description['base'])
+  shapes = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format), state
+  )
+  values, rest, position = checkpoints.restore(
+    step, shapes.trainable, beside_trainable(shapes), batches.shard_names()
+  )
+  stream = {'data_shards': 1, **saved['data']}
+  changed = [
+    f'{name} {stream.get(name)!r} is now {value!r}'
+    for name, value in description['data'].items()
+    if name != 'save_position' and stream.get(name) != value
+  ]
+  if changed:
+    say(
+      f'The data differ from those before step {step} ({"; ".join(changed)}): '
+      'they start from their beginning.'
+    )
+  elif not batches.restore(position, saved['batches']):
+    say(f'Read {batches.count} batches again to find the place in the data.')
+  return state.replace(trainable=values, **rest)
+
+
+def describe(
+  method: Mapping[str, Any],
+  base: bases.BaseInfo,
+  dataset: Dataset,
+  seed: int,
+) -> dict[str, Any]:
+  """Returns what the run's checkpoints say of it.
+
+  Args:
+    method: what `describe_run` says.
+    base: which base it is.
+    dataset: what it trains on.
+    seed: of the data.
+  """
+  stream = {
+    **dataclasses.asdict(dataset),
+    'task_feature_lengths': dict(dataset.task_feature_lengths),
+    'seed': seed,
+  }
+  return {**method, 'base': dataclasses.asdict(base), 'data': stream}
+
+
+def beside_trainable(state: TrainState) -> dict[str, Any]:
+  """Returns what a checkpoint keeps of a state beside what trains."""
+  return {
+    'step': state.step,
+    'optimizer': state.optimizer,
+    'rng': state.rng,
+  }
