@@ -5,9 +5,16 @@ import os
 
 # Set before anything imports JAX: tests must not depend on an accelerator.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-# Tiny networks are compiled far longer than they run.
-QUICKLY_COMPILED = (
-  '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
+# Tiny networks are compiled far longer than they run. The emitters of fusions
+# take most of that time, and threads that compile cost more than they save
+# where every core has tests of its own.
+QUICKLY_COMPILED = ' '.join(
+  (
+    '--xla_backend_optimization_level=0',
+    '--xla_llvm_disable_expensive_passes=true',
+    '--xla_cpu_use_fusion_emitters=false',
+    '--xla_cpu_parallel_codegen_split_count=1',
+  )
 )
 os.environ.setdefault('XLA_FLAGS', QUICKLY_COMPILED)
 
