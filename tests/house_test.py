@@ -44,7 +44,7 @@ NO_TENSORFLOW = (
   *('core', 'routing', 'adapters', 't5', 'models', 'checkpoints'),
   *('inference/scoring.py', 'inference/generation.py', 'inference/loading.py'),
   *('inference/padding.py', 'inference/source.py', 'inference/text_model.py'),
-  'inference/trained.py',
+  *('inference/answers.py', 'inference/ranking.py', 'inference/trained.py'),
   *('inference/token_routing.py', 'inference/vocabulary.py'),
   *('training/optimizers.py', 'training/plan.py', 'training/train_step.py'),
   *('training/routing_metrics.py', 'training/run_folder.py'),

@@ -23,6 +23,7 @@ from moe_lite.inference.padding import (
   pad_inputs,
   pad_targets,
 )
+from moe_lite.inference.scoring import Choices
 from moe_lite.inference.trained import Trained
 from moe_lite.models import decoding
 
@@ -177,25 +178,22 @@ class TextModel:
     """
     texts = _several(inputs)
     sets = _choices(inputs, len(texts), choices)
-    ids = map(Input, self._input_ids(texts))
-    counts = [len(x) for x in sets]
-    targets = [
-      np.array(self._text.targets(x), np.int32) for part in sets for x in part
+    asked = [
+      Choices(
+        Input(ids), [np.array(self._text.targets(x), np.int32) for x in several]
+      )
+      for ids, several in zip(self._input_ids(texts), sets, strict=True)
     ]
-    rows = scoring.Rows(
-      task='score',
-      example=np.repeat(np.arange(len(counts)), counts),
-      choice=np.concatenate([np.arange(n) for n in counts]),
-      # An object itself, and no copy of it, tells what is encoded once.
-      inputs=[x for x, n in zip(ids, counts, strict=True) for _ in range(n)],
-      targets=targets,
-      is_correct=np.zeros(len(targets), bool),
-      weight=np.ones(len(targets)),
-    )
-    shapes = self._shapes(len(counts), _room(targets))
-    scores = scoring.score(rows, self._encode, self._score_choices, shapes)
-    parts = np.split(scores, np.cumsum(counts)[:-1])
-    return parts[0] if isinstance(inputs, str) else parts
+    room = _room([target for x in asked for target in x.targets])
+    shapes = self._shapes(len(asked), room)
+    scores = scoring.score(asked, self._encode, self._score_choices, shapes)
+    if not all(np.isfinite(x).all() for x in scores):
+      raise UserError(
+        'Some scores are not finite. The checkpoint diverged, or the '
+        'activations overflow: give load() another checkpoint, or '
+        "dtype='float32'."
+      )
+    return scores[0] if isinstance(inputs, str) else scores
 
   def routing(
     self, text: str, target: str | None = None

@@ -16,7 +16,7 @@ import numpy as np
 import seqio
 
 from moe_lite.data import dataset
-from moe_lite.inference import scoring
+from moe_lite.inference import answers, ranking
 from moe_lite.inference.padding import Shapes, pad_inputs, pad_targets
 from moe_lite.inference.source import ModelSource
 from moe_lite.inference.trained import Trained
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
   arguments = gin.get_bindings('evaluation.evaluate')
   provider = seqio.get_mixture_or_task(arguments['mixture_or_task_name'])
   rows = [
-    scoring.collect(
+    answers.collect(
       task.name,
       dataset.read(task, arguments['split'], arguments['task_feature_lengths']),
     )
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
 
 
 def measure(
-  arguments: Mapping[str, Any], dtype: str, rows: list[scoring.Rows]
+  arguments: Mapping[str, Any], dtype: str, rows: list[answers.Rows]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
   """Logits of some rows, all scores, all choices, and mean accuracy."""
   trained = ModelSource(
@@ -76,8 +76,8 @@ def measure(
     trained.compile(trained.model.encode, gather=False),
     trained.compile(trained.model.score_choices),
   )
-  scores = [scoring.score(r, *rankers, shapes) for r in rows]
-  rankings = [scoring.rank(r, s) for r, s in zip(rows, scores, strict=True)]
+  scores = [ranking.score(r, *rankers, shapes) for r in rows]
+  rankings = [ranking.rank(r, s) for r, s in zip(rows, scores, strict=True)]
   logits = [some_logits(trained, r, shapes) for r in rows]
   return (
     np.concatenate(logits),
@@ -88,12 +88,13 @@ def measure(
 
 
 def some_logits(
-  trained: Trained, rows: scoring.Rows, shapes: Shapes
+  trained: Trained, rows: answers.Rows, shapes: Shapes
 ) -> np.ndarray:
   """Logits [tokens, V] of the targets of a task's first rows."""
   size = shapes.batch_size
+  inputs = [rows.choices[i].inputs for i, _ in rows.places[:size]]
   batch = {
-    **pad_inputs(rows.inputs[:size], size, shapes.input_length),
+    **pad_inputs(inputs, size, shapes.input_length),
     **pad_targets(rows.targets[:size], size, shapes.target_length),
   }
   logits = np.asarray(trained.model.logits(trained.params, batch))

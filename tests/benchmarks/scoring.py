@@ -18,6 +18,7 @@ from absl import app, flags
 from moe_lite import adapters
 from moe_lite.inference import scoring
 from moe_lite.inference.padding import Input, Shapes, pad_inputs, pad_targets
+from moe_lite.inference.scoring import Choices
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
 
@@ -57,21 +58,15 @@ def build(name: str) -> EncoderDecoderModel:
   )
 
 
-def draw_rows(examples: int) -> scoring.Rows:
+def draw_examples(examples: int) -> list[Choices]:
   rng = np.random.default_rng(0)
   draw = lambda length: rng.integers(3, 32_000, length).astype(np.int32)
   inputs = [Input(draw(_INPUTS)) for _ in range(examples)]
-  number = examples * _CHOICES
-  lengths = rng.integers(4, _TARGETS + 1, number)
-  return scoring.Rows(
-    task='benchmark',
-    example=np.repeat(np.arange(examples), _CHOICES),
-    choice=np.tile(np.arange(_CHOICES), examples),
-    inputs=[inputs[i // _CHOICES] for i in range(number)],
-    targets=[np.append(draw(n - 1), 1).astype(np.int32) for n in lengths],
-    is_correct=np.tile(np.arange(_CHOICES) == 0, examples),
-    weight=np.ones(number),
-  )
+  lengths = rng.integers(4, _TARGETS + 1, (examples, _CHOICES))
+  return [
+    Choices(x, [np.append(draw(n - 1), 1).astype(np.int32) for n in row])
+    for x, row in zip(inputs, lengths, strict=True)
+  ]
 
 
 def main(_) -> None:
@@ -84,7 +79,8 @@ def main(_) -> None:
     ),
     abstract,
   )
-  rows = draw_rows(_EXAMPLES.value)
+  examples = draw_examples(_EXAMPLES.value)
+  pairs = [(x.inputs, target) for x in examples for target in x.targets]
   shapes = Shapes(_BATCH.value, _INPUTS, 256)
   encode = functools.partial(jax.jit(model.encode), params)
   score_choices = functools.partial(jax.jit(model.score_choices), params)
@@ -92,11 +88,11 @@ def main(_) -> None:
 
   def row_by_row() -> np.ndarray:
     scores = []
-    for start in range(0, len(rows), shapes.batch_size):
-      part = slice(start, start + shapes.batch_size)
-      targets = pad_targets(rows.targets[part], shapes.batch_size, 256)
+    for start in range(0, len(pairs), shapes.batch_size):
+      inputs, ids = zip(*pairs[start : start + shapes.batch_size], strict=True)
+      targets = pad_targets(ids, shapes.batch_size, 256)
       batch = {
-        **pad_inputs(rows.inputs[part], shapes.batch_size, _INPUTS),
+        **pad_inputs(inputs, shapes.batch_size, _INPUTS),
         **targets,
         'decoder_loss_weights': np.int32(targets['decoder_target_tokens'] > 0),
       }
@@ -104,7 +100,8 @@ def main(_) -> None:
     return np.concatenate(scores)
 
   def by_example() -> np.ndarray:
-    return scoring.score(rows, encode, score_choices, shapes)
+    scores = scoring.score(examples, encode, score_choices, shapes)
+    return np.concatenate(scores)
 
   difference = np.abs(row_by_row() - by_example()).max()
   ratios, seconds = [], []
@@ -121,7 +118,7 @@ def main(_) -> None:
     json.dumps(
       {
         'model': _MODEL.value,
-        'examples': len(rows) // _CHOICES,
+        'examples': len(examples),
         'choices': _CHOICES,
         'inputs': _INPUTS,
         'row_by_row_examples_per_s': _EXAMPLES.value / row_seconds,

@@ -1,5 +1,6 @@
 """A tiny run evaluated on a tiny suite, from SeqIO to results.json."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import seqio
 
 from moe_lite.core.errors import UserError
-from moe_lite.evaluation import loop, results
-from moe_lite.inference import scoring
+from moe_lite.evaluation import loop, results, results_file
+from moe_lite.inference import answers, ranking
 from moe_lite.inference.padding import pad_inputs, pad_targets
 from moe_lite.inference.source import ModelSource
 from tests import tiny_run
@@ -45,23 +46,22 @@ def evaluated(paths, tmp_path_factory):
 
 def test_results_hold_prompts_data_sets_and_where_they_come_from(evaluated):
   output, outcome = evaluated
-  assert json.loads((output / results.JSON).read_text()) == outcome
-  assert outcome['complete']
-  assert [d['dataset'] for d in outcome['datasets']] == [
-    'tiny_pair',
-    'tiny_triple',
-  ]
-  pair, triple = outcome['datasets']
-  assert (pair['prompts'], triple['prompts']) == (2, 3)
-  assert pair['chance'] == 50
-  np.testing.assert_allclose(triple['chance'], 100 / 3)
-  values = [t['value'] for t in outcome['tasks'] if 'pair' in t['task']]
-  assert pair['median'] == sum(values) / 2
-  assert outcome['checkpoint']['step'] == tiny_run.STEP
-  assert outcome['checkpoint']['base']['fingerprint']
-  assert outcome['checkpoint']['trainable_parameters'] > 0
-  assert outcome['tasks'][0]['rows'] == 12
-  assert outcome['packages']['jax'] and outcome['command']
+  assert results_file.read(output / results.JSON) == outcome
+  assert outcome.complete
+  pair, triple = outcome.datasets
+  assert (pair.dataset, triple.dataset) == ('tiny_pair', 'tiny_triple')
+  assert (pair.prompts, triple.prompts) == (2, 3)
+  assert pair.chance == 50
+  np.testing.assert_allclose(triple.chance, 100 / 3)
+  values = [task.value for task in outcome.tasks if 'pair' in task.task]
+  assert pair.median == sum(values) / 2
+  assert outcome.checkpoint.step == tiny_run.STEP
+  assert outcome.checkpoint.base.fingerprint
+  assert outcome.checkpoint.trainable_parameters > 0
+  assert outcome.tasks[0].rows == 12
+  written = json.loads((output / results.JSON).read_text())
+  assert written == results_file.to_json(outcome)
+  assert written['packages']['jax'] and written['command']
   assert 'tiny_pair_0_score_eval' in (output / results.MARKDOWN).read_text()
 
 
@@ -71,52 +71,58 @@ def test_accuracy_is_that_of_scoring_row_by_row(paths, evaluated):
     tiny_run.model(), run, base, base_dtype='float32'
   ).load()
   score = trained.compile(trained.model.score_batch)
-  for record in evaluated[1]['tasks']:
-    task = seqio.get_mixture_or_task(record['task'])
+  for found in evaluated[1].tasks:
+    task = seqio.get_mixture_or_task(found.task)
     dataset = task.get_dataset(tiny_run.LENGTHS, 'validation', shuffle=False)
-    rows = scoring.collect(task.name, dataset.as_numpy_iterator())
+    rows = answers.collect(task.name, dataset.as_numpy_iterator())
     best = {}
-    for i in range(len(rows)):
+    for (i, j), example, right in zip(
+      rows.places, rows.answers.example, rows.answers.is_correct, strict=True
+    ):
+      asked = rows.choices[i]
       value = score(
         {
-          **pad_inputs([rows.inputs[i]], 1, 16),
-          **pad_targets([rows.targets[i]], 1, 8),
+          **pad_inputs([asked.inputs], 1, 16),
+          **pad_targets([asked.targets[j]], 1, 8),
         }
       )
-      best.setdefault(rows.example[i], []).append(
-        (-float(value[0]), rows.is_correct[i])
-      )
+      best.setdefault(example, []).append((-float(value[0]), right))
     right = [min(choices)[1] for choices in best.values()]
-    np.testing.assert_allclose(record['value'], 100 * np.mean(right))
+    np.testing.assert_allclose(found.value, 100 * np.mean(right))
 
 
 def test_finished_tasks_are_not_repeated(paths, evaluated, monkeypatch):
   output, outcome = evaluated
-  partial = {**outcome, 'tasks': outcome['tasks'][:3], 'complete': False}
-  (output / results.JSON).write_text(json.dumps(partial))
+  partial = dataclasses.replace(
+    outcome, tasks=outcome.tasks[:3], complete=False
+  )
+  content = results_file.to_json(partial)
+  (output / results.JSON).write_text(results_file.text(content))
   scored = []
-  score = scoring.score
+  score = ranking.score
   monkeypatch.setattr(
-    scoring,
+    ranking,
     'score',
-    lambda rows, *args: scored.append(rows.task) or score(rows, *args),
+    lambda rows, *args: scored.append(rows.answers.task) or score(rows, *args),
   )
   again = evaluate(paths, output)
-  assert scored == [task['task'] for task in outcome['tasks'][3:]]
-  for task in (*outcome['tasks'], *again['tasks']):
-    task.pop('seconds', None)
-  assert again['tasks'] == outcome['tasks']
-  assert again['average'] == outcome['average']
+  assert scored == [task.task for task in outcome.tasks[3:]]
+  before, now = (
+    [dataclasses.replace(task, seconds=0) for task in x.tasks]
+    for x in (outcome, again)
+  )
+  assert now == before
+  assert again.average == outcome.average
 
   scored.clear()
   evaluate(paths, output, length_normalized=True)
-  assert len(scored) == len(outcome['tasks'])  # Other settings: all anew.
+  assert len(scored) == len(outcome.tasks)  # Other settings: all anew.
 
 
 def test_the_frozen_base_is_the_run_without_its_adapters(paths, tmp_path):
   outcome = evaluate(paths, tmp_path, checkpoint='base')
-  assert outcome['checkpoint']['step'] is None
-  assert outcome['checkpoint']['trainable_parameters'] == 0
+  assert outcome.checkpoint.step is None
+  assert outcome.checkpoint.trainable_parameters == 0
   assert 'Nothing trained' in (tmp_path / results.MARKDOWN).read_text()
 
 
@@ -150,11 +156,11 @@ def test_other_tasks_are_generated_for(paths, tmp_path):
     postprocess_fn=postprocess,
   )
   outcome = evaluate(paths, tmp_path, mixture_or_task_name='tiny_free')
-  (task,) = outcome['tasks']
-  assert task['metric'] == 'exact_match' and task['chance'] is None
-  np.testing.assert_allclose(task['value'], 200 / 3)
+  (task,) = outcome.tasks
+  assert task.metric == 'exact_match' and task.chance is None
+  np.testing.assert_allclose(task.value, 200 / 3)
   assert [text for text, is_target in seen if is_target] == ['A b', 'A b', 'c']
-  assert outcome['average'] is None
+  assert outcome.average is None
 
 
 def test_accuracy_of_text_is_not_that_of_ranking(paths, tmp_path):
@@ -164,8 +170,8 @@ def test_accuracy_of_text_is_not_that_of_ranking(paths, tmp_path):
     metric_fns=[lambda targets, predictions: {'accuracy': 50.0}],
   )
   outcome = evaluate(paths, tmp_path, mixture_or_task_name='tiny_accuracy')
-  assert outcome['tasks'][0]['metric'] == 'generated accuracy'
-  assert outcome['average'] is None
+  assert outcome.tasks[0].metric == 'generated accuracy'
+  assert outcome.average is None
 
 
 def test_tasks_of_a_mixture_without_the_split_are_left_out(
@@ -185,9 +191,7 @@ def test_tasks_of_a_mixture_without_the_split_are_left_out(
     default_rate=1.0,
   )
   outcome = evaluate(paths, tmp_path, mixture_or_task_name='tiny_mixed')
-  assert [task['task'] for task in outcome['tasks']] == [
-    'tiny_pair_0_score_eval'
-  ]
+  assert [task.task for task in outcome.tasks] == ['tiny_pair_0_score_eval']
   assert "no split 'validation' and are left out: tiny_train_only" in (
     capsys.readouterr().err
   )

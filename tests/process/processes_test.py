@@ -274,7 +274,7 @@ def measure(argv):
   Scores of a tiny suite, and generated text, of a run on disk.
   """
   from moe_lite.data import dataset
-  from moe_lite.inference import scoring
+  from moe_lite.inference import answers, ranking
   from moe_lite.inference.generation import Generator
   from moe_lite.inference.padding import Input, Shapes
   from moe_lite.inference.source import ModelSource
@@ -302,7 +302,7 @@ def measure(argv):
   for name in tiny_run.add_suite()[:2]:
     task = dataset.find(name)
     rows = dataset.read(task, 'validation', tiny_run.LENGTHS, False)
-    scores = scoring.score(scoring.collect(name, rows), *rankers, shapes)
+    scores = ranking.score(answers.collect(name, rows), *rankers, shapes)
     inputs = [Input.of(row) for row in rows]
     outputs = [o for batch in Generator(trained, shapes)(inputs) for o in batch]
     found[name] = np.asarray(scores).tolist(), [o.tolist() for o in outputs]
