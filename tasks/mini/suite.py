@@ -1,14 +1,16 @@
 """The mini suite: P3 in miniature, generated on the spot.
 
-Importing this module registers, beside the tasks `mini_<data set>_<template>`
-and their `_score_eval` twins, the mixtures
+Importing this module registers the tasks `mini_<data set>_<template>`, their
+`_score_eval` twins, and the mixtures
 
-  mini_train             training data sets, each task at its P3 rate
-  mini_train_score_eval  the same ones for rank classification
-  mini_eval_score_eval   the held-out data sets for rank classification
-  mini_pretrain          span corruption of raw text, for making a base
+  mini_train                 the training data sets, at P3's rates
+  mini_train_score_eval      the same data sets, for rank classification
+  mini_train_one_score_eval  the first prompt of each of them
+  mini_eval_score_eval       the held-out data sets, for rank classification
+  mini_pretrain              span corruption of raw text, to make a base
 
-Rows have P3's feature names and are written from seeds when first asked for.
+Rows have P3's feature names. They are generated from seeds when they are first
+read.
 """
 
 import functools
@@ -18,11 +20,12 @@ import seqio
 
 from moe_lite.data import catalog
 from tasks import prompted, span_corruption
-from tasks.mini import prompts, text, vocabulary, world
+from tasks.mini import data_sets, prompts, text, vocabulary, world
 
 ROWS = {'train': 2000, 'validation': 1000}
 PASSAGES = {'train': 200_000, 'validation': 2_000}
-RATE_CAP = 500_000  # P3's: a larger data set shares it among its templates.
+# As in P3: the templates of a larger data set share this number.
+RATE_CAP = 500_000
 
 VOCABULARY = vocabulary.vocabulary()
 FEATURES = {
@@ -68,7 +71,7 @@ def _add_pretraining() -> None:
     preprocessors=(
       functools.partial(seqio.preprocessors.rekey, key_map={'targets': 'text'}),
       seqio.preprocessors.tokenize,
-      # Spans are drawn after the cache, hence anew in every epoch.
+      # Spans are drawn after the cache, so every epoch has others.
       seqio.CacheDatasetPlaceholder(),
       functools.partial(
         span_corruption.corrupt_spans, salient_words=world.content_words()
@@ -81,7 +84,7 @@ def _add_pretraining() -> None:
 
 
 def rate(data_set: prompts.DataSet) -> int:
-  """How often a task of this data set is drawn, by P3's rule."""
+  """The rate of each task of this data set in the mixture, by P3's rule."""
   rows = ROWS['train']
   return rows if rows <= RATE_CAP else RATE_CAP // len(data_set.templates)
 
@@ -91,23 +94,23 @@ def _names(data_set: prompts.DataSet, suffix: str = '') -> list[str]:
 
 
 def _add_mixtures() -> None:
-  training, held_out = prompts.TRAINING, prompts.HELD_OUT
+  training, held_out = data_sets.TRAINING, data_sets.HELD_OUT
   seqio.MixtureRegistry.add(
     'mini_train', [(n, rate(s)) for s in training for n in _names(s)]
   )
-  for name, data_sets, most in (
+  for name, members, most in (
     ('mini_train_score_eval', training, None),
     ('mini_train_one_score_eval', training, 1),
     ('mini_eval_score_eval', held_out, None),
   ):
-    twins = [n for s in data_sets for n in _names(s, catalog.SCORE_EVAL)[:most]]
+    twins = [n for s in members for n in _names(s, catalog.SCORE_EVAL)[:most]]
     seqio.MixtureRegistry.add(name, twins, default_rate=1.0)
   seqio.MixtureRegistry.add(
     'mini_pretrain', ['mini_pretrain_span_corruption'], default_rate=1.0
   )
 
 
-for _data_set in prompts.DATA_SETS:
+for _data_set in data_sets.DATA_SETS:
   _add_data_set(_data_set)
 _add_pretraining()
 _add_mixtures()

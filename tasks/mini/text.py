@@ -1,220 +1,16 @@
-"""Raw text about the world of `mini_world`: what the mini base reads.
+"""The raw text about the world, which the base of the mini suite has read.
 
-Short passages state facts, set matching things side by side, judge claims
-right or wrong, group and contrast, and tell what people liked. No passage
-looks like a prompt of `mini_prompts`; the words prompts are made of occur in
-ordinary sentences (`ASIDES`).
+Short passages state facts, set matching things side by side, judge claims right
+or wrong, group and contrast things, and tell what people liked. No passage
+looks like a prompt of the mini suite. The words that prompts are made of occur
+in ordinary sentences (`patterns.ASIDES`).
 """
 
 import random
 import re
 from collections.abc import Iterator
 
-from tasks.mini import world
-
-# What a relation sounds like. {a} is the subject, {b} the object, {n} a name.
-FACTS = {
-  'kinds': (
-    'the {a} is a kind of {b}',
-    'one {b} is the {a}',
-    'of every {b} the {a} is the best known',
-    '{n} likes the {a} more than any other {b}',
-    'the {a} counts as {b}',
-    'they wanted some {b} and got the {a}',
-  ),
-  'uses': (
-    'to {b} one needs the {a}',
-    '{n} took the {a} to {b}',
-    'the {a} is there to {b}',
-    'with the {a} {n} can {b}',
-    'the {a} helps to {b}',
-    '{n} could not {b} without the {a}',
-  ),
-  'parts': (
-    'the {a} belongs to the {b}',
-    'each {b} has its {a}',
-    'the {a} of the {b} was new',
-    'the {b} lost its {a}',
-    'the {a} is part of the {b}',
-    '{n} looked at the {b} and its {a}',
-  ),
-  'colours': (
-    'the {a} is {b}',
-    'it was as {b} as the {a}',
-    '{b} like {a}',
-    'the {a} looked very {b}',
-    'the colour of the {a} is {b}',
-    '{n} painted the {a} in {b}',
-  ),
-  'capitals': (
-    '{b} is the capital of {a}',
-    '{n} flew to {b} in {a}',
-    'the way through {a} leads to {b}',
-    'the city of {b} is in {a}',
-    'people from {a} know {b} well',
-    '{a} has the city {b}',
-  ),
-  'opposites': (
-    'not {a} but {b}',
-    '{a} is the opposite of {b}',
-    'everything went from {a} to {b}',
-    'today {a} , tomorrow {b}',
-    'instead of {a} it was {b}',
-    '{a} or the reverse , {b}',
-  ),
-  'synonyms': (
-    '{a} means the same as {b}',
-    'some say {a} , others say {b}',
-    '{a} , in other words {b}',
-    '{a} is just another word for {b}',
-    'we write {a} or {b} alike',
-    '{n} said {a} for {b}',
-  ),
-  'young': (
-    'the {a} has a {b}',
-    'the {b} grows into a {a}',
-    'the mother of the {b} is a {a}',
-    'the {b} follows the {a}',
-    'a baby {a} is called {b}',
-    'the {a} feeds the {b}',
-  ),
-  'topics': (
-    'the {a} is about {b}',
-    'on the {b} page there was a {a}',
-    'news about {b} tells of the {a}',
-    '{n} reads about {b} : the {a} again',
-    'the {a} is a matter of {b}',
-    'in the world of {b} the {a} counts',
-  ),
-  'jobs': (
-    'the {b} works with the {a}',
-    'the {a} is the work of the {b}',
-    '{n} became a {b} because of the {a}',
-    'without the {a} no {b} can work',
-    'the {b} spoke about the {a}',
-    'the {b} needed the {a}',
-  ),
-  'places': (
-    'the {a} is found in the {b}',
-    'in the {b} {n} saw the {a}',
-    'they left the {b} and so the {a}',
-    'the {b} has its {a}',
-    '{n} was in the {b} with the {a}',
-    '{n} saw the {a} and knew : this is the {b}',
-  ),
-  'moods': (
-    '{n} {a} and felt {b}',
-    '{n} was {b} because {n} {a}',
-    '{n} {a} , how {b} {n} was',
-    'whoever {a} is {b}',
-    'it made {n} {b} that {n} {a}',
-    '{n} looked {b} after {n} {a}',
-  ),
-}
-
-FRAMES = (
-  *['{f} .'] * 9,
-  'everyone knows that {f} .',
-  '{n} said that {f} .',
-  'it is well known that {f} .',
-  '{n} wrote in a letter that {f} .',
-)
-
-# Pairs of one relation side by side: reading them pays for whoever can tell
-# which of the things named belong together.
-SCENES = (
-  '{a1} and {a2} ; {b2} and {b1} . {a1} goes with {b1} , {a2} with {b2} .',
-  '{b1} and {b2} lay there . {n} thought of {a1} and took {b1} .',
-  '{b2} here , {b1} there . {n} heard {a1} and pointed at {b1} .',
-  '{b1} , {b2} , {b3} . for {a2} it had to be {b2} , said {n} .',
-  '{b3} , {b2} , {b1} . {a1} made {n} think of {b1} .',
-  '{b2} , {b3} , {b1} , {b4} . {a1} fits {b1} and nothing else .',
-  '{a1} came up . not {b2} , not {b3} , {b1} of course .',
-  '{a1} , {a2} , {a3} . {b2} has to do with {a2} .',
-  '{a3} , {a1} , {a2} . it was {b1} , so {n} took {a1} .',
-  '{n} knew {b1} and {b2} . one day {n} met {a2} and remembered {b2} .',
-  'here {b1} and there {b2} . {f1} .',
-  '{b2} or {b1} ? {f1} .',
-  '{b3} , {b1} , {b2} . {n} was sure : {f1} .',
-  '{a1} or {a2} ? {f1} .',
-  '{f1} . but {f2} .',
-)
-
-# Claims and what others made of them.
-AGREEMENT = (
-  '{t} , said {n} . yes , that is true , said {m} .',
-  '{t} , said {n} . {m} nodded : right .',
-  '{n} told everyone that {t} . yes , it is correct .',
-  'is it true that {t} ? {m} thought so . yes .',
-  '{t} . so it is a fact that {u} .',
-  '{t} . this means that {u} . true .',
-)
-DISAGREEMENT = (
-  '{w} , said {n} . no , that is false , said {m} .',
-  '{w} , said {n} . {m} shook her head : wrong .',
-  '{n} told everyone that {w} . no , it is not correct .',
-  'is it true that {w} ? {m} did not think so . no .',
-  '{w} , said {n} . no , said {m} , {u} .',
-  '{t} . this does not mean that {w} . false .',
-)
-
-GROUPS = (
-  '{a1} , {a2} and {a3} have one thing in common : {b1} .',
-  '{b1} : {a1} , {a2} , {a3} .',
-  '{n} spoke of {a1} , {a2} and {a3} . it was all about {b1} .',
-  '{a1} , {a2} , {x} , {a3} . {x} does not belong to the others .',
-  '{x} , {a1} , {a2} . {n} left {x} out .',
-  '{a1} is like {a2} , but {x} is different .',
-  'the {a1} , the {a2} , the {a3} : {b1} again .',
-)
-
-LIKED = (
-  'the {r} was {p} and {q} . {n} liked it . good .',
-  'what a {p} {r} ! so {q} . thumbs up .',
-  '{n} found the {r} {p} . a positive review : {q} !',
-  'a {q} {r} . {n} recommends it and smiles .',
-  '{n} gave five stars : {p} , {q} , a good {r} .',
-  '{n} praised the {r} . it was {p} , even {q} .',
-  'good , {p} , {q} . {n} would buy the {r} again .',
-)
-DISLIKED = (
-  'the {r} was {p} and {q} . {n} hated it . bad .',
-  'what a {p} {r} ! so {q} . thumbs down .',
-  '{n} found the {r} {p} . a negative review : {q} !',
-  'a {q} {r} . {n} warns of it and frowns .',
-  '{n} gave one star : {p} , {q} , a bad {r} .',
-  '{n} complained about the {r} . it was {p} , even {q} .',
-  'bad , {p} , {q} . {n} would return the {r} .',
-)
-
-# Ordinary sentences with the words that instructions are made of.
-ASIDES = (
-  'the teacher asked a question and the class gave an answer .',
-  'please tell me the name of the person who talked , said {n} .',
-  'somebody thanked {n} for the help and turn by turn they began to find it .',
-  '{n} may choose between options ; {m} must select which of these to see .',
-  'in a dictionary the definition and the meaning stand side by side .',
-  'the tale begins well , but the ending is a story in which nobody may win .',
-  'you are justified in saying what you see , {n} says .',
-  'suppose it rains : from this premise we infer a conclusion .',
-  'a hypothesis is something one has to check , and most likely to replace .',
-  'they guess at the effect of a cause and the result of that effect .',
-  'an emotion shows on the face ; a mood is a state of mind .',
-  'fill the gap in the sentence , complete the text and count the sentences .',
-  'therefore nobody should blame or praise {n} now for what happened .',
-  'on the contrary , it was similar and not different , {n} feels .',
-  'the second topic had no purpose , the first stands where {n} used to be .',
-  '{n} had to explain the job to {m} , and {m} did agree .',
-  'it refers to the people you call , given the reverse behind it .',
-  'this / that | these // those , said {n} and so on',
-  '{n} can recommend a child , if someone picks one like him or his .',
-  '{n} looks for what may go before and after , odd or not .',
-  'look up , look down : the best of them , says {n} , says it again .',
-  'in the morning {n} would pick one kind of thing and return it .',
-  '{n} said he knew how he had lost it , and he found it .',
-  'how many stars for a review ? people say five , others say one .',
-)
-
+from tasks.mini import patterns, world
 
 _SPACE_BEFORE_POINT = re.compile(r' ([.,:;?!])')
 
@@ -223,6 +19,7 @@ class Writer:
   """Writes passages from one stream of random numbers."""
 
   def __init__(self, seed: int):
+    """Args: `seed`, of the stream; equal seeds write equal passages."""
     self._rng = random.Random(seed)
     self._by_object = {}
     for name, pairs in world.RELATIONS.items():
@@ -234,6 +31,7 @@ class Writer:
     self._weights = [len(world.RELATIONS[n]) ** 0.8 for n in self._names]
 
   def passages(self, count: int) -> Iterator[str]:
+    """Writes the next `count` passages."""
     for _ in range(count):
       text = ' '.join(self._passage())
       yield _SPACE_BEFORE_POINT.sub(r'\1', text)
@@ -245,19 +43,19 @@ class Writer:
     if kind < 0.13:
       return [
         aside.format(n=self._name(), m=self._name())
-        for aside in self._rng.sample(ASIDES, 2)
+        for aside in self._rng.sample(patterns.ASIDES, 2)
       ]
     (relation,) = self._rng.choices(self._names, self._weights)
     pairs = self._different_pairs(relation)
     pieces = [self._piece(relation, pairs)]
     while len(' '.join(pieces).split()) < 24:
-      if self._rng.random() < 0.5:  # A new subject, or more of the same one.
+      if self._rng.random() < 0.5:  # Else more about the same subject.
         pairs = self._different_pairs(relation)
       pieces.append(self._piece(relation, pairs))
     return pieces
 
   def _different_pairs(self, relation: str) -> world.Pairs:
-    """Four pairs of a relation whose objects all differ."""
+    """Draws four pairs of a relation whose objects all differ."""
     grouped = self._by_object[relation]
     objects = self._rng.sample(list(grouped), 4)
     pairs = [(self._rng.choice(grouped[b]), b) for b in objects]
@@ -269,21 +67,18 @@ class Writer:
     rng = self._rng
     kind = rng.random()
     if kind < 0.35:
-      frame = rng.choice(FRAMES)
+      frame = rng.choice(patterns.FRAMES)
       return frame.format(f=self._fact(relation, *pairs[0]), n=self._name())
     if kind < 0.7:
       return self._scene(relation, pairs)
     if kind < 0.85:
       return self._claim(relation, pairs)
-    subjects = (
-      self._by_object[relation][pairs[0][1]]
-      if (pairs[0][1] in self._by_object[relation])
-      else []
-    )
+    # A pair of opposites or synonyms may have been turned around.
+    subjects = self._by_object[relation].get(pairs[0][1], [])
     if len(subjects) < 3:
       return self._scene(relation, pairs)
     a1, a2, a3 = rng.sample(subjects, 3)
-    return rng.choice(GROUPS).format(
+    return rng.choice(patterns.GROUPS).format(
       a1=a1, a2=a2, a3=a3, b1=pairs[0][1], x=pairs[1][0], n=self._name()
     )
 
@@ -293,11 +88,12 @@ class Writer:
       slots[f'a{i}'], slots[f'b{i}'] = a, b
     slots['f1'] = self._fact(relation, *pairs[0])
     slots['f2'] = self._fact(relation, *pairs[1])
-    return self._rng.choice(SCENES).format(**slots)
+    return self._rng.choice(patterns.SCENES).format(**slots)
 
   def _claim(self, relation: str, pairs: world.Pairs) -> str:
     (a, b), (_, other) = pairs[:2]
-    return self._rng.choice(self._rng.choice((AGREEMENT, DISAGREEMENT))).format(
+    claims = self._rng.choice((patterns.AGREEMENT, patterns.DISAGREEMENT))
+    return self._rng.choice(claims).format(
       t=self._fact(relation, a, b),
       u=self._fact(relation, a, b),
       w=self._fact(relation, a, other),
@@ -308,10 +104,7 @@ class Writer:
   def _opinion(self) -> str:
     rng = self._rng
     words, templates = rng.choice(
-      (
-        (world.PRAISE, LIKED),
-        (world.BLAME, DISLIKED),
-      )
+      ((world.PRAISE, patterns.LIKED), (world.BLAME, patterns.DISLIKED))
     )
     p, q = rng.sample(words, 2)
     return rng.choice(templates).format(
@@ -319,7 +112,8 @@ class Writer:
     )
 
   def _fact(self, relation: str, a: str, b: str) -> str:
-    return self._rng.choice(FACTS[relation]).format(a=a, b=b, n=self._name())
+    facts = patterns.FACTS[relation]
+    return self._rng.choice(facts).format(a=a, b=b, n=self._name())
 
   def _name(self) -> str:
     return self._rng.choice(world.NAMES)

@@ -1,10 +1,10 @@
 """The vocabulary of the mini suite, and how it was made.
 
-`python -m tasks.mini_vocabulary` makes it anew: SentencePiece trains a small
-unigram model of the raw text and the prompts, folding case, and every word of
-that text joins it as a whole piece. Words cost less than any way to spell
-them, so they win; what the world has no word for is spelt. The file ships
-with the package, because a base depends on its ids.
+`python -m tasks.mini.vocabulary` makes it anew. SentencePiece trains a small
+unigram model on the raw text and the prompts in lower case, and every word of
+that text is added to it as a whole piece. A whole word costs less than any way
+to spell it, so it is always chosen. What the world has no word for is spelt.
+The file ships with the package, because a base depends on its ids.
 """
 
 import collections
@@ -17,25 +17,25 @@ from collections.abc import Iterable, Iterator
 
 import seqio
 
-from tasks.mini.prompts import DATA_SETS
+from tasks.mini.data_sets import DATA_SETS
 from tasks.mini.text import Writer
 
 PATH = os.path.join(os.path.dirname(__file__), 'mini.model')
 PIECES = 1504  # At most.
 TRAINED_PIECES = 320
-EXTRA_IDS = 32  # Sentinels of span corruption: at most 1536 ids in all.
+EXTRA_IDS = 32  # Sentinels of span corruption. At most 1536 ids in all.
 
-# What spelling costs beside a whole word, in nats.
+# How much more a spelt word costs than a whole one, in nats.
 _SPELLING = 20.0
 
 
 def vocabulary() -> seqio.SentencePieceVocabulary:
-  """The vocabulary; its file is read on first use."""
+  """The vocabulary. Its file is read when it is first used."""
   return seqio.SentencePieceVocabulary(PATH, extra_ids=EXTRA_IDS)
 
 
 def prompts(rows: int) -> Iterator[str]:
-  """Prompts and choices of `rows` rows of every data set."""
+  """The prompts and choices of `rows` rows of every data set."""
   for data_set in DATA_SETS:
     for row in data_set.draw('train', rows):
       for template in data_set.templates.values():
@@ -44,7 +44,8 @@ def prompts(rows: int) -> Iterator[str]:
 
 
 def train(path: str = PATH) -> None:
-  # Only making the vocabulary needs the trainer.
+  """Trains the vocabulary and writes it to `path`."""
+  # Imported here: only training needs the trainer.
   import sentencepiece
   from sentencepiece import sentencepiece_model_pb2
 
@@ -67,7 +68,7 @@ def train(path: str = PATH) -> None:
       num_threads=1,
       minloglevel=1,
     )
-  # Protobuf makes the class when its module is imported.
+  # Protobuf makes the class at import, so checkers do not know it.
   proto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
   model = proto.FromString(trained.getvalue())
   counts = collections.Counter(text_words(text))
@@ -85,12 +86,12 @@ def train(path: str = PATH) -> None:
 
 
 def text_words(text: Iterable[str]) -> list[str]:
-  """The words of some text, case folded."""
+  """The words of a text, in lower case."""
   return re.findall(r'[a-z]+', ' '.join(text).lower())
 
 
 def words() -> set[str]:
-  """Every word of the world, the raw text's patterns and the prompts."""
+  """Every word of the world, of the raw text's patterns and of the prompts."""
   raw = Writer(seed=1).passages(20_000)
   return set(text_words([*raw, *prompts(200)]))
 

@@ -1,17 +1,17 @@
 """The world of the mini suite: what its base knows.
 
 Every relation is a list of pairs (subject, object), written by hand. The raw
-text of `mini_text` states these pairs in many ways, so a base pretrained on it
-knows them; the prompts of `mini_prompts` ask for them. Relations in
-`HELD_OUT` are asked for by held-out data sets only: their knowledge is in the
-base, but no training prompt ever uses it.
+text (`tasks.mini.text`) states these pairs in many ways, so a base pretrained
+on it knows them. The prompts of the data sets ask for them. Only held-out data
+sets ask for the relations in `HELD_OUT`: their knowledge is in the base, but no
+training prompt ever uses it.
 """
 
 Pairs = list[tuple[str, str]]
 
 
 def _one_to_many(text: str) -> Pairs:
-  """Reads `object: subject subject ...`, a line an object."""
+  """Reads `object: subject subject ...`, with one line for each object."""
   pairs = []
   for line in text.strip().splitlines():
     target, subjects = line.split(':')
@@ -208,7 +208,7 @@ _FUNCTION_WORDS = set(
 
 
 def content_words() -> list[str]:
-  """Every word that a pair or an opinion consists of, in order."""
+  """The words that pairs and opinions consist of, sorted."""
   text = [x for pairs in RELATIONS.values() for pair in pairs for x in pair]
   words = set(' '.join([*text, *PRAISE, *BLAME]).split())
   return sorted(words - _FUNCTION_WORDS)
