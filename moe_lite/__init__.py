@@ -10,12 +10,13 @@ moe_lite.train` and its siblings) do.
 from typing import TYPE_CHECKING, Any
 
 from moe_lite.core import moved
-from moe_lite.core.version import VERSION as __version__
+from moe_lite.core.version import VERSION
 
 if TYPE_CHECKING:
   from moe_lite.inference.loading import load
 
-__all__ = ['__version__', 'load']
+__all__ = ['load']
+__version__ = VERSION
 
 moved.install()
 

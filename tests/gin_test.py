@@ -19,7 +19,7 @@ from tests.paths import ROOT
 
 GIN = ROOT / 'gin'
 # As the entry points have it: files include others.
-gin.add_config_file_search_path(str(ROOT))
+gin.add_config_file_search_path(str(GIN))
 
 
 def names(folder: str) -> list[str]:

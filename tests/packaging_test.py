@@ -93,7 +93,7 @@ def dependencies() -> list[str]:
   values = {
     node.targets[0].id: ast.literal_eval(node.value)
     for node in tree.body
-    if isinstance(node, ast.Assign) and node.targets[0].id != 'HERE'
+    if isinstance(node, ast.Assign) and node.targets[0].id in ('DEPENDENCIES', 'EXTRAS')
   }
   extras = [name for extra in values['EXTRAS'].values() for name in extra]
   return values['DEPENDENCIES'] + extras
@@ -113,7 +113,7 @@ def test_the_wheel_finds_its_gin_files_without_a_checkout(wheel, tmp_path):
   with zipfile.ZipFile(wheel) as archive:
     archive.extractall(tmp_path / 'site')
   code = (
-    'from moe_lite import gin_paths\n'
+    'from moe_lite.process import gin_paths\n'
     'print(gin_paths.__file__)\n'
     'print(gin_paths.folder())'
   )
@@ -127,7 +127,7 @@ def test_the_wheel_finds_its_gin_files_without_a_checkout(wheel, tmp_path):
   assert done.returncode == 0, done.stderr
   module, folder = done.stdout.split()
   site = tmp_path / 'site' / 'moe_lite'
-  assert module == str(site / 'gin_paths.py')
+  assert module == str(site / 'process' / 'gin_paths.py')
   assert folder == str(site / 'gin_files')
   assert files(site / 'gin_files') == {
     path for path in files(ROOT / 'gin') if path.endswith('.gin')

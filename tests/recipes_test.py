@@ -116,7 +116,7 @@ def comparison():
   """Settings of the grid that was run, by variant."""
   argv = ['sweep', '--gin_file=ablations/methods.gin']
   return expansion.expand(
-    cli.configure(argv, 'sweeps.Grid', 'x')(), 'root'
+    cli.configure(argv, 'sweep.Grid', 'x')(), 'root'
   ).settings
 
 

@@ -104,7 +104,7 @@ def check_same(given: str) -> None:
   lines = '\n'.join(
     [
       f'process_count = {state.num_processes}',
-      f'moe_lite {VERSION}, jax {jax.VERSION}',
+      f'moe_lite {VERSION}, jax {jax.__version__}',
       given,
     ]
   )

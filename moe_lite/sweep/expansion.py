@@ -127,7 +127,7 @@ def expand(grid: Grid, root: str, flags: Sequence[str] = ()) -> Plan:
   choices = grids.choices(grid)
   if len(choices) > 1 and not grid.validate:
     raise UserError(
-      f'sweeps.Grid.search has {len(choices)} choices, but sweeps.Grid.'
+      f'sweep.Grid.search has {len(choices)} choices, but sweep.Grid.'
       'validate is empty: nothing says how to choose.'
     )
   settings = {}

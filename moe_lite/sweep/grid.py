@@ -157,7 +157,7 @@ def variants(grid: Grid) -> list[Variant]:
   """
   if not isinstance(grid.axes, Mapping) or not grid.axes:
     raise UserError(
-      'sweeps.Grid.axes is empty. Give AXES, a dict from names to choices, as '
+      'sweep.Grid.axes is empty. Give AXES, a dict from names to choices, as '
       'the files of gin/ablations/ do.'
     )
   axes = [_choices(name, axis) for name, axis in grid.axes.items()]
@@ -187,7 +187,7 @@ def choices(grid: Grid) -> list[Choice]:
     for values in grid.search.values()
   ):
     raise UserError(
-      f'sweeps.Grid.search = {grid.search!r} must be a dict from macros to '
+      f'sweep.Grid.search = {grid.search!r} must be a dict from macros to '
       "lists of values, such as {'LEARNING_RATE': [0.01, 0.03]}."
     )
   return [
@@ -232,5 +232,5 @@ def _check_free(bindings: Mapping[str, str], taken: Sequence[str]) -> None:
     if name in taken:
       raise UserError(
         f'An axis binds {name}, which the grid itself gives to every run: '
-        'SEED is of SEEDS, what is searched is of sweeps.Grid.search.'
+        'SEED is of SEEDS, what is searched is of sweep.Grid.search.'
       )

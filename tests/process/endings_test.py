@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import atexit, threading
-from moe_lite import endings
+from moe_lite.process import endings
 
 class Client:
   def key_value_dir_get(self, key):

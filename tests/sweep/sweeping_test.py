@@ -45,7 +45,7 @@ def check(name, suite='mini', count=False):
   if suite == 'p3':
     model = "['models/t5_1_1_small.gin', {'INITIAL_CHECKPOINT_PATH': 'x'}]"
     files += ['--gin_file=suites/p3.gin', f'--gin.MODEL={model}']
-  grid = cli.configure(['sweep', *files], 'sweeps.Grid', 'x')()
+  grid = cli.configure(['sweep', *files], 'sweep.Grid', 'x')()
   plan = expansion.expand(grid, 'runs/x')
   return plan, checking.check(plan, count)
 
@@ -92,7 +92,7 @@ def test_the_comparison_has_methods_of_equal_parameters():
 MISTAKES = {
   'no file': ([], 'Give the gin file of a grid'),
   'no such file': (['mien.gin'], 'mien.gin'),
-  'no grid': (['methods/mov.gin'], 'configures sweeps.Grid'),
+  'no grid': (['methods/mov.gin'], 'configures sweep.Grid'),
   'no axes': (['suites/mini.gin'], 'AXES is required'),
   'a macro of the grid': (
     ['mine.gin', '--gin.SEDES=[1]'],

@@ -67,7 +67,7 @@ def test_batches_hold_the_vector_of_each_row():
     ({'packing': True}, 'PACKING = True .*of one'),
     (
       {'mixture_or_task_name': 'tiny_task'},
-      "'inputs_embedding', which is no output feature of tiny_task",
+      "'inputs_embedding', which is not an output feature of tiny_task",
     ),
     ({'task_feature_lengths': {'inputs': 8}}, 'TASK_FEATURE_LENGTHS'),
     *(
