@@ -93,7 +93,8 @@ def dependencies() -> list[str]:
   values = {
     node.targets[0].id: ast.literal_eval(node.value)
     for node in tree.body
-    if isinstance(node, ast.Assign) and node.targets[0].id in ('DEPENDENCIES', 'EXTRAS')
+    if isinstance(node, ast.Assign)
+    and node.targets[0].id in ('DEPENDENCIES', 'EXTRAS')
   }
   extras = [name for extra in values['EXTRAS'].values() for name in extra]
   return values['DEPENDENCIES'] + extras
