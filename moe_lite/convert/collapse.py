@@ -17,6 +17,8 @@ from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
+from moe_lite.evaluation.results import Averages, Evaluation, TaskResult
+from moe_lite.evaluation.summaries import Summary, summarize
 from moe_lite.inference.source import ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
@@ -79,20 +81,20 @@ def collapse(argv: Sequence[str]) -> None:
   if not values.evaluate:
     return
   accuracy = {
-    _BEFORE: collapsing.evaluate_run(f'{values.to}/{_BEFORE}')['average'],
-    _AFTER: collapsing.evaluate(
-      values.to, f'{values.to}/{_AFTER}', values.evaluate
-    )['average'],
+    _BEFORE: _average(collapsing.evaluate_run(f'{values.to}/{_BEFORE}')),
+    _AFTER: _average(
+      collapsing.evaluate(values.to, f'{values.to}/{_AFTER}', values.evaluate)
+    ),
   }
   if values.by_task:
     accuracy[_BY_TASK] = _evaluate_by_task(collapsing)
   report['accuracy'] = {
     'mixture': values.evaluate,
     'split': values.evaluate_split,
-    **accuracy,
+    **{name: dataclasses.asdict(of) for name, of in accuracy.items()},
   }
   _write(values.to, report)
-  medians = {name: f'{of["median"]:.2f}' for name, of in accuracy.items()}
+  medians = {name: f'{of.median:.2f}' for name, of in accuracy.items()}
   where = f'{values.evaluate}, {values.evaluate_split}'
   beside = f'the routed mixture: {medians[_BEFORE]}'
   if values.by_task:
@@ -162,11 +164,11 @@ class _Collapsing:
     )
     return parameters.count(plain)
 
-  def evaluate_run(self, output: str) -> dict[str, Any]:
+  def evaluate_run(self, output: str) -> Evaluation:
     """Evaluates the run itself."""
     return self._evaluate(self.source, output, self.values.evaluate)
 
-  def evaluate(self, folder: str, output: str, mixture: str) -> dict[str, Any]:
+  def evaluate(self, folder: str, output: str, mixture: str) -> Evaluation:
     """Evaluates what `write` wrote."""
     model = self.bound['model']
     network = description.from_json(exported.load(folder)[1]['network'])
@@ -185,7 +187,7 @@ class _Collapsing:
 
   def _evaluate(
     self, source: ModelSource, output: str, mixture: str
-  ) -> dict[str, Any]:
+  ) -> Evaluation:
     from moe_lite.evaluation import loop
 
     dataset = self.bound['dataset']
@@ -199,31 +201,37 @@ class _Collapsing:
     )
 
 
-def _evaluate_by_task(collapsing: _Collapsing) -> dict[str, Any]:
+def _evaluate_by_task(collapsing: _Collapsing) -> Averages:
   """The average where an oracle tells routers the task, and nothing more.
 
   Each task is evaluated with every router fixed at its mean over that task's
   own examples, of the split that is evaluated.
   """
-  from moe_lite.evaluation import results, routing_usage
+  from moe_lite.evaluation import routing_usage
 
   values = collapsing.values
-  source = routing_usage.open_run(
+  trained, reader = routing_usage.open_run(
     collapsing.run, [values.evaluate], collapsing.step
   )
   examples = {}
-  for task in source.tasks:
-    alone = dataclasses.replace(source, tasks=[task])
-    read = routing_usage.read(alone, values.evaluate_split, values.examples)
+  for task in reader.tasks:
+    alone = dataclasses.replace(reader, tasks=[task])
+    read = alone.read(values.evaluate_split, values.examples)
     examples[task.name] = [x for members in read.values() for x in members]
-  routing = routing_usage.measure(source, examples)
-  records = []
+  routing = routing_usage.measure(trained, reader, examples)
+  tasks: list[TaskResult] = []
   for name, usages in routing.items():
     folder = f'{values.to}/{_BY_TASK}/{name}'
     over = f'{name}, {values.evaluate_split}, {values.examples} examples'
     collapsing.write(folder, mean_weights({name: usages}), over)
-    records += collapsing.evaluate(folder, f'{folder}/eval', name)['tasks']
-  return results.summarize(records)['average']
+    tasks += collapsing.evaluate(folder, f'{folder}/eval', name).tasks
+  return _average(summarize(tasks))
+
+
+def _average(found: Evaluation | Summary) -> Averages:
+  """The average, which `_check_ranked` made sure of."""
+  assert found.average is not None
+  return found.average
 
 
 def mean_weights(

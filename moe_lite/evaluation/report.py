@@ -7,7 +7,6 @@ prints a table of data sets by runs, with what each of them trained, and with
 box over the prompts of each data set for each run.
 """
 
-import json
 from collections.abc import Sequence
 
 from absl import flags
@@ -16,7 +15,13 @@ from etils import epath
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
-from moe_lite.evaluation import comparison, plots, results
+from moe_lite.evaluation import (
+  comparison,
+  comparison_page,
+  plots,
+  results,
+  results_file,
+)
 from moe_lite.process import cli
 
 
@@ -30,8 +35,8 @@ def report(argv: Sequence[str]) -> None:
     raise UserError(f'{error} See --help.') from error
   if not folders:
     raise UserError('Give one or more EVAL_OUTPUT_DIRs. See --help.')
-  outcome = comparison.compare(comparison.read(folders))
-  print(comparison.table(outcome))
+  compared = comparison.compare(comparison.read(folders))
+  print(comparison_page.table(compared))
   if values.to is None:
     return
   target = epath.Path(values.to)
@@ -42,11 +47,11 @@ def report(argv: Sequence[str]) -> None:
     )
   target.mkdir(parents=True, exist_ok=True)
   for name, text in (
-    (results.JSON, json.dumps(outcome, indent=2) + '\n'),
-    (results.MARKDOWN, comparison.markdown(outcome)),
+    (results.JSON, results_file.text(comparison.to_json(compared))),
+    (results.MARKDOWN, comparison_page.markdown(compared)),
   ):
     replace_text(target / name, text)
-  plots.prompt_boxes(outcome, target / results.PLOT)
+  plots.prompt_boxes(compared, target / results.PLOT)
   say(
     f'Written to {target}: {results.JSON}, {results.MARKDOWN}, {results.PLOT}.'
   )

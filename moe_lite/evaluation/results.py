@@ -1,18 +1,15 @@
-"""From prompts to data sets to one number, and how results are written down.
+"""What an evaluation found.
 
-The final number of a data set is the median over its prompts (the mean of the
-middle two where their number is even). Data sets that share a column of the
-results, as ANLI's three rounds do, are averaged into it; the average is the
-mean of the columns.
+The fields of these classes are the keys of `results.json`, in their order; see
+`results_file`.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from moe_lite.core.tables import table
+from moe_lite.data.catalog import PublishedTable
+from moe_lite.inference.facts import Facts
 
 JSON = 'results.json'
 MARKDOWN = 'results.md'
@@ -20,221 +17,192 @@ PLOT = 'prompts.png'
 # The metric of rank classification, in percent.
 ACCURACY = 'accuracy'
 
-# One task's outcome, as in results.json.
-Record = Mapping[str, Any]
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+  """How a checkpoint was evaluated; see `loop.evaluate`.
 
-def summarize(tasks: Iterable[Record]) -> dict[str, Any]:
-  """Summarises prompts.
+  What the version that evaluated did not write down is None, and is left out
+  where the settings are written again.
 
-  Args:
-    tasks: each with `dataset`, `column`, `cluster`, `held_out`, `metric`,
-      `value` and `chance` (None where nothing is chosen).
-
-  Returns:
-    `datasets`, a list in order of appearance: each one's `median`, `mean`,
-    `q1`, `q3`, `min`, `max` over its `prompts`, and `chance`; `columns`, the
-    same averaged by column, and `average`, their means, both of what is ranked
-    by accuracy.
+  Attributes:
+    mixture_or_task_name: the SeqIO task or mixture.
+    split: the split of every task.
+    task_feature_lengths: the most ids of 'inputs' and of 'targets'.
+    use_cached: whether the tasks were read from SeqIO's cache.
+    batch_size: the number of examples in a batch, which the first version alone
+      wrote down.
+    length_normalized: whether a choice was ranked by the log-probability of a
+      token, and not by that of the whole choice.
+    decoder: the name of the decoder and its options.
+    num_decodes: the beams of the decoder.
+    seed: the seed of the decoder's draws.
+    base_dtype: the type that the base was held in.
+    vocabulary: the vocabulary of the targets, in words.
+    activation_dtype: the type that the network computed in.
   """
-  groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
-  for task in tasks:
-    groups[task['dataset'], task['metric']].append(task)
-  datasets = [
-    _summarize_prompts(prompts, name, metric)
-    for (name, metric), prompts in groups.items()
-  ]
-  by_column: dict[str, list[Record]] = defaultdict(list)
-  for dataset in datasets:
-    if dataset['metric'] == ACCURACY:
-      by_column[dataset['column']].append(dataset)
-  columns = [
-    {
-      'column': column,
-      'datasets': [dataset['dataset'] for dataset in members],
-      **_means(members),
-    }
-    for column, members in by_column.items()
-  ]
-  return {
-    'datasets': datasets,
-    'columns': columns,
-    'average': _means(columns) if columns else None,
-  }
+
+  mixture_or_task_name: str
+  split: str
+  task_feature_lengths: Mapping[str, int]
+  use_cached: bool | None = None
+  batch_size: int | None = None
+  length_normalized: bool
+  decoder: Mapping[str, Any] | None = None
+  num_decodes: int | None = None
+  seed: int | None = None
+  base_dtype: str | None = None
+  vocabulary: str | None = None
+  activation_dtype: str | None = None
 
 
-def markdown(results: Mapping[str, Any]) -> str:
-  """`results.json` as a page to read."""
-  checkpoint = results['checkpoint']
-  settings = results['settings']
-  lines = [
-    f'# {settings["mixture_or_task_name"]}, split {settings["split"]}',
-    '',
-    f'Checkpoint: {checkpoint["checkpoint"]}'
-    + ('' if checkpoint['step'] is None else f', step {checkpoint["step"]}')
-    + f'. Base: {checkpoint["base"]["source"]} (fingerprint '
-    f'{checkpoint["base"]["fingerprint"]}). {trained(checkpoint)}.',
-  ]
-  if not results['complete']:
-    lines += ['', 'Not complete: run the same command again to go on.']
-  if average := results['average']:
-    lines += [
-      '',
-      f'**Average over data sets of the median over prompts: '
-      f'{average["median"]:.2f}** (mean over prompts {average["mean"]:.2f}, '
-      f'chance {_number(average["chance"])}).',
-    ]
-  header = ('data set', 'metric', 'prompts', 'median', 'mean', 'quartiles')
-  rows = [
-    (
-      dataset['dataset'],
-      dataset['metric'],
-      str(dataset['prompts']),
-      f'{dataset["median"]:.2f}',
-      f'{dataset["mean"]:.2f}',
-      f'{dataset["q1"]:.2f} to {dataset["q3"]:.2f}',
-      _number(dataset['chance']),
-    )
-    for dataset in results['datasets']
-  ]
-  lines += ['', table((*header, 'chance'), rows)]
-  lines += _columns(results)
-  lines += published(results.get('published'))
-  rows = [
-    (
-      task['task'],
-      task['metric'],
-      f'{task["value"]:.2f}',
-      _number(task['metrics'].get('f1')),
-      _number(task['chance']),
-      str(task['examples']),
-    )
-    for task in results['tasks']
-  ]
-  header = ('prompt', 'metric', 'value', 'F1', 'chance', 'examples')
-  lines += ['', table(header, rows)]
-  lines += [f'\n- {note}' for note in notes(results['tasks'])]
-  return '\n'.join(lines) + '\n'
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskResult:
+  """What was measured on one task, which is one prompt of a data set.
 
-
-def _columns(results: Mapping[str, Any]) -> list[str]:
-  """The columns of the average, where they are not the data sets."""
-  columns = results['columns']
-  if all(len(column['datasets']) == 1 for column in columns):
-    return []
-  average = {'column': 'average', 'datasets': (), **results['average']}
-  rows = [
-    (
-      row['column'],
-      str(len(row['datasets']) or ''),
-      f'{row["median"]:.2f}',
-      f'{row["mean"]:.2f}',
-      _number(row['chance']),
-    )
-    for row in (*columns, average)
-  ]
-  header = ('column', 'data sets', 'median', 'mean', 'chance')
-  return ['', table(header, rows)]
-
-
-def published(known: Mapping[str, Any] | None) -> list[str]:
-  """What others reported, as lines of a page.
-
-  Args:
-    known: `source`, `averages` (each with `name`, `average` and `mark`) and
-      `marks`, what these say of a figure's provenance; None for nothing.
+  Attributes:
+    task: the name of the SeqIO task.
+    dataset: the data set that the prompt belongs to.
+    column: the column of the results that the data set counts towards; None
+      where that is the data set itself.
+    cluster: the kind of task; '' where no suite names one.
+    template: the name of the prompt; '' where no suite names one.
+    held_out: whether the data set was kept apart for evaluation.
+    chance: the accuracy of guessing, in percent; None where nothing is chosen.
+    kind: how it was measured, 'rank classification' or 'generation'.
+    metric: the name of the metric that counts.
+    value: the value of that metric.
+    metrics: all metrics by name, that one among them.
+    examples: the number of examples.
+    rows: the number of answer choices in all. This and the next three are None
+      where text was generated.
+    none_correct: the number of examples none of whose choices is correct.
+    several_correct: the number of examples with several correct choices.
+    trimmed_targets: the number of choices that were longer than targets may be.
+    seconds: how long the task took.
   """
-  if known is None:
-    return []
-  rows = [
-    (one['name'], f'{one["average"]:.2f}', one['mark'])
-    for one in known['averages']
-  ]
-  marks = '; '.join(f'{mark}: {says}' for mark, says in known['marks'].items())
-  return [
-    '',
-    f'Published averages of {known["source"]} ({marks}):',
-    '',
-    table(('published', 'average', 'mark'), rows),
-  ]
+
+  task: str
+  dataset: str
+  column: str | None
+  cluster: str
+  template: str
+  held_out: bool
+  chance: float | None
+  kind: str
+  metric: str
+  value: float
+  metrics: Mapping[str, float]
+  examples: int
+  rows: int | None = None
+  none_correct: int | None = None
+  several_correct: int | None = None
+  trimmed_targets: int | None = None
+  seconds: float = 0.0
 
 
-def by_prompt(tasks: Iterable[Record]) -> dict[tuple[str, str], list[float]]:
-  """The prompts' values of each (data set, metric)."""
-  values: dict[tuple[str, str], list[float]] = defaultdict(list)
-  for task in tasks:
-    values[task['dataset'], task['metric']].append(task['value'])
-  return dict(values)
+@dataclasses.dataclass(frozen=True)
+class DatasetSummary:
+  """One metric of a data set, over its prompts.
+
+  Attributes:
+    dataset: the name of the data set.
+    metric: the name of the metric.
+    column: the column of the results that the data set counts towards.
+    cluster: the kind of task.
+    held_out: whether the data set was kept apart for evaluation.
+    prompts: the number of prompts.
+    median: the median over prompts, which is the number of the data set.
+    mean: the mean over prompts.
+    q1: the first quartile.
+    q3: the third quartile.
+    min: the least value.
+    max: the greatest value.
+    chance: the mean accuracy of guessing, in percent; None where it is unknown
+      for a prompt.
+  """
+
+  dataset: str
+  metric: str
+  column: str
+  cluster: str
+  held_out: bool
+  prompts: int
+  median: float
+  mean: float
+  q1: float
+  q3: float
+  min: float
+  max: float
+  chance: float | None
 
 
-def notes(tasks: Iterable[Record]) -> list[str]:
-  """What a reader of the numbers should know of the rows behind them."""
-  found = []
-  for task in tasks:
-    for key, text in (
-      ('none_correct', 'have no correct choice, and count as wrong'),
-      (
-        'several_correct',
-        'have several correct choices, any of which counts as right',
-      ),
-    ):
-      if count := task.get(key):
-        found.append(
-          f'{task["task"]}: {count} of {task["examples"]} examples {text}.'
-        )
-    if count := task.get('trimmed_targets'):
-      found.append(
-        f'{task["task"]}: {count} of {task["rows"]} choices are longer than '
-        'the targets may be, and were scored without their end.'
-      )
-  return found
+@dataclasses.dataclass(frozen=True)
+class ColumnSummary:
+  """The mean over the data sets of one column of the results.
+
+  Attributes:
+    column: the name of the column.
+    datasets: the names of its data sets.
+    median: the mean of their medians.
+    mean: the mean of their means.
+    chance: the mean of their chances; None where one is unknown.
+  """
+
+  column: str
+  datasets: Sequence[str]
+  median: float
+  mean: float
+  chance: float | None
 
 
-def trained(checkpoint: Mapping[str, Any]) -> str:
-  """'16,384 parameters trained, 1.23 % of the base', or that none were."""
-  count, base = (
-    checkpoint['trainable_parameters'],
-    checkpoint['base_parameters'],
-  )
-  if not count:
-    return 'Nothing trained'
-  return f'{count:,} parameters trained, {100 * count / base:.3g} % of the base'
+@dataclasses.dataclass(frozen=True)
+class Averages:
+  """The mean over the columns of the results.
+
+  Attributes:
+    median: the mean of the columns' medians, which is the final number.
+    mean: the mean of their means.
+    chance: the mean of their chances; None where one is unknown.
+  """
+
+  median: float
+  mean: float
+  chance: float | None
 
 
-def _summarize_prompts(
-  prompts: Sequence[Record], name: str, metric: str
-) -> dict[str, Any]:
-  values = np.array([prompt['value'] for prompt in prompts])
-  q1, median, q3 = np.percentile(values, (25, 50, 75))
-  return {
-    'dataset': name,
-    'metric': metric,
-    'column': prompts[0]['column'] or name,
-    'cluster': prompts[0]['cluster'],
-    'held_out': prompts[0]['held_out'],
-    'prompts': len(prompts),
-    'median': float(median),
-    'mean': float(values.mean()),
-    'q1': float(q1),
-    'q3': float(q3),
-    'min': float(values.min()),
-    'max': float(values.max()),
-    'chance': _mean([prompt['chance'] for prompt in prompts]),
-  }
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """All that `results.json` holds.
 
+  Attributes:
+    complete: whether every task is finished.
+    checkpoint: what was evaluated.
+    settings: how it was evaluated.
+    datasets: one entry for each metric of a data set, in order of appearance.
+    columns: the columns of the average.
+    average: the average over columns; None where no task was ranked.
+    published: what others reported for the mixture; None if nothing is known.
+    tasks: the finished tasks, in order of their names.
+    environment: command, software and machine; see `environment.environment`.
+  """
 
-def _means(members: Sequence[Record]) -> dict[str, Any]:
-  return {
-    key: _mean([member[key] for member in members])
-    for key in ('median', 'mean', 'chance')
-  }
+  complete: bool
+  checkpoint: Facts
+  settings: Settings
+  datasets: Sequence[DatasetSummary]
+  columns: Sequence[ColumnSummary]
+  average: Averages | None
+  published: PublishedTable | None
+  tasks: Sequence[TaskResult]
+  environment: Mapping[str, Any]
 
+  @property
+  def seconds(self) -> float:
+    """How long all tasks took."""
+    return sum(task.seconds for task in self.tasks)
 
-def _mean(values: Sequence[float | None]) -> float | None:
-  """None where any value is unknown."""
-  known = [value for value in values if value is not None]
-  return float(np.mean(known)) if len(known) == len(values) else None
-
-
-def _number(value: float | None) -> str:
-  return '–' if value is None else f'{value:.2f}'
+  @property
+  def device_kind(self) -> str:
+    """The kind of device that the tasks ran on, as JAX names it."""
+    return self.environment['device_kind']

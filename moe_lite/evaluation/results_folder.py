@@ -1,8 +1,8 @@
-"""Results of finished tasks on disk, so that an evaluation can be resumed."""
+"""The results of finished tasks on disk, so that an evaluation can go on."""
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -12,74 +12,116 @@ from jax.experimental import multihost_utils
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
-from moe_lite.evaluation import comparison, plots, results
+from moe_lite.data.catalog import PublishedTable
+from moe_lite.evaluation import comparison, plots, results_file, results_page
+from moe_lite.evaluation.results import (
+  JSON,
+  MARKDOWN,
+  PLOT,
+  Evaluation,
+  Settings,
+  TaskResult,
+)
+from moe_lite.evaluation.summaries import summarize
+from moe_lite.inference.facts import Facts
 from moe_lite.process.environment import environment
 
 
-class PartialResults:
-  """The tasks finished so far, in memory and on disk."""
+class ResultsFolder:
+  """The tasks that are finished so far, in memory and on disk.
+
+  Process 0 alone reads and writes the folder.
+  """
 
   def __init__(
     self,
     folder: str,
-    facts: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    published: Mapping[str, Any] | None = None,
+    checkpoint: Facts,
+    settings: Settings,
+    published: PublishedTable | None = None,
   ):
-    """Args: `published`, what others reported, see `results.published`."""
-    self._published = published
+    """Opens a folder, and goes on with what it holds of the same evaluation.
+
+    Args:
+      folder: the folder; it need not exist.
+      checkpoint: what is evaluated.
+      settings: how it is evaluated.
+      published: what others reported for the mixture.
+
+    Raises:
+      UserError: if the folder is a file.
+    """
     self._folder = epath.Path(folder)
-    # As JSON gives them back, to compare with those of an earlier call.
-    self._identity = json.loads(
-      json.dumps({'checkpoint': facts, 'settings': settings})
-    )
-    self._records: dict[str, Any] = {}
-    self._environment = environment()
     if self._folder.is_file():
       raise UserError(f'EVAL_OUTPUT_DIR = {folder!r} is a file; name a folder.')
-    path = self._folder / results.JSON
-    if jax.process_index() == 0 and path.exists():
-      before = json.loads(path.read_text())
-      if all(before.get(key) == value for key, value in self._identity.items()):
-        self._records = {record['task']: record for record in before['tasks']}
-        # Numbers that are not measured again keep what they were measured with.
-        if before['complete']:
-          self._environment = {k: before[k] for k in self._environment}
-      else:
-        say(f'{path} is of another checkpoint or other settings: replacing it.')
+    self._tasks: dict[str, TaskResult] = {}
+    self._empty = _as_read(
+      Evaluation(
+        complete=False,
+        checkpoint=checkpoint,
+        settings=settings,
+        datasets=[],
+        columns=[],
+        average=None,
+        published=published,
+        tasks=[],
+        environment=environment(),
+      )
+    )
+    if jax.process_index() == 0:
+      self._go_on()
 
   def finished(self, names: Sequence[str]) -> set[str]:
-    """Which tasks need no work; on every process what the first one read."""
-    done = np.array([name in self._records for name in names])
+    """The tasks that need no more work, on every process alike."""
+    done = np.array([name in self._tasks for name in names])
     if jax.process_count() > 1:
       done = multihost_utils.broadcast_one_to_all(done)
     return {name for name, is_done in zip(names, done, strict=True) if is_done}
 
-  def add(self, record: Mapping[str, Any]) -> None:
+  def add(self, task: TaskResult) -> None:
     """Writes down a finished task."""
-    self._records[record['task']] = dict(record)
-    self.write(list(self._records), complete=False)
+    self._tasks[task.task] = task
+    self.write(list(self._tasks), complete=False)
 
-  def write(self, names: Sequence[str], complete: bool) -> dict[str, Any]:
-    """Writes the results of `names`, and returns them."""
-    records = [self._records[name] for name in names if name in self._records]
-    outcome = {
-      'complete': complete,
-      **self._identity,
-      **results.summarize(records),
-      'published': self._published,
-      'tasks': records,
-      **self._environment,
-    }
+  def write(self, names: Sequence[str], complete: bool) -> Evaluation:
+    """Writes the results of the tasks of these names, and returns them."""
+    tasks = [self._tasks[name] for name in names if name in self._tasks]
+    evaluation = dataclasses.replace(
+      self._empty, complete=complete, tasks=tasks, **vars(summarize(tasks))
+    )
     if jax.process_index() == 0:
       self._folder.mkdir(parents=True, exist_ok=True)
-      for name, text in (
-        (results.JSON, json.dumps(outcome, indent=2) + '\n'),
-        (results.MARKDOWN, results.markdown(outcome)),
-      ):
-        replace_text(self._folder / name, text)
+      content = results_file.to_json(evaluation)
+      replace_text(self._folder / JSON, results_file.text(content))
+      replace_text(self._folder / MARKDOWN, results_page.markdown(evaluation))
       if complete:
-        plots.prompt_boxes(
-          comparison.compare([outcome]), self._folder / results.PLOT
-        )
-    return outcome
+        compared = comparison.compare([evaluation])
+        plots.prompt_boxes(compared, self._folder / PLOT)
+    return evaluation
+
+  def _go_on(self) -> None:
+    """Takes over what an earlier call with the same settings finished."""
+    path = self._folder / JSON
+    if not path.exists():
+      return
+    try:
+      before = results_file.read(path)
+    except UserError:
+      before = None
+    now = self._empty
+    if before is None or (before.checkpoint, before.settings) != (
+      now.checkpoint,
+      now.settings,
+    ):
+      say(f'{path} is of another checkpoint or other settings: replacing it.')
+      return
+    self._tasks = {task.task: task for task in before.tasks}
+    # Numbers that are not measured again keep what they were measured with.
+    if before.complete:
+      self._empty = dataclasses.replace(now, environment=before.environment)
+
+
+def _as_read(evaluation: Evaluation) -> Evaluation:
+  """The evaluation as its file gives it back, to compare it with another."""
+  content = results_file.text(results_file.to_json(evaluation))
+  return results_file.from_json(json.loads(content))

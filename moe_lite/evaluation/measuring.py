@@ -1,0 +1,182 @@
+"""One task measured: its answer choices ranked, or text generated for it."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from moe_lite.core.errors import UserError
+from moe_lite.data import catalog
+from moe_lite.evaluation.results import ACCURACY, TaskResult
+from moe_lite.inference import answers, ranking
+from moe_lite.inference.padding import Input, Shapes
+from moe_lite.inference.scoring import Encode, ScoreChoices
+from moe_lite.models import decoding
+
+# A row of a task: ids `inputs` and `targets`, and whatever else the task has.
+Row = Mapping[str, Any]
+# The ids of outputs for inputs, batch after batch; see `Generator`.
+Generate = Callable[[Iterable[Input]], Iterator[Sequence[np.ndarray]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranker:
+  """Measures a task with one row for each answer choice.
+
+  Attributes:
+    encode: see `scoring.score`.
+    score_choices: see `scoring.score`.
+    shapes: the shapes that batches are padded to.
+    length_normalized: whether choices are ranked by the log-probability of a
+      token, and not by that of the whole choice.
+  """
+
+  encode: Encode
+  score_choices: ScoreChoices
+  shapes: Shapes
+  length_normalized: bool
+
+  def measure(self, task: seqio.Task, rows: Sequence[Row]) -> TaskResult:
+    """Ranks the choices of every example.
+
+    Raises:
+      UserError: if the rows are not choices, or a score is not finite.
+    """
+    collected = answers.collect(task.name, rows)
+    scores = ranking.score(
+      collected, self.encode, self.score_choices, self.shapes
+    )
+    ranked = ranking.rank(collected, scores, self.length_normalized)
+    metrics = {ACCURACY: ranked.accuracy}
+    if ranked.f1 is not None:
+      metrics['f1'] = ranked.f1
+    return TaskResult(
+      **_place(task.name, ranked.chance),
+      kind='rank classification',
+      metric=ACCURACY,
+      value=ranked.accuracy,
+      metrics=metrics,
+      examples=ranked.examples,
+      rows=ranked.rows,
+      none_correct=ranked.none_correct,
+      several_correct=ranked.several_correct,
+      trimmed_targets=sum(
+        decoding.EOS_ID not in targets[-1:] for targets in collected.targets
+      ),
+    )
+
+
+def has_choices(row: Row) -> bool:
+  """Whether the rows of a task are answer choices, of which this is one."""
+  return set(answers.COLUMNS) <= row.keys()
+
+
+def measure_text(
+  task: seqio.Task, rows: Sequence[Row], generate: Generate
+) -> TaskResult:
+  """Generates text for every row, and measures it by the task's `metric_fns`.
+
+  Raises:
+    UserError: if the task has no metrics, or if they give no finite number.
+  """
+  if not task.predict_metric_fns:
+    twin = task.name + catalog.SCORE_EVAL
+    hint = (
+      f' Did you mean {twin!r}?' if twin in seqio.TaskRegistry.names() else ''
+    )
+    raise UserError(
+      f'Task {task.name!r} has neither answer choices to rank nor metric_fns '
+      f'for generated text.{hint}'
+    )
+  targets, predictions = _targets_and_predictions(task, rows, generate)
+  metrics = _metrics(task, targets, predictions)
+  metric = next(iter(metrics))
+  return TaskResult(
+    **_place(task.name, None),
+    kind='generation',
+    # The averages are made of the accuracy of ranking, and this is another.
+    metric=f'generated {metric}' if metric == ACCURACY else metric,
+    value=metrics[metric],
+    metrics=metrics,
+    examples=len(rows),
+  )
+
+
+def _targets_and_predictions(
+  task: seqio.Task, rows: Sequence[Row], generate: Generate
+) -> tuple[list[Any], list[Any]]:
+  """What the model should have said of each row and what it said, postprocessed
+  by the task."""
+  vocabulary = task.output_features['targets'].vocabulary
+  # Inputs of like length share a batch, so that little is padded.
+  rows = sorted(rows, key=lambda row: len(row['inputs']))
+  targets, predictions = [], []
+  for batch in generate(map(Input.of, rows)):
+    for ids in batch:
+      row = rows[len(predictions)]
+      target = row.get('targets_pretokenized')
+      if target is None:
+        target = vocabulary.decode([int(i) for i in row['targets']])
+      targets.append(
+        task.postprocess_fn(
+          tf.compat.as_text(target), example=row, is_target=True
+        )
+      )
+      predictions.append(
+        task.postprocess_fn(
+          vocabulary.decode([int(i) for i in ids]), example=row, is_target=False
+        )
+      )
+  return targets, predictions
+
+
+def _metrics(
+  task: seqio.Task, targets: Sequence[Any], predictions: Sequence[Any]
+) -> dict[str, float]:
+  """The numbers among the task's metrics, by name."""
+  metrics = {}
+  for metric_fn in task.predict_metric_fns:
+    for key, value in metric_fn(targets, predictions).items():
+      # SeqIO may wrap a metric. A table holds numbers and nothing else.
+      value = getattr(value, 'value', value)
+      if np.isscalar(value) and not isinstance(value, str | bytes):
+        metrics[key] = np.asarray(value, float).item()
+  if not metrics:
+    raise UserError(f'The metric_fns of task {task.name!r} gave no number.')
+  if bad := [key for key, value in metrics.items() if not np.isfinite(value)]:
+    raise UserError(
+      f'Task {task.name!r}: its metric {bad[0]!r} is {metrics[bad[0]]}, over '
+      f'{len(targets)} examples. Mend the metric, or leave the task out.'
+    )
+  return metrics
+
+
+def _place(name: str, chance: float | None) -> dict[str, Any]:
+  """A task's place in its suite, as the first fields of a `TaskResult`.
+
+  Args:
+    name: the name of the task. A task of no suite is its own data set.
+    chance: the accuracy of guessing, if the rows of the task tell it.
+  """
+  info = catalog.lookup(name)
+  if info is None:
+    info = catalog.TaskInfo(
+      name=name,
+      dataset=name.removesuffix(catalog.SCORE_EVAL),
+      cluster='',
+      template='',
+      chance=chance,
+      held_out=False,
+    )
+  return {
+    'task': name,
+    'dataset': info.dataset,
+    'column': info.column,
+    'cluster': info.cluster,
+    'template': info.template,
+    'held_out': info.held_out,
+    'chance': info.chance if chance is None else chance,
+  }

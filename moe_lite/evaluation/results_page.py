@@ -1,0 +1,142 @@
+"""An evaluation as a page to read, `results.md`."""
+
+from collections.abc import Iterable
+
+from moe_lite.core.tables import table
+from moe_lite.data.catalog import PublishedTable
+from moe_lite.evaluation.results import Evaluation, TaskResult
+from moe_lite.inference.facts import Facts
+
+
+def markdown(evaluation: Evaluation) -> str:
+  """The whole page: the summary, then every prompt and what to know of it."""
+  rows = [
+    (
+      task.task,
+      task.metric,
+      f'{task.value:.2f}',
+      _number(task.metrics.get('f1')),
+      _number(task.chance),
+      str(task.examples),
+    )
+    for task in evaluation.tasks
+  ]
+  header = ('prompt', 'metric', 'value', 'F1', 'chance', 'examples')
+  return '\n'.join(
+    [
+      summary(evaluation),
+      table(header, rows),
+      *(f'\n- {note}' for note in notes(evaluation.tasks)),
+      '',
+    ]
+  )
+
+
+def summary(evaluation: Evaluation) -> str:
+  """The page up to the table of prompts."""
+  checkpoint, settings = evaluation.checkpoint, evaluation.settings
+  step = '' if checkpoint.step is None else f', step {checkpoint.step}'
+  base = checkpoint.base
+  lines = [
+    f'# {settings.mixture_or_task_name}, split {settings.split}',
+    '',
+    f'Checkpoint: {checkpoint.checkpoint}{step}. Base: {base.source} '
+    f'(fingerprint {base.fingerprint}). {trained(checkpoint)}.',
+  ]
+  if not evaluation.complete:
+    lines += ['', 'Not complete: run the same command again to go on.']
+  if average := evaluation.average:
+    lines += [
+      '',
+      f'**Average over data sets of the median over prompts: '
+      f'{average.median:.2f}** (mean over prompts {average.mean:.2f}, '
+      f'chance {_number(average.chance)}).',
+    ]
+  lines += ['', _datasets(evaluation)]
+  lines += _columns(evaluation)
+  lines += published(evaluation.published)
+  return '\n'.join([*lines, ''])
+
+
+def published(known: PublishedTable | None) -> list[str]:
+  """What others reported, as lines of a page; none if nothing is known."""
+  if known is None:
+    return []
+  rows = [(one.name, f'{one.average:.2f}', one.mark) for one in known.averages]
+  marks = '; '.join(f'{mark}: {says}' for mark, says in known.marks.items())
+  return [
+    '',
+    f'Published averages of {known.source} ({marks}):',
+    '',
+    table(('published', 'average', 'mark'), rows),
+  ]
+
+
+def notes(tasks: Iterable[TaskResult]) -> list[str]:
+  """What a reader of the numbers should know of the rows behind them."""
+  found = []
+  for task in tasks:
+    if count := task.none_correct:
+      found.append(
+        f'{task.task}: {count} of {task.examples} examples have no correct '
+        'choice, and count as wrong.'
+      )
+    if count := task.several_correct:
+      found.append(
+        f'{task.task}: {count} of {task.examples} examples have several '
+        'correct choices, any of which counts as right.'
+      )
+    if count := task.trimmed_targets:
+      found.append(
+        f'{task.task}: {count} of {task.rows} choices are longer than the '
+        'targets may be, and were scored without their end.'
+      )
+  return found
+
+
+def trained(checkpoint: Facts) -> str:
+  """'16,384 parameters trained, 1.23 % of the base', or that none were."""
+  count = checkpoint.trainable_parameters
+  if not count:
+    return 'Nothing trained'
+  share = f'{100 * count / checkpoint.base_parameters:.3g} %'
+  return f'{count:,} parameters trained, {share} of the base'
+
+
+def _datasets(evaluation: Evaluation) -> str:
+  rows = [
+    (
+      dataset.dataset,
+      dataset.metric,
+      str(dataset.prompts),
+      f'{dataset.median:.2f}',
+      f'{dataset.mean:.2f}',
+      f'{dataset.q1:.2f} to {dataset.q3:.2f}',
+      _number(dataset.chance),
+    )
+    for dataset in evaluation.datasets
+  ]
+  header = ('data set', 'metric', 'prompts', 'median', 'mean', 'quartiles')
+  return table((*header, 'chance'), rows)
+
+
+def _columns(evaluation: Evaluation) -> list[str]:
+  """The columns of the average, unless every data set is its own column."""
+  columns, average = evaluation.columns, evaluation.average
+  if average is None or all(len(column.datasets) == 1 for column in columns):
+    return []
+  rows = [
+    (name, count, f'{of.median:.2f}', f'{of.mean:.2f}', _number(of.chance))
+    for name, count, of in (
+      *(
+        (column.column, str(len(column.datasets)), column) for column in columns
+      ),
+      ('average', '', average),
+    )
+  ]
+  header = ('column', 'data sets', 'median', 'mean', 'chance')
+  return ['', table(header, rows)]
+
+
+def _number(value: float | None) -> str:
+  return '–' if value is None else f'{value:.2f}'
