@@ -3,10 +3,20 @@
 A thing belongs here if it knows how parameters are kept in files.
 """
 
+from typing import TYPE_CHECKING
+
 from moe_lite.core import facade
+
+if TYPE_CHECKING:
+  from moe_lite.checkpoints.bases import load_base
+  from moe_lite.checkpoints.runs import Checkpoints
 
 __all__ = ['Checkpoints', 'load_base']
 
 __getattr__ = facade.lazy(
-  __name__, {'Checkpoints': 'runs', 'load_base': 'bases'}
+  __name__,
+  {
+    'load_base': 'bases',
+    'Checkpoints': 'runs',
+  },
 )

@@ -3,8 +3,18 @@
 A thing belongs here if it turns what a model says into numbers about tasks.
 """
 
+from typing import TYPE_CHECKING
+
 from moe_lite.core import facade
+
+if TYPE_CHECKING:
+  from moe_lite.evaluation.loop import evaluate
 
 __all__ = ['evaluate']
 
-__getattr__ = facade.lazy(__name__, {'evaluate': 'loop'})
+__getattr__ = facade.lazy(
+  __name__,
+  {
+    'evaluate': 'loop',
+  },
+)

@@ -3,6 +3,18 @@
 A thing belongs here if it is about many runs.
 """
 
-from moe_lite.sweep.grid import Grid
+from typing import TYPE_CHECKING
+
+from moe_lite.core import facade
+
+if TYPE_CHECKING:
+  from moe_lite.sweep.grid import Grid
 
 __all__ = ['Grid']
+
+__getattr__ = facade.lazy(
+  __name__,
+  {
+    'Grid': 'grid',
+  },
+)

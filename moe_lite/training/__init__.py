@@ -3,8 +3,18 @@
 A thing belongs here if only a run that trains needs it.
 """
 
+from typing import TYPE_CHECKING
+
 from moe_lite.core import facade
+
+if TYPE_CHECKING:
+  from moe_lite.training.loop import train
 
 __all__ = ['train']
 
-__getattr__ = facade.lazy(__name__, {'train': 'loop'})
+__getattr__ = facade.lazy(
+  __name__,
+  {
+    'train': 'loop',
+  },
+)
