@@ -50,7 +50,7 @@ def test_a_file_imports_and_calls_nothing(name, capsys):
   sys.modules.pop('this', None)
   config = description.to_json(tiny.model().module.config)
   described = {**config, 'adapters': {'key': {'type': name, 'args': 'ls'}}}
-  with pytest.raises(UserError, match=f'{name} is no adapter or router'):
+  with pytest.raises(UserError, match=f'{name} is not an adapter or router'):
     description.from_json(described)
   assert 'this' not in sys.modules and not capsys.readouterr().out
 
