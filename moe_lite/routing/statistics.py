@@ -1,5 +1,6 @@
-"""What routers sowed, by router."""
+"""Statistics that routers sowed, by router and summed over tokens."""
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ _ROUTER = f'{parameters.ADAPTER_SUFFIX}/router'
 
 
 def by_path(statistics: Tree) -> dict[str, dict[str, Array]]:
-  """The path of a router to what it sowed, as in the collection `routing`."""
+  """Maps the path of each router in the collection to its statistics."""
   routers: dict[str, dict[str, Array]] = {}
   leaves: dict[str, Any] = flatten_dict(statistics, sep='/')
   for path, leaf in leaves.items():
@@ -26,18 +27,46 @@ def by_path(statistics: Tree) -> dict[str, dict[str, Array]]:
 
 
 def sum_examples(statistics: Mapping[str, Array]) -> dict[str, Array]:
-  """One router's statistics, [..., B, E] or [..., B], without the axis B."""
+  """Sums the statistics of one router over the examples of a batch.
+
+  Args:
+    statistics: from the name of a statistic to its values, [..., B, E] or
+      [..., B].
+
+  Returns:
+    The same without the axis B.
+  """
   return {
     name: x.sum(-2 if name in OF_EXPERTS else -1)
     for name, x in statistics.items()
   }
 
 
-def by_router(statistics: Tree) -> dict[str, dict[str, np.ndarray]]:
-  """Router's name to what it sowed; those of a scanned network by layer.
+def sum_by_path(statistics: Tree) -> dict[str, dict[str, Array]]:
+  """Sums the statistics of every router over the examples of a batch.
 
   Args:
-    statistics: what `models.routing_batch` or `models.routing_tokens` gave.
+    statistics: the collection `routing`.
+
+  Returns:
+    Paths of routers to their statistics, [..., E] or [...].
+  """
+  return {
+    path: sum_examples(sown) for path, sown in by_path(statistics).items()
+  }
+
+
+def by_router(statistics: Tree) -> dict[str, dict[str, np.ndarray]]:
+  """Maps the name of each router to its statistics.
+
+  A network that scans stacks the routers of its layers. They are taken apart,
+  so that a router has the same name in both forms of the network.
+
+  Args:
+    statistics: what `routing_batch` or `routing_tokens` of a model returned.
+
+  Returns:
+    Names such as 'encoder/layers_1/attention/key' to statistics by name.
   """
   routers: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
   for path, leaf in parameters.flatten(statistics).items():
@@ -49,3 +78,55 @@ def by_router(statistics: Tree) -> dict[str, dict[str, np.ndarray]]:
     for i, layer in enumerate(np.asarray(leaf)):
       routers[router.replace('/layers/', f'/layers_{i}/')][name] = layer
   return dict(routers)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Usage:
+  """How one router treated some tokens. Each field is a sum over the tokens.
+
+  Attributes:
+    probability: float [E], the probability of each expert.
+    weight: float [E], the weight of each expert in the mixture.
+    load: float [E], the number of tokens that use each expert.
+    entropy: the entropy of a token's probabilities, in nats.
+    tokens: the number of tokens.
+  """
+
+  probability: np.ndarray
+  weight: np.ndarray
+  load: np.ndarray
+  entropy: float
+  tokens: float
+
+  def __add__(self, other: 'Usage') -> 'Usage':
+    return Usage(
+      self.probability + other.probability,
+      self.weight + other.weight,
+      self.load + other.load,
+      self.entropy + other.entropy,
+      self.tokens + other.tokens,
+    )
+
+
+# From the name of a data set to the name of a router, such as
+# 'encoder/layers_1/attention/key', to the router's usage over the data set.
+Routing = Mapping[str, Mapping[str, Usage]]
+
+
+def usages(statistics: Tree) -> dict[str, Usage]:
+  """Sums the statistics of a batch to the usage of each router.
+
+  Args:
+    statistics: what `routing_batch` of a model returned.
+
+  Returns:
+    Names of routers, as `by_router` gives them, to their usage.
+  """
+  found = {}
+  for router, sums in by_router(statistics).items():
+    totals = (sums[name].sum(0) for name in ('probability', 'weight', 'load'))
+    entropy, tokens = (
+      float(sums[name].sum()) for name in ('entropy', 'tokens')
+    )
+    found[router] = Usage(*totals, entropy=entropy, tokens=tokens)
+  return found

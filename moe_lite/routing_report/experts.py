@@ -1,4 +1,4 @@
-"""What follows from experts' own parameters."""
+"""What follows from the parameters of experts."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -9,25 +9,29 @@ import numpy as np
 from moe_lite.core import parameters
 from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.core.types import Tree
-from moe_lite.routing_report import numbers
-from moe_lite.routing_report.numbers import Row
+from moe_lite.routing_report.places import choose
+from moe_lite.routing_report.rows import Row
 from moe_lite.t5.config import T5Config
 
 
 def similarities(
   network: T5Config, params: Tree, pattern: str | None
 ) -> dict[str, np.ndarray]:
-  """Cosines of what experts add to the base, [E, E], by where they stand.
+  """How alike the experts of an adapter are.
 
-  1 where two experts do the same, so that routing between them changes nothing;
-  0 where they have nothing in common, and also of an expert that does nothing.
+  The measure is the cosine of what two experts add to the base. It is 1 where
+  both do the same, so that routing between them changes nothing. It is 0 where
+  they have nothing in common, and also for an expert that does nothing.
 
   Args:
-    network: whose adapters they are.
-    params: with the adapters, unrolled.
-    pattern: of places such as 'encoder/layers_1/attention/key', as of
-      `numbers.choose`; those are left out whose adapters do not compare their
-      experts.
+    network: the network that has the adapters.
+    params: the parameters of the adapters, unrolled.
+    pattern: which adapters to look at, such as that which stands at
+      'encoder/layers_1/attention/key'; see `places.choose`. Adapters that do
+      not compare their experts are left out.
+
+  Returns:
+    Where an adapter stands to the cosines of its experts, [E, E].
   """
   leaves: dict[str, dict[str, Any]] = defaultdict(dict)
   for path, leaf in parameters.flatten(params).items():
@@ -41,11 +45,11 @@ def similarities(
         products = adapter.expert_products(there)
         if products is not None:
           found[place] = _cosines(np.asarray(products, np.float64))
-  return {place: found[place] for place in numbers.choose(found, pattern)}
+  return {place: found[place] for place in choose(found, pattern)}
 
 
 def rows(found: Mapping[str, np.ndarray]) -> list[Row]:
-  """Every router and pair of experts."""
+  """A row for every router and pair of experts."""
   return [
     {'router': router, 'expert': i, 'other': j, 'cosine': cosines[i, j]}
     for router, cosines in found.items()

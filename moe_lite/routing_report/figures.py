@@ -1,34 +1,50 @@
-"""The pictures of the report that no other report draws."""
+"""The pictures that no other report draws: lines over layers, and a tree."""
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 from scipy.cluster import hierarchy
 
-from moe_lite.routing_report import numbers
+from moe_lite.routing_report.places import by_place
+from moe_lite.routing_report.rows import Row
 
 _LAYER = 'layer'
 
 
+@dataclasses.dataclass(frozen=True)
+class Line:
+  """A line of a picture.
+
+  Attributes:
+    label: what the legend calls it.
+    column: the column of the rows that it shows.
+    style: its format, as matplotlib writes it, such as 'or-'.
+    includes: whether it shows a row; it shows all of them by default.
+  """
+
+  label: str
+  column: str
+  style: str
+  includes: Callable[[Row], bool] = lambda row: True
+
+
 def by_depth(
-  rows: Sequence[numbers.Row],
-  lines: Mapping[str, tuple[str, Callable[[numbers.Row], bool], str]],
-  label: str,
-  png: epath.PathLike,
+  rows: Sequence[Row], lines: Sequence[Line], label: str, png: epath.PathLike
 ) -> None:
-  """Draws lines over layers, a panel for every place.
+  """Draws lines over layers, with a panel for every place.
 
   Args:
-    rows: with `router` and `layer`; those of one layer are averaged.
-    lines: label to a column, which rows it is of, and matplotlib's format.
-    label: of the vertical axis.
-    png: to write.
+    rows: rows with `router` and `layer`; those of one layer are averaged.
+    lines: the lines of each panel.
+    label: what the vertical axis shows.
+    png: the file to write.
   """
   from matplotlib.figure import Figure
 
-  places = numbers.by_place({str(row['router']) for row in rows})
+  places = by_place({str(row['router']) for row in rows})
   across = min(4, len(places))
   down = -(-len(places) // across)
   figure = Figure(figsize=(1 + 2.6 * across, 0.9 + 2.1 * down))
@@ -39,13 +55,18 @@ def by_depth(
   for axes, (place, routers) in zip(grid.flat, places.items(), strict=False):
     here = [row for row in rows if row['router'] in routers]
     layers = sorted({int(x[_LAYER]) for x in here})
-    for name, (column, fits, form) in lines.items():
+    for line in lines:
       values = [
-        [float(x[column]) for x in here if x[_LAYER] == layer and fits(x)]
+        [
+          float(x[line.column])
+          for x in here
+          if x[_LAYER] == layer and line.includes(x)
+        ]
         for layer in layers
       ]
       if all(values):
-        axes.plot(layers, [np.mean(x) for x in values], form, label=name, ms=4)
+        means = [np.mean(x) for x in values]
+        axes.plot(layers, means, line.style, label=line.label, ms=4)
     axes.set_title(f'{place.stack}\n{place.site}', fontsize=8)
     axes.set_xticks(layers[:: -(-len(layers) // 12)])
     axes.tick_params(labelsize=7)
@@ -65,14 +86,18 @@ def clusters(
 ) -> None:
   """Draws a tree of data sets beside their divergences.
 
-  Args: as `numbers.similarities` gives them; `names`, labelled.
+  Args:
+    names: the data sets, as the picture calls them.
+    divergences: see `numbers.similarities`.
+    tree: see `numbers.similarities`.
+    png: the file to write.
   """
   from matplotlib.figure import Figure
 
   size = 2.5 + 0.22 * len(names)
   figure = Figure(figsize=(size + 2.5, size), layout='constrained')
   left, right = figure.subplots(1, 2, width_ratios=(1, 3))
-  if divergences.any():  # Else the tree has no extent.
+  if divergences.any():  # Otherwise the tree has no extent.
     hierarchy.dendrogram(
       tree,
       ax=left,
@@ -81,7 +106,7 @@ def clusters(
       color_threshold=0,
       above_threshold_color='grey',
     )
-  # The picture's first row is on top, as is that of the matrix.
+  # The first leaf of the tree must be on top, like the first row of the matrix.
   left.invert_yaxis()
   left.set_xlabel('divergence (bits)', fontsize=8)
   left.tick_params(labelsize=7)

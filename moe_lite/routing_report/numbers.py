@@ -1,86 +1,23 @@
 """What follows from how data sets are routed.
 
-The measure of how much two data sets' routing differs is the Jensen-Shannon
-divergence of their mean probabilities, in bits: 0 where they are equal, 1 where
-they share no expert.
+How much the routing of two data sets differs is measured by the Jensen-Shannon
+divergence of their mean probabilities, in bits. It is 0 where these are equal,
+and 1 where the data sets share no expert.
 """
 
-import dataclasses
-import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
-from moe_lite.core.errors import UserError
-from moe_lite.evaluation.routing_usage import Routing, Usage
-
-Row = Mapping[str, str | float]
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class Place:
-  """Where routers stand that differ in their layer alone.
-
-  Attributes:
-    stack: 'encoder' or 'decoder'.
-    site: within a layer, such as 'attention/key'.
-  """
-
-  stack: str
-  site: str
-
-
-def place_of(router: str) -> tuple[Place, int]:
-  """The place and the layer of 'encoder/layers_1/attention/key'.
-
-  What decides for a whole stack, 'encoder/stack', counts as of layer 0.
-  """
-  stack, _, rest = router.partition('/')
-  match = re.fullmatch(r'layers_(\d+)/(.+)', rest)
-  if match is None:
-    return Place(stack, rest), 0
-  return Place(stack, match[2]), int(match[1])
-
-
-def by_place(routers: Iterable[str]) -> dict[Place, list[str]]:
-  """Routers of every place from the first layer to the last, encoder first."""
-  places: dict[Place, list[str]] = defaultdict(list)
-  for router in sorted(routers, key=lambda x: place_of(x)[1]):
-    places[place_of(router)[0]].append(router)
-  return {
-    place: places[place]
-    for place in sorted(places, key=lambda x: (x.stack != 'encoder', x))
-  }
-
-
-def choose(routers: Collection[str], pattern: str | None) -> list[str]:
-  """Routers to look at closely, or none.
-
-  Args:
-    routers: their names.
-    pattern: a regular expression, found anywhere in a name; None takes the last
-      layer of every place.
-
-  Raises:
-    UserError: if it is none.
-  """
-  places = by_place(routers)
-  if pattern is None:
-    return [there[-1] for there in places.values()]
-  try:
-    fits = re.compile(pattern).search
-  except re.error as error:
-    raise UserError(
-      f'--routers={pattern} is no regular expression: {error}.'
-    ) from error
-  return [x for there in places.values() for x in there if fits(x)]
+from moe_lite.routing.statistics import Routing, Usage
+from moe_lite.routing_report.places import place_of
+from moe_lite.routing_report.rows import Row
 
 
 def usage(routing: Routing) -> list[Row]:
-  """Every data set, router and expert."""
+  """A row for every data set, router and expert."""
   return [
     {
       'dataset': dataset,
@@ -97,18 +34,22 @@ def usage(routing: Routing) -> list[Row]:
 
 
 def preferences(routing: Routing, router: str) -> np.ndarray:
-  """Probability times E, [data sets, E]; 1 is what no preference gives."""
+  """The mean probabilities of a router times E, [data sets, E].
+
+  A router without a preference gives 1 to each of its E experts.
+  """
   means = _means(routing, router)
   return means * means.shape[1]
 
 
 def entropies(routing: Routing, held_out: Collection[str]) -> list[Row]:
-  """How sure a router is, and how evenly it uses its experts over all.
+  """How sure routers are, and how evenly they use their experts.
 
-  Both of every data set, in shares of the most there can be, log E nats:
-  `of_tokens` is the mean over tokens, `of_the_mean` that of the mean
-  probabilities. A router that sends each token to one expert, and as many to
-  each, has 0 and 1.
+  There is a row for every data set and router, with two entropies as shares of
+  the greatest that there can be, log E nats: `of_tokens` is the mean entropy of
+  the probabilities of a token, and `of_the_mean` is the entropy of the mean
+  probabilities over the data set. A router that sends each token to one expert,
+  and equally many tokens to each expert, has 0 and 1.
   """
   rows = []
   for dataset, usages in routing.items():
@@ -131,12 +72,13 @@ def entropies(routing: Routing, held_out: Collection[str]) -> list[Row]:
 
 
 def similarities(routing: Routing) -> tuple[list[str], np.ndarray, np.ndarray]:
-  """Data sets by how they are routed, all routers together.
+  """Which data sets are routed alike, over all routers.
 
   Returns:
-    Names in the order of the leaves of a tree of clusters (average linkage);
-    their mean divergences over routers, bits, [N, N] in that order; and the
-    tree, as scipy has it, over the data sets as `routing` has them.
+    The names of N data sets, in the order of the leaves of a tree of clusters
+    (average linkage); their divergences in that order, averaged over routers,
+    in bits, [N, N]; and the tree in scipy's form, whose leaves are numbered as
+    `routing` lists the data sets.
   """
   names = list(routing)
   divergences = np.mean(
@@ -151,15 +93,26 @@ def similarities(routing: Routing) -> tuple[list[str], np.ndarray, np.ndarray]:
   return [names[i] for i in order], divergences[np.ix_(order, order)], tree
 
 
+def pairs(names: Sequence[str], divergences: np.ndarray) -> list[Row]:
+  """A row for every pair of data sets; arguments as `similarities` gives."""
+  return [
+    {'dataset': name, 'other': other, 'divergence': divergences[i, j]}
+    for i, name in enumerate(names)
+    for j, other in enumerate(names)
+  ]
+
+
 def shifts(
   routing: Routing, training: Sequence[str], held_out: Sequence[str]
 ) -> list[Row]:
-  """How much held-out data sets are routed unlike those of the training.
+  """How differently held-out data sets are routed from training data sets.
 
-  Of every router, in bits: `held_out`, the mean over held-out data sets of the
-  divergence from the mean over training data sets; `training`, the same of each
-  training data set from the mean of the others, which is what to expect of a
-  data set that was trained on; NaN where there is but one.
+  There is a row for every router, with two divergences in bits. `held_out` is
+  the divergence of a held-out data set from the mean over training data sets,
+  averaged over held-out data sets. `training` is what to expect of a data set
+  that was trained on: the divergence of a training data set from the mean over
+  the others, averaged over training data sets. It is NaN where there is only
+  one.
   """
   rows = []
   for router in sorted(routing[training[0]]):
@@ -185,8 +138,8 @@ def shifts(
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> float:
-  """Jensen-Shannon, in bits."""
-  # Rounding may leave a tiny negative number, whose root scipy returns.
+  """The Jensen-Shannon divergence of two distributions [E], in bits."""
+  # Rounding may leave a tiny negative number, and its root is NaN.
   return float(np.nan_to_num(distance.jensenshannon(p, q, 2)) ** 2)
 
 
@@ -195,7 +148,7 @@ def _pairwise(means: np.ndarray) -> np.ndarray:
 
 
 def _means(routing: Routing, router: str) -> np.ndarray:
-  """[data sets, E]."""
+  """The mean probabilities over each data set, [data sets, E]."""
   return np.stack([_mean(usages[router]) for usages in routing.values()])
 
 

@@ -1,4 +1,4 @@
-"""One HTML file that needs no other: pictures and numbers are within it."""
+"""One HTML file that needs no other: pictures and sentences are within it."""
 
 import base64
 import dataclasses
@@ -14,23 +14,58 @@ from moe_lite.inference.token_routing import RoutedTokens
 from moe_lite.routing_report.sentences import Sentence
 
 _TEMPLATE = 'page.html'
-# Light enough for dark text; neighbours differ in it, as many hues are close.
+# In percent. Both are light enough for dark text. Experts whose hues are close
+# differ in lightness.
 _LIGHTNESS = (56, 72)
+
+# The name of a picture to its title, and to what it shows and how to read it.
+CAPTIONS = {
+  'usage': (
+    'Which experts serve which data sets',
+    'Mean router probability of every expert over the tokens of a data set, '
+    'times the number of experts. A router without a preference gives 1, which '
+    'is white.',
+  ),
+  'entropy': (
+    'How sure routers are, by depth',
+    'Entropy of the probabilities of a token, and of their mean over a data '
+    'set, as shares of the greatest entropy that there can be. Where tokens '
+    'are far below the mean, experts specialise; where both are near 1, '
+    'routing makes no difference; where both are low, few experts are used at '
+    'all.',
+  ),
+  'datasets': (
+    'Which data sets are routed alike',
+    'Jensen-Shannon divergence of the mean probabilities of two data sets, '
+    'averaged over all routers, and the tree of their clusters (average '
+    'linkage).',
+  ),
+  'shift': (
+    'Held-out against training data sets',
+    'Jensen-Shannon divergence of a held-out data set from the mean over '
+    'training data sets, and of a training data set from the mean of the '
+    'others. Where the first is far above the second, unseen tasks use the '
+    'experts in another way.',
+  ),
+  'experts': (
+    'Which experts do the same',
+    'Cosine of what two experts add to the frozen base. Where all are near 1, '
+    'one expert would do.',
+  ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-  """A picture of the report and what goes with it.
+  """A picture of the report.
 
   Attributes:
-    title: above it.
-    text: what it shows, and how to read it.
-    png: its file.
+    name: its name, one of `CAPTIONS`.
+    png: the file of the picture.
     csv: the file of its numbers.
   """
 
-  title: str
-  text: str
+  name: str
   png: epath.Path
   csv: epath.Path
 
@@ -51,16 +86,19 @@ def render(
   routers: Sequence[str],
   sentences_csv: str,
 ) -> str:
-  """The page.
+  """Makes the page.
 
   Args:
-    title: of it.
-    facts: what was measured, in two columns.
-    pictures: from top to bottom.
+    title: the title of the page.
+    facts: what was measured, as rows of two columns.
+    pictures: the pictures from top to bottom.
     notes: what could not be shown, and why.
-    sentences: to colour.
-    routers: to colour them by.
-    sentences_csv: the file of their numbers.
+    sentences: the sentences to colour.
+    routers: the routers to colour them by.
+    sentences_csv: the file of the sentences' numbers.
+
+  Returns:
+    The page as HTML.
   """
   environment = jinja2.Environment(
     autoescape=True,
@@ -71,7 +109,7 @@ def render(
   template = importlib.resources.files('moe_lite.routing_report').joinpath(
     _TEMPLATE
   )
-  most = max(
+  experts = max(
     (
       routed.probabilities.shape[1]
       for sentence in sentences
@@ -82,20 +120,29 @@ def render(
   return environment.from_string(template.read_text(encoding='utf-8')).render(
     title=title,
     facts=facts,
-    pictures=[
-      {
-        'title': picture.title,
-        'text': picture.text,
-        'csv': picture.csv.name,
-        'png': base64.b64encode(picture.png.read_bytes()).decode(),
-      }
-      for picture in pictures
-    ],
+    pictures=[_shown(picture) for picture in pictures],
     notes=notes,
-    legend=[_colour(e, most) for e in range(most)],
+    legend=[colour_of(expert, experts) for expert in range(experts)],
     sentences=_coloured(sentences, routers),
     sentences_csv=sentences_csv,
   )
+
+
+def colour_of(expert: int, experts: int, opacity: float = 1.0) -> str:
+  """The colour of an expert, one of `experts`, in CSS."""
+  hue = 360 * expert / experts
+  lightness = _LIGHTNESS[expert % 2]
+  return f'hsl({hue:.0f} 75% {lightness}% / {opacity:.2f})'
+
+
+def _shown(picture: Picture) -> dict[str, str]:
+  title, text = CAPTIONS[picture.name]
+  return {
+    'title': title,
+    'text': text,
+    'csv': picture.csv.name,
+    'png': base64.b64encode(picture.png.read_bytes()).decode(),
+  }
 
 
 def _coloured(
@@ -122,12 +169,17 @@ def _coloured(
 
 
 def _preference(routed: RoutedTokens) -> np.ndarray:
-  """[N, E]: 0 where an expert gets no more than its part, else above."""
+  """How far each expert of a token is above its part, [N, E]; 0 if below."""
   p = routed.probabilities
   return np.maximum(p * p.shape[1] - 1, 0)
 
 
 def _tokens(routed: RoutedTokens, strongest: float) -> list[_Token]:
+  """Colours tokens by their likeliest experts.
+
+  The stronger the preference for it, the stronger the colour, up to the full
+  colour for a preference of `strongest`.
+  """
   tokens = []
   for text, p, over in zip(
     routed.tokens, routed.probabilities, _preference(routed), strict=True
@@ -138,14 +190,8 @@ def _tokens(routed: RoutedTokens, strongest: float) -> list[_Token]:
       _Token(
         # SentencePiece's mark of a space before a word.
         text.replace('\u2581', ' '),
-        _colour(expert, len(p), opacity),
+        colour_of(expert, len(p), opacity),
         f'{text}: ' + ', '.join(f'{e}: {p[e]:.2f}' for e in np.argsort(-p)[:3]),
       )
     )
   return tokens
-
-
-def _colour(expert: int, experts: int, opacity: float = 1.0) -> str:
-  hue = 360 * expert / experts
-  lightness = _LIGHTNESS[expert % 2]
-  return f'hsl({hue:.0f} 75% {lightness}% / {opacity:.2f})'

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import seqio
 
-from moe_lite.evaluation import routing_usage
+from moe_lite.evaluation.examples import ExampleReader, Examples, batch_of
 from moe_lite.inference import token_routing
-from moe_lite.inference.padding import Shapes
+from moe_lite.inference.trained import Trained
 from moe_lite.inference.vocabulary import Text
-from moe_lite.routing_report.numbers import Row
+from moe_lite.routing_report.rows import Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Sentence:
   """An example, and how it was routed.
 
   Attributes:
-    dataset: that it is of.
-    task: likewise.
-    routing: of its tokens.
+    dataset: the name of its data set.
+    task: the name of its task.
+    routing: what routers made of its tokens.
   """
 
   dataset: str
@@ -30,17 +30,23 @@ class Sentence:
 
 
 def route(
-  source: routing_usage.Source, examples: routing_usage.Examples, most: int
+  trained: Trained, reader: ExampleReader, examples: Examples, most: int
 ) -> list[Sentence]:
-  """Routes the first example of each of the first `most` data sets."""
-  lengths = source.lengths
-  # As small a batch as the mesh splits; the other rows are padding.
-  size = source.trained.mesh.shape['data']
-  shapes = Shapes(size, lengths['inputs'], lengths['targets'])
-  compiled = source.trained.compile(source.trained.model.routing_tokens)
+  """Routes the first example of each of the first `most` data sets.
+
+  Args:
+    trained: the model.
+    reader: what read the examples.
+    examples: the examples of every data set.
+    most: how many data sets there are to be at most.
+  """
+  # The smallest batch that the mesh can split; all rows but the first are
+  # padding.
+  shapes = reader.shapes(trained.mesh.shape['data'])
+  compiled = trained.compile(trained.model.routing_tokens)
   sentences = []
   for dataset, (example, *_) in itertools.islice(examples.items(), most):
-    statistics = compiled(routing_usage.batch_of([example], shapes))
+    statistics = compiled(batch_of([example], shapes))
     pieces = (
       _pieces(example.task.output_features[name].vocabulary, example.row[name])
       for name in ('inputs', 'targets')
@@ -54,7 +60,7 @@ def route(
 
 
 def rows(sentences: Sequence[Sentence], routers: Sequence[str]) -> list[Row]:
-  """Every sentence, chosen router and token."""
+  """A row for every sentence, chosen router and token."""
   return [
     {
       'dataset': sentence.dataset,

@@ -1,11 +1,12 @@
-"""The whole report of a run: measured, drawn, and put on a page."""
+"""The whole report of a run: measured, drawn, and put on a page.
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+`write` goes from a run to the page. `numbers` and `experts` make the rows of
+each picture, `figures` and `heatmaps` draw it, and `page` shows it.
+"""
+
+from collections.abc import Callable, Collection, Sequence
 
 import jax
-import numpy as np
 from etils import epath
 
 from moe_lite.core import parameters
@@ -14,52 +15,48 @@ from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
 from moe_lite.data import catalog
 from moe_lite.evaluation import routing_usage
-from moe_lite.evaluation.routing_usage import Routing
-from moe_lite.inference.token_routing import heatmaps
+from moe_lite.inference import heatmaps
+from moe_lite.inference.trained import Trained
+from moe_lite.routing.statistics import Routing
 from moe_lite.routing_report import experts, figures, numbers, page, sentences
+from moe_lite.routing_report.figures import Line
+from moe_lite.routing_report.places import choose, place_of
+from moe_lite.routing_report.rows import Row, write_csv
 
 PAGE = 'index.html'
 FOLDER = 'routing'
 SENTENCES = 'sentences.csv'
-_PREFERENCE = 'probability, times the number of experts'
 
 
 class Report:
-  """A folder that pictures and their numbers are written to."""
+  """A folder that pictures and their numbers are written to.
+
+  Attributes:
+    folder: the folder.
+    pictures: the pictures that were added.
+    notes: what could not be shown, and why.
+  """
 
   def __init__(self, folder: str):
-    self._folder = epath.Path(folder)
-    self._folder.mkdir(parents=True, exist_ok=True)
+    self.folder = epath.Path(folder)
+    self.folder.mkdir(parents=True, exist_ok=True)
     self.pictures: list[page.Picture] = []
     self.notes: list[str] = []
 
   def add(
-    self,
-    name: str,
-    title: str,
-    text: str,
-    rows: Sequence[numbers.Row],
-    draw: Callable[[epath.Path], None],
+    self, name: str, rows: Sequence[Row], draw: Callable[[epath.Path], None]
   ) -> None:
-    """Writes NAME.csv and NAME.png, and puts them on the page."""
-    picture = page.Picture(
-      title, text, self._folder / f'{name}.png', self._folder / f'{name}.csv'
-    )
-    self.spreadsheet(picture.csv.name, rows)
-    draw(picture.png)
-    self.pictures.append(picture)
+    """Writes NAME.csv and NAME.png, and puts them on the page.
 
-  def spreadsheet(self, name: str, rows: Sequence[numbers.Row]) -> None:
-    """Writes rows of equal columns."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    replace_text(self._folder / name, text.getvalue())
-
-  def finish(self, html: str) -> None:
-    """Writes the page, last."""
-    replace_text(self._folder / PAGE, html)
+    Args:
+      name: the name of the picture, one of `page.CAPTIONS`.
+      rows: its numbers.
+      draw: draws it into a file.
+    """
+    png, csv = self.folder / f'{name}.png', self.folder / f'{name}.csv'
+    write_csv(csv, rows)
+    draw(png)
+    self.pictures.append(page.Picture(name, png, csv))
 
 
 def write(
@@ -74,173 +71,169 @@ def write(
   """Measures a run, and writes what its routers do.
 
   Args:
-    run: its MODEL_DIR.
-    mixtures: or tasks, to read; those of its training by default.
-    split: of every task.
-    examples: of every task.
-    routers: which to look at closely; see `numbers.choose`.
-    most_sentences: to colour, each of another data set.
-    folder: to write to; RUN/routing by default.
+    run: the MODEL_DIR of the run.
+    mixtures: the mixtures or tasks to read; None takes those of its training.
+    split: the split of every task.
+    examples: how many examples of every task are read.
+    routers: which routers to look at closely; see `places.choose`.
+    most_sentences: how many sentences to colour at most, each of another data
+      set.
+    folder: the folder to write to; None takes RUN/routing.
 
   Raises:
-    UserError: see `routing_usage.open_run`, `read`, `measure`, and
-      `numbers.choose`.
+    UserError: see `routing_usage.measure_run` and `places.choose`.
   """
-  source = routing_usage.open_run(run, mixtures)
-  say(f'{run}: routing of {len(source.tasks)} tasks, {examples} examples each')
-  read = routing_usage.read(source, split, examples)
-  routing = routing_usage.measure(source, read)
+  trained, reader = routing_usage.open_run(run, mixtures)
+  say(f'{run}: routing of {len(reader.tasks)} tasks, {examples} examples each')
+  read = reader.read(split, examples)
+  routing = routing_usage.measure(trained, reader, read)
+  chosen = _choose(routing, routers)
+  held_out = _held_out(routing)
+  report = Report(folder or str(epath.Path(run) / FOLDER))
+  _add_usage(report, routing, held_out, chosen)
+  _add_entropy(report, routing, held_out)
+  _add_similarities(report, routing, held_out)
+  _add_shift(report, routing, held_out)
+  _add_experts(report, trained, routers)
+  routed = sentences.route(trained, reader, read, most_sentences)
+  if routed:
+    write_csv(report.folder / SENTENCES, sentences.rows(routed, chosen))
+  facts = [
+    ('step', str(trained.facts.step)),
+    ('base', trained.facts.base.source),
+    *sorted(trained.facts.method.items()),
+    ('examples', f'{examples} of every task, split {split}'),
+    ('data sets', f'{len(read)}, of {len(reader.tasks)} tasks'),
+  ]
+  html = page.render(
+    f'Routing of {run}',
+    facts,
+    report.pictures,
+    report.notes,
+    routed,
+    chosen,
+    SENTENCES,
+  )
+  replace_text(report.folder / PAGE, html)
+  say(
+    f'Written to {report.folder}: open {PAGE}. Its pictures and numbers lie '
+    'beside it.'
+  )
+
+
+def _choose(routing: Routing, pattern: str | None) -> list[str]:
+  """The routers to look at closely, of which there must be one."""
   there = next(iter(routing.values()))
-  chosen = numbers.choose(there, routers)
+  chosen = choose(there, pattern)
   if not chosen:
     raise UserError(
-      f'--routers={routers} fits no router. There is {some(sorted(there))}.'
+      f'--routers={pattern} fits no router. There is {some(sorted(there))}.'
     )
-  folder = folder or str(epath.Path(run) / FOLDER)
-  written = Report(folder)
-  add_data_sets(written, routing, chosen)
-  adapters, _ = parameters.split(
-    source.trained.params, parameters.TRAINABLE_ADAPTERS
-  )
-  add_experts(
-    written,
-    experts.similarities(
-      source.trained.model.module.config,
-      parameters.unstack_layers(jax.device_get(adapters)),
-      routers,
-    ),
-  )
-  routed = sentences.route(source, read, most_sentences)
-  if routed:
-    written.spreadsheet(SENTENCES, sentences.rows(routed, chosen))
-  facts = source.trained.facts
-  written.finish(
-    page.render(
-      f'Routing of {run}',
-      [
-        ('step', str(facts['step'])),
-        ('base', facts['base']['source']),
-        *sorted(facts['method'].items()),
-        ('examples', f'{examples} of every task, split {split}'),
-        ('data sets', f'{len(read)}, of {len(source.tasks)} tasks'),
-      ],
-      written.pictures,
-      written.notes,
-      routed,
-      chosen,
-      SENTENCES,
-    )
-  )
-  say(f'Written to {folder}: open {PAGE}. Its pictures and numbers lie beside.')
+  return chosen
 
 
-def add_data_sets(
-  written: Report, routing: Routing, chosen: Sequence[str]
+def _held_out(routing: Routing) -> list[str]:
+  known = {info.dataset for info in catalog.tasks() if info.held_out}
+  return [dataset for dataset in routing if dataset in known]
+
+
+def _add_usage(
+  report: Report,
+  routing: Routing,
+  held_out: Collection[str],
+  chosen: Sequence[str],
 ) -> None:
-  """Adds what follows from how data sets are routed."""
-  held_out = _held_out(routing)
-  label = lambda name: f'{name} (held out)' if name in held_out else name
-  training = [name for name in routing if name not in held_out]
-  written.add(
+  report.add(
     'usage',
-    'Which experts serve which data sets',
-    'Mean router probability of every expert over the tokens of a data set, '
-    'times the number of experts: 1, white, is what no preference gives.',
     numbers.usage(routing),
-    lambda png: heatmaps(
+    lambda png: heatmaps.draw(
       {_title(x): numbers.preferences(routing, x) for x in chosen},
-      [label(name) for name in routing],
+      [_label(name, held_out) for name in routing],
       'expert',
-      _PREFERENCE,
+      'probability, times the number of experts',
       png,
     ),
   )
+
+
+def _add_entropy(
+  report: Report, routing: Routing, held_out: Collection[str]
+) -> None:
   rows = numbers.entropies(routing, held_out)
-  groups = {
-    'training': lambda row: not row['held_out'],
-    'held out': lambda row: row['held_out'],
-  }
-  columns = (('of_tokens', 'tokens', '-'), ('of_the_mean', 'mean', '--'))
-  written.add(
-    'entropy',
-    'How sure routers are, by depth',
-    'Entropy in shares of the most there can be: of the probabilities of a '
-    'token, and of their mean over a data set. Where tokens are far below the '
-    'mean, experts specialise; where both are near 1, routing makes no '
-    'difference; where both are low, few experts are used at all.',
-    rows,
-    lambda png: figures.by_depth(
-      rows,
-      {
-        f'{group}, {name}': (column, fits, f'{form}o{colour}')
-        for (group, fits), colour in zip(groups.items(), 'br', strict=True)
-        for column, name, form in columns
-      },
-      'entropy / log(experts)',
-      png,
-    ),
+  trains, is_held_out = (
+    lambda row: not row['held_out'],
+    lambda row: bool(row['held_out']),
   )
-  if len(routing) > 1:
-    names, divergences, tree = numbers.similarities(routing)
-    written.add(
-      'datasets',
-      'Which data sets are routed alike',
-      'Jensen-Shannon divergence of the mean probabilities of two data sets, '
-      'averaged over all routers, and the tree of their clusters (average '
-      'linkage).',
-      [
-        {'dataset': name, 'other': other, 'divergence': divergences[i, j]}
-        for i, name in enumerate(names)
-        for j, other in enumerate(names)
-      ],
-      lambda png: figures.clusters(
-        [label(name) for name in names], divergences, tree, png
-      ),
-    )
+  lines = [
+    Line('training, tokens', 'of_tokens', '-ob', trains),
+    Line('training, mean', 'of_the_mean', '--ob', trains),
+    Line('held out, tokens', 'of_tokens', '-or', is_held_out),
+    Line('held out, mean', 'of_the_mean', '--or', is_held_out),
+  ]
+  report.add(
+    'entropy',
+    rows,
+    lambda png: figures.by_depth(rows, lines, 'entropy / log(experts)', png),
+  )
+
+
+def _add_similarities(
+  report: Report, routing: Routing, held_out: Collection[str]
+) -> None:
+  """Adds which data sets are routed alike, where there are several."""
+  if len(routing) == 1:
+    return
+  names, divergences, tree = numbers.similarities(routing)
+  labels = [_label(name, held_out) for name in names]
+  report.add(
+    'datasets',
+    numbers.pairs(names, divergences),
+    lambda png: figures.clusters(labels, divergences, tree, png),
+  )
+
+
+def _add_shift(
+  report: Report, routing: Routing, held_out: Sequence[str]
+) -> None:
+  """Adds held-out against training data sets, where there are both."""
+  training = [name for name in routing if name not in held_out]
   if not (held_out and training):
     missing = 'training' if held_out else 'held-out'
-    written.notes.append(
+    report.notes.append(
       f'No {missing} data sets were read, so held-out and training ones are '
       'not compared: give --mixture both mixtures.'
     )
     return
-  moved = numbers.shifts(routing, training, held_out)
-  lines = {'held out': ('held_out', 'or-'), 'training': ('training', 'ob-')}
-  written.add(
+  rows = numbers.shifts(routing, training, held_out)
+  lines = [
+    Line('held out', 'held_out', 'or-'),
+    Line('training', 'training', 'ob-'),
+  ]
+  report.add(
     'shift',
-    'Held-out against training data sets',
-    'Jensen-Shannon divergence of a held-out data set from the mean over '
-    'training data sets, and of a training data set from the mean of the '
-    'others: where the first is far above the second, unseen tasks use the '
-    'experts in another way.',
-    moved,
-    lambda png: figures.by_depth(
-      moved,
-      {
-        name: (column, lambda row: True, form)
-        for name, (column, form) in lines.items()
-      },
-      'divergence (bits)',
-      png,
-    ),
+    rows,
+    lambda png: figures.by_depth(rows, lines, 'divergence (bits)', png),
   )
 
 
-def add_experts(written: Report, found: dict[str, np.ndarray]) -> None:
-  """Adds what follows from experts' parameters."""
+def _add_experts(report: Report, trained: Trained, routers: str | None) -> None:
+  """Adds which experts do the same, by their parameters."""
+  adapters, _ = parameters.split(trained.params, parameters.TRAINABLE_ADAPTERS)
+  found = experts.similarities(
+    trained.model.module.config,
+    parameters.unstack_layers(jax.device_get(adapters)),
+    routers,
+  )
   if not found:
-    written.notes.append('No adapter that was chosen compares its experts.')
+    report.notes.append('No adapter that was chosen compares its experts.')
     return
-  experts_of = max(len(x) for x in found.values())
-  written.add(
+  most = max(len(cosines) for cosines in found.values())
+  report.add(
     'experts',
-    'Which experts do the same',
-    'Cosine of what two experts add to the frozen base. Where all are near 1, '
-    'one expert would do.',
     experts.rows(found),
-    lambda png: heatmaps(
+    lambda png: heatmaps.draw(
       {_title(router): cosines for router, cosines in found.items()},
-      [str(e) for e in range(experts_of)],
+      [str(expert) for expert in range(most)],
       'expert',
       'cosine',
       png,
@@ -249,12 +242,11 @@ def add_experts(written: Report, found: dict[str, np.ndarray]) -> None:
   )
 
 
-def _held_out(routing: Routing) -> list[str]:
-  known = {info.dataset for info in catalog.tasks() if info.held_out}
-  return [dataset for dataset in routing if dataset in known]
+def _label(dataset: str, held_out: Collection[str]) -> str:
+  return f'{dataset} (held out)' if dataset in held_out else dataset
 
 
 def _title(router: str) -> str:
-  """'encoder/layers_1/mlp/intermediate' on two lines."""
-  place, layer = numbers.place_of(router)
+  """The name of a router on two lines, for a picture."""
+  place, layer = place_of(router)
   return f'{place.stack}, layer {layer}\n{place.site}'

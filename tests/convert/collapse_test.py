@@ -18,10 +18,11 @@ from moe_lite.convert import collapse, command, fixed_routers
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import check
-from moe_lite.evaluation import results, routing_usage
+from moe_lite.evaluation import results
 from moe_lite.inference.source import ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli, gin_paths
+from moe_lite.routing.statistics import Usage, usages
 from moe_lite.t5 import Transformer
 from moe_lite.t5.description import (
   describe_method,
@@ -96,8 +97,7 @@ def collapsed(model, params, weights):
 def measured(model, params, batch):
   """Mean weights of every router over a batch."""
   statistics = jax.jit(model.routing_batch)(params, batch)
-  usages = dict(routing_usage._usages(statistics))
-  return collapse.mean_weights({'all': usages})
+  return collapse.mean_weights({'all': usages(statistics)})
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_another_mixture_is_refused():
 
 def test_means_are_over_the_tokens_of_all_data_sets():
   few, many = (
-    {'key': routing_usage.Usage(p, np.array(w), p, 0.0, tokens)}
+    {'key': Usage(p, np.array(w), p, 0.0, tokens)}
     for p, w, tokens in (
       (np.zeros(2), [2.0, 0.0], 2.0),
       (np.ones(2), [0.0, 6.0], 6.0),

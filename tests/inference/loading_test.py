@@ -215,7 +215,7 @@ def test_mistakes_are_named(folder, tmp_path):
 
 
 def test_the_package_offers_load_alone():
-  assert moe_lite.__all__ == ['__version__', 'load']
+  assert moe_lite.__all__ == ['load']
   assert moe_lite.load is loading.load
   with pytest.raises(AttributeError, match='laod'):
     moe_lite.laod  # noqa: B018

@@ -8,12 +8,11 @@ import pytest
 
 import moe_lite
 from moe_lite.core.errors import UserError
-from moe_lite.evaluation import routing_usage
 from moe_lite.inference import generation
 from moe_lite.inference.padding import Input, Shapes
 from moe_lite.inference.source import ModelSource
 from moe_lite.models import decoding
-from moe_lite.routing.statistics import by_router
+from moe_lite.routing.statistics import by_router, usages
 from tests import tiny_export
 
 TEXTS = [
@@ -139,9 +138,9 @@ def test_routing_adds_up_to_what_reports_sum(model, trained):
     'decoder_target_tokens': targets,
   }
   sums = jax.jit(trained.model.routing_batch)(trained.params, batch)
-  usages = dict(routing_usage._usages(sums))
-  assert routed.routers.keys() == usages.keys() and len(usages) == 5
-  for name, usage in usages.items():
+  summed = usages(sums)
+  assert routed.routers.keys() == summed.keys() and len(summed) == 5
+  for name, usage in summed.items():
     router = routed.routers[name]
     assert len(router.tokens) == usage.tokens
     np.testing.assert_allclose(

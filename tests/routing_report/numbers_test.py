@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from moe_lite.core.errors import UserError
-from moe_lite.evaluation.routing_usage import Usage
+from moe_lite.routing.statistics import Usage
 from moe_lite.routing_report import numbers
 
 KEY = 'encoder/layers_{}/attention/key'
@@ -19,27 +18,6 @@ def usage(*p, entropy=0.0, tokens=4.0):
 def routing(**datasets):
   """Data sets of one router, by their mean probabilities."""
   return {name: {KEY.format(0): usage(*p)} for name, p in datasets.items()}
-
-
-def test_places_go_from_the_encoder_on_and_layers_by_number():
-  names = [
-    'decoder/layers_0/self_attention/key',
-    *(KEY.format(i) for i in (10, 2, 9)),
-  ]
-  places = numbers.by_place(names)
-  assert list(places.values()) == [
-    [KEY.format(i) for i in (2, 9, 10)],
-    names[:1],
-  ]
-
-
-def test_the_last_layer_is_looked_at_unless_others_are_asked_for():
-  names = [KEY.format(i) for i in (2, 10)] + ['decoder/layers_1/mlp/wo']
-  assert numbers.choose(names, None) == names[1:]
-  assert numbers.choose(names, 'layers_2|wo') == [names[0], names[2]]
-  assert numbers.choose(names, 'query') == []
-  with pytest.raises(UserError, match='no regular expression'):
-    numbers.choose(names, '(')
 
 
 def test_preferences_are_one_without_any():

@@ -33,4 +33,4 @@ def test_the_likeliest_expert_colours_the_stronger_the_likelier():
 
 
 def test_no_two_experts_look_alike():
-  assert len({page._colour(e, 60) for e in range(60)}) == 60
+  assert len({page.colour_of(e, 60) for e in range(60)}) == 60

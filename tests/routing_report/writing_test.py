@@ -2,18 +2,15 @@
 
 import base64
 import csv
-import functools
 import pathlib
 import re
 
-import numpy as np
 import pytest
 import seqio
 
-from moe_lite import adapters, routing
 from moe_lite.core.errors import UserError
 from moe_lite.evaluation import routing_usage
-from moe_lite.inference.padding import Shapes
+from moe_lite.evaluation.examples import ExampleReader
 from moe_lite.inference.source import ModelSource
 from moe_lite.process import cli
 from moe_lite.routing_report import command, writing
@@ -26,91 +23,6 @@ from tests.paths import TINY_GIN
 def paths(tmp_path_factory):
   tiny_run.add_suite()
   return tiny_run.write(tmp_path_factory.mktemp('routing'), scale=4.0)
-
-
-def measure(model, run, base):
-  trained = ModelSource(model, run, base, base_dtype='float32').load()
-  tasks = seqio.get_mixture_or_task('tiny_score_eval').tasks
-  source = routing_usage.Source(trained, tasks, tiny_run.LENGTHS)
-  return routing_usage.measure(
-    source, routing_usage.read(source, 'validation', examples=5)
-  )
-
-
-@pytest.fixture(scope='module')
-def measured(paths):
-  base, run = paths
-  return measure(tiny_run.model(), run, base)
-
-
-def test_means_are_over_the_tokens_of_the_right_choices(measured):
-  assert list(measured) == ['tiny_pair', 'tiny_triple']
-  columns = [tiny_run.score_columns(seed) for seed in range(2)]
-  texts = [
-    text
-    for c in columns
-    for (example, _), text, right in zip(
-      c['idx'], c['inputs'], c['is_correct'], strict=True
-    )
-    if example < 5 and right
-  ]
-  usage = measured['tiny_pair']['encoder/layers_0/attention/key']
-  # Bytes, and no padding: neither of rows nor of the batch.
-  assert usage.tokens == sum(len(text) for text in texts)
-  for usages in measured.values():
-    for usage in usages.values():
-      np.testing.assert_allclose(usage.probability.sum(), usage.tokens, 1e-5)
-
-
-def test_a_scanned_network_routes_alike(paths, measured):
-  base, run = paths
-  scanned = measure(tiny_run.model(scan_layers=True), run, base)
-  assert scanned.keys() == measured.keys()
-  for dataset, usages in measured.items():
-    assert scanned[dataset].keys() == usages.keys()
-    for router, usage in usages.items():
-      np.testing.assert_allclose(
-        scanned[dataset][router].probability, usage.probability, rtol=1e-4
-      )
-
-
-def test_a_method_without_routers_is_refused(paths):
-  base, _ = paths
-  with pytest.raises(UserError, match='has no routers'):
-    measure(tiny_run.model(), 'base', base)
-
-
-def test_a_base_is_loaded_without_what_decides_for_its_routers(paths):
-  base, _ = paths
-  shared = functools.partial(adapters.MoV, router=routing.SharedRouter)
-  model = tiny_run.model(
-    adapters={'key': shared}, decisions={'layer': routing.Decision}
-  )
-  frozen = ModelSource(model, 'base', base, base_dtype='float32').load()
-  assert not frozen.model.module.config.decisions
-
-
-def test_tasks_without_right_choices_are_refused(paths):
-  base, run = paths
-  columns = tiny_run.score_columns(0)
-  columns['is_correct'] = [False] * len(columns['is_correct'])
-  tiny_run.add_task('tiny_unlabelled_score_eval', columns)
-  trained = ModelSource(
-    tiny_run.model(), run, base, base_dtype='float32'
-  ).load()
-  task = seqio.get_mixture_or_task('tiny_unlabelled_score_eval')
-  source = routing_usage.Source(trained, [task], tiny_run.LENGTHS)
-  with pytest.raises(UserError, match='no right choice in split'):
-    routing_usage.read(source, 'validation', 2)
-
-
-def test_vectors_of_some_examples_alone_are_refused():
-  task = seqio.get_mixture_or_task('tiny_pair_0_score_eval')
-  row = {name: np.ones(2, np.int32) for name in ('inputs', 'targets')}
-  vector = {'inputs_embedding': np.ones(3, np.float32)}
-  examples = [routing_usage.Example(task, x) for x in (row, row | vector)]
-  with pytest.raises(UserError, match='Some of tiny_pair_0_score_eval have'):
-    routing_usage.batch_of(examples, Shapes(2, 8, 8))
 
 
 def test_the_command_needs_only_the_run(tmp_path, capsys):
@@ -159,14 +71,15 @@ def test_mistakes_in_what_to_look_at_come_before_the_pictures(
   tmp_path, paths, monkeypatch
 ):
   base, run = paths
-  source = routing_usage.Source(
+  opened = (
     ModelSource(tiny_run.model(), run, base, base_dtype='float32').load(),
-    seqio.get_mixture_or_task('tiny_score_eval').tasks,
-    tiny_run.LENGTHS,
+    ExampleReader(
+      seqio.get_mixture_or_task('tiny_score_eval').tasks, tiny_run.LENGTHS
+    ),
   )
-  monkeypatch.setattr(routing_usage, 'open_run', lambda *_: source)
+  monkeypatch.setattr(routing_usage, 'open_run', lambda *_: opened)
   folder = tmp_path / 'report'
-  for pattern, message in (('[', 'no regular'), ('x9', 'fits no router')):
+  for pattern, message in (('[', 'not a regular'), ('x9', 'fits no router')):
     with pytest.raises(UserError, match=message):
       writing.write(run, examples=1, routers=pattern, folder=str(folder))
   assert not folder.exists()
