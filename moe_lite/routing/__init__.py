@@ -1,15 +1,15 @@
 """Routers: which experts a token uses, and with what weight.
 
-A router maps what it reads to weights over experts, and returns nothing else.
-Its statistics are sown into the collection `routing`, from which the model
-makes auxiliary losses, metrics and reports; where nobody asks for that
-collection, nothing is computed for it.
+A router reads a vector of each token and returns weights over experts. It
+returns nothing else. Statistics of its decisions are sown into the collection
+`routing`, and the model makes auxiliary losses, metrics and reports from them.
+Where nobody asks for that collection, the statistics are not computed.
 
 Source: Zadouri et al., arXiv 2309.05444, section 2: `s = softmax(W_g^T x)`,
 without bias, in float32.
 
-A thing belongs here if it decides which experts a token uses, or reads what was
-sown of such decisions.
+A thing belongs here if it decides which experts a token uses, or reads the
+statistics that routers sow.
 """
 
 from moe_lite.routing.context import Context, sentence

@@ -1,4 +1,4 @@
-"""What a router needs beyond the tensor that it reads."""
+"""What the network tells a router, besides the tensor that it reads."""
 
 import jax
 import jax.numpy as jnp
@@ -6,21 +6,24 @@ from flax import struct
 
 
 class Context(struct.PyTreeNode):
-  """What a router needs beyond the tensor that it reads.
+  """What the network tells a router, besides the tensor that it reads.
+
+  A field besides the mask is None unless a router of the network `needs` it.
+  B rows have L positions each.
 
   Attributes:
-    mask: bool [B, L], true where there is a token, false where padding; None
-      when every position counts.
-    tokens: int32 [B, L], ids; None unless a router `needs` them.
-    sentence_inputs: [B, 1, D], or [B, L, D] of packed rows: `sentence` of the
-      frozen embeddings of the input that a position belongs to; None unless
-      needed.
-    sentence_encoded: the same of what the encoder wrote; in the encoder, where
-      that is yet to come, equal to `sentence_inputs`.
-    sentence_feature: [B, 1, F], the data set's feature `inputs_embedding`; None
-      unless needed and there.
-    shared: float32 [B, L, E], or [B, 1, E], what a `Decision` decided for all
-      routers here; None where none did.
+    mask: bool [B, L]. It is true at tokens and false at padding. None means
+      that every position counts.
+    tokens: int32 [B, L], the ids of the tokens.
+    sentence_inputs: [B, 1, D], or [B, L, D] for packed rows. For each position,
+      it is the mean (`sentence`) of the frozen embeddings of the input that the
+      position belongs to.
+    sentence_encoded: the same mean of what the encoder wrote. In the encoder
+      that does not exist yet, so there it equals `sentence_inputs`.
+    sentence_feature: [B, 1, F], the feature `inputs_embedding` of the data set.
+      It is None too if the batch does not have the feature.
+    shared: float32 [B, L, E] or [B, 1, E], the weights that a `Decision` made
+      for all routers here. None means that no decision was made.
   """
 
   mask: jax.Array | None = None
@@ -32,17 +35,19 @@ class Context(struct.PyTreeNode):
 
 
 def sentence(x: jax.Array, mask: jax.Array) -> jax.Array:
-  """Mean vectors of whole inputs, scaled to a root mean square of one.
+  """Averages the vectors of an input and scales the mean to a fixed size.
 
-  A sum of embeddings is as large as the base's embeddings happen to be, and a
-  router's logits with it; scaled, it is as large as what layer norms write.
+  The size of embeddings differs from base to base, and the logits of a router
+  would grow with it. The mean is therefore scaled to a root mean square of one,
+  which is the size of what a layer norm writes.
 
   Args:
-    x: [B, S, D].
-    mask: bool [B, Q, S], which positions make up the input of each of Q.
+    x: the vectors of S positions, [B, S, D].
+    mask: bool [B, Q, S]. For each of Q queries it selects the positions that
+      make up the input.
 
   Returns:
-    [B, Q, D], in x's dtype; zero where the mask has nothing.
+    [B, Q, D], in the dtype of `x`. It is zero where the mask selects nothing.
   """
   share = mask / jnp.maximum(mask.sum(-1, keepdims=True), 1)
   mean = jnp.einsum(

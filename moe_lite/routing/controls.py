@@ -1,4 +1,4 @@
-"""Routers that learn nothing, to hold others against."""
+"""Routers that learn nothing. They are controls for the routers that learn."""
 
 import jax
 import jax.numpy as jnp
@@ -10,21 +10,23 @@ from moe_lite.routing.router import NEVER, BaseRouter, is_whole
 
 
 class UniformRouter(BaseRouter):
-  """A control: every expert contributes alike, and nothing is learned."""
+  """A control in which every expert has the same weight, 1 / E."""
 
   def logits(self, x: Array, axis: str, context: Context) -> Array:
     return jnp.zeros((len(x), 1, self.num_experts), jnp.float32)
 
 
 class HashRouter(BaseRouter):
-  """A control: a token's id alone says which one expert it uses.
+  """A control in which the id of a token alone chooses its one expert.
 
-  The expert is a fixed random function of the id, the same at all sites and
-  layers. Of the decoder it is the id that goes in. Source: Hash Layers, Roller
-  et al., arXiv 2106.04426, with random hashing.
+  The expert is a fixed random function of the id. The function is the same at
+  all sites and in all layers. At a position of the decoder, the id is that of
+  the token that the decoder reads, and not of the token that it predicts.
+
+  Source: Hash Layers, Roller et al., arXiv 2106.04426, with random hashing.
 
   Attributes:
-    seed: other seeds, other functions.
+    seed: selects the function. Another seed gives another function.
   """
 
   seed: int = 0
@@ -40,7 +42,8 @@ class HashRouter(BaseRouter):
 
   def logits(self, x: Array, axis: str, context: Context) -> Array:
     tokens = self._given(context, 'tokens')
-    # Knuth's multiplication, and MurmurHash3's finalizer, which spreads it.
+    # Knuth's multiplicative hash, then MurmurHash3's finalizer, which mixes the
+    # high bits into the low ones that the remainder below depends on.
     h = (tokens.astype(jnp.uint32) + 1) * jnp.uint32(2654435761)
     h = h ^ jnp.uint32(self.seed * 0x9E3779B9 % 2**32)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):

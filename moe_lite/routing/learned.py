@@ -1,4 +1,4 @@
-"""Routers that learn a projection of what they read."""
+"""Routers that learn a linear projection of the vectors that they read."""
 
 import math
 
@@ -14,34 +14,37 @@ from moe_lite.core.types import Array, Initializer
 from moe_lite.routing.context import Context
 from moe_lite.routing.router import NEVER, BaseRouter, is_number, is_whole
 
-# What `Router.sentence` may be.
+# The values that `Router.sentence` may have.
 SENTENCES = (None, 'inputs', 'encoded', 'feature')
-# The random stream that jitter and dropout draw from, beside Flax's 'dropout'.
+# The random stream that jitter and dropout of routers draw from. It is separate
+# from Flax's stream 'dropout'.
 ROUTER_RNG = 'router'
 
 
 class Router(BaseRouter):
-  """A learned projection. Subclasses say which experts a token keeps.
+  """Projects what it reads to logits. Subclasses say which experts are kept.
 
-  What is random is drawn only where a 'router' random stream is given, so never
-  at evaluation.
+  Jitter and the two dropouts draw from the random stream 'router'. Training
+  gives that stream and evaluation does not, so at evaluation nothing is random.
 
   Attributes:
-    jitter: the input is multiplied by a uniform draw from [1 - jitter,
+    jitter: the router's input is multiplied by uniform draws from [1 - jitter,
       1 + jitter] (Switch Transformer, arXiv 2101.03961, section 2.2).
-    kernel_init: initial values of the `[features, E]` kernel.
-    temperature: logits are divided by it. Below 1 a token's experts differ
-      more, above 1 less.
-    dropout: the share of the input's features that the router does not see;
-      the others grow by 1 / (1 - dropout).
-    expert_dropout: the probability with which a row goes without an expert, all
-      of whose probability the others then share. A row keeps all of them where
-      it would lose all.
-    sentence: None reads the tokens. 'inputs' routes once an example, by the
-      mean of its input's frozen embeddings, and 'encoded' by the mean of what
-      the encoder wrote, which in the encoder itself is 'inputs' again.
-      'feature' reads the data set's feature `inputs_embedding`.
-    sentence_size: F, of that feature.
+    kernel_init: draws the initial kernel, [features, E].
+    temperature: divides the logits. Values below 1 make the weights of a
+      token's experts differ more, and values above 1 make them differ less.
+    dropout: the share of the input's features that are hidden from the router.
+      The other features are multiplied by 1 / (1 - dropout).
+    expert_dropout: the probability with which an expert is dropped from a row.
+      The row's remaining experts share its probability. If all experts of a row
+      would be dropped, it keeps all of them.
+    sentence: selects what the router reads. None: each token by itself.
+      'inputs': the mean of the frozen embeddings of the example's input. One
+      decision then serves the whole example. 'encoded': the mean of what the
+      encoder wrote; in the encoder itself it is the same as 'inputs'.
+      'feature': the feature `inputs_embedding` of the data set.
+    sentence_size: the size of that feature, F. It is None unless `sentence` is
+      'feature'.
   """
 
   jitter: float = 0.0
@@ -81,9 +84,9 @@ class Router(BaseRouter):
     if has_size != (self.sentence == 'feature') or (size and not has_size):
       raise UserError(
         f'SENTENCE = {self.sentence!r} and SENTENCE_SIZE = '
-        f"{size!r}: 'feature' needs the size of the feature "
-        f'{INPUTS_EMBEDDING!r}, a positive whole number, and nothing else has '
-        'one.'
+        f"{size!r}: with 'feature', SENTENCE_SIZE must be the size of the "
+        f'feature {INPUTS_EMBEDDING!r}, a positive whole number. Otherwise it '
+        'must be None.'
       )
     super().__post_init__()
 
@@ -120,8 +123,8 @@ class Router(BaseRouter):
       jnp.float32,
       (axis, 'expert'),
     )
-    # The product stays in the activations' type, accumulated in float32: a
-    # float32 copy of the activations would cost more than the router itself.
+    # The operands stay in the activations' type; their sum is float32.
+    # A float32 copy of the activations would cost more than the router itself.
     logits = narrow(x, kernel.astype(x.dtype), jnp.float32)
     if self.temperature != 1:
       logits = logits / self.temperature
@@ -130,22 +133,28 @@ class Router(BaseRouter):
     return logits
 
   def _feature(self, context: Context) -> Array:
+    """Returns the data set's feature, [B, 1, F], and checks its size."""
     assert self.sentence_size is not None
     x = context.sentence_feature
     if x is None and self.is_initializing():
-      # Parameters are drawn from shapes, without data.
+      # Parameters are drawn without a batch, so the feature is not there yet.
       return jnp.zeros((1, 1, self.sentence_size))
     if x is None or x.shape[-1] != self.sentence_size:
       raise UserError(
         f"SENTENCE = 'feature' routes by the feature {INPUTS_EMBEDDING!r}, "
-        f'SENTENCE_SIZE = {self.sentence_size} numbers an example, and '
-        + ('there is none here' if x is None else f'here are {x.shape[-1]}')
-        + '. Give a task with it, TASK_FEATURE_LENGTHS with '
+        f'SENTENCE_SIZE = {self.sentence_size} numbers for each example, but '
+        + (
+          'this batch does not have the feature'
+          if x is None
+          else f'here it has {x.shape[-1]} numbers'
+        )
+        + '. Give a task with this feature, TASK_FEATURE_LENGTHS with '
         f'{INPUTS_EMBEDDING!r}: {self.sentence_size}, and PACKING = False.'
       )
     return x
 
   def _drop_experts(self, logits: Array) -> Array:
+    """Drops experts, for all positions of a row alike."""
     shape = (len(logits), *[1] * (logits.ndim - 2), self.num_experts)
     is_kept = jax.random.bernoulli(
       self.make_rng(ROUTER_RNG), 1 - self.expert_dropout, shape
@@ -155,21 +164,22 @@ class Router(BaseRouter):
 
 
 class SoftRouter(Router):
-  """Soft merging: every expert contributes with its probability."""
+  """Mixes all experts, each with its probability as weight (soft merging)."""
 
 
 class TopKRouter(Router):
-  """Only the k likeliest experts contribute.
+  """Mixes only the k likeliest experts of a token.
 
   Attributes:
-    k: how many experts a token keeps.
-    renormalize: divide the kept probabilities by their sum. False reproduces
-      the paper's released code, whose weights then sum to less than one: a
-      MoV shrinks the base's activations from the first step on.
+    k: the number of experts that a token keeps.
+    renormalize: whether the probabilities of the kept experts are divided by
+      their sum. False reproduces the paper's released code. The weights then
+      sum to less than one, so a MoV shrinks the base's activations from the
+      first step on.
 
-  Note: one renormalised expert weighs p / p = 1, whose gradient is zero: its
-  router would never train. With k = 1 the divisor therefore counts as a
-  constant, which leaves the weight at one and its gradient at that of log p.
+  Note: if k = 1, the renormalised weight is p / p = 1. Its gradient is zero, so
+  the router would never train. For k = 1 the divisor is therefore treated as a
+  constant. The weight is still 1, and its gradient is that of log p.
   """
 
   k: int = 2
@@ -182,7 +192,7 @@ class TopKRouter(Router):
   def __post_init__(self):
     if not (is_whole(self.k) and 1 <= self.k <= self.num_experts):
       raise UserError(
-        f'TOP_K = {self.k!r} must lie between 1 and NUM_EXPERTS = '
+        f'TOP_K = {self.k!r} must be a whole number from 1 to NUM_EXPERTS = '
         f'{self.num_experts}.'
       )
     super().__post_init__()

@@ -1,4 +1,4 @@
-"""What every router has: weights over experts, and what is sown of them."""
+"""The base class of routers: weights over experts, and statistics of them."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeGuard
@@ -11,27 +11,33 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Axes, Shape
 from moe_lite.routing.context import Context
 
+# The collection of statistics that are summed over the tokens of an example.
 STATISTICS = 'routing'
-# The same of every token apart, for whoever looks at single sentences.
+# The collection of what routers decide for every single token. Tools that look
+# at single sentences read it.
 TOKEN_STATISTICS = 'routing_tokens'
-# A logit whose probability is zero. Not infinite: 0 times it is 0.
+# A logit whose probability is zero. It is finite, because 0 * inf is NaN.
 NEVER = -1e9
 
 
 class BaseRouter(nn.Module):
-  """Weights over experts, of any origin, and what is sown of them.
+  """Computes weights over experts, and sows statistics of them.
+
+  A subclass says where the logits come from (`logits`). It may also say which
+  experts a token keeps (`select`).
 
   Attributes:
-    num_experts: E.
+    num_experts: the number of experts, E.
   """
 
   num_experts: int
 
-  # Whether the weights of a token sum to one whatever the kernel. Adapters
-  # then stay the identity at initialisation.
+  # Whether the weights of a token sum to one, whatever the kernel is. If they
+  # do, an adapter is the identity at initialisation.
   normalized = True
-  # Fields that later versions added. Descriptions leave them out where they
-  # have their defaults, and so stay equal to those that were written before.
+  # Fields that later versions added. The description of a network leaves such a
+  # field out while it has its default. The description then stays equal to what
+  # earlier versions wrote.
   later_fields: ClassVar[tuple[str, ...]] = ()
 
   def __post_init__(self):
@@ -44,33 +50,38 @@ class BaseRouter(nn.Module):
 
   @property
   def needs(self) -> frozenset[str]:
-    """Fields of the context, beside the mask, that are to be there."""
+    """The fields of `Context`, besides the mask, that this router reads."""
     return frozenset()
 
   def logits(self, x: Array, axis: str, context: Context) -> Array:
-    """Float32 `[B, L, ..., E]`; 1 in the place of L if all positions agree."""
+    """Returns the logits of the experts, float32 `[B, L, ..., E]`.
+
+    The second dimension may be 1 instead of L. One decision then serves all
+    positions of a row. The arguments are those of `__call__`.
+    """
     raise NotImplementedError
 
   def select(self, probabilities: Array) -> Array:
-    """Maps probabilities `[..., E]` to the weights with which experts mix."""
+    """Maps probabilities `[..., E]` to the weights that mix the experts."""
     return probabilities
 
   @nn.compact
   def __call__(
     self, x: Array, axis: str, context: Context, is_sown: bool = True
   ) -> Array:
-    """Returns weights `[..., E]`, float32, for `x: [B, L, ..., features]`.
+    """Returns the weights of the experts.
 
     Args:
-      x: what is read; leading axes are batch and length, and any axes between
-        them and the features are routed separately (heads, for MoV).
-      axis: logical name of the features' axis.
-      context: padding mask for the statistics, and what the router `needs`.
-      is_sown: whether statistics are sown where they are asked for.
+      x: what the router reads, [B, L, ..., features]. Axes between L and the
+        features are routed separately, as the heads of MoV are.
+      axis: the logical name of the features' axis.
+      context: the padding mask, which the statistics use, and the fields that
+        this router `needs`.
+      is_sown: whether to sow statistics if the caller of `apply` asks for them.
 
     Returns:
-      One for each of x's vectors, or [B, L, E] for all of a position's, or
-      [B, 1, E] for all of a row's.
+      Float32 weights. [B, L, ..., E] has weights for each vector of `x`,
+      [B, L, E] for each position, and [B, 1, E] for each row.
     """
     logits = self.logits(x, axis, context)
     probabilities = jax.nn.softmax(logits)
@@ -79,20 +90,21 @@ class BaseRouter(nn.Module):
     if is_sown and self.is_mutable_collection(STATISTICS):
       self._sow_statistics(x.shape[:2], logits, probabilities, weights, context)
     if is_sown and self.is_mutable_collection(TOKEN_STATISTICS):
-      # Both [B, L, ..., E]: what the router says, and what mixes.
+      # Both have the shape [B, L, ..., E]. The first is the router's softmax,
+      # the second is what mixes the experts.
       for name, p in (('probability', probabilities), ('weight', weights)):
         p = jnp.broadcast_to(p, (*x.shape[:2], *p.shape[2:]))
         self.sow(TOKEN_STATISTICS, name, p, reduce_fn=_replace)
     return weights
 
   def _given(self, context: Context, field: str) -> Array:
-    """A field of the context, which is to be there."""
+    """Returns a field of the context; raises ValueError if it is missing."""
     value = getattr(context, field)
     if value is None:
       raise ValueError(
-        f'{type(self).__name__} needs {field!r} of its context, and nothing '
-        'said so: an adapter whose router is in no field `router` has to name '
-        'it in `needs`.'
+        f'{type(self).__name__} needs {field!r} in its context, and the '
+        'network did not put it there. If the adapter holds its router in '
+        f'another field than `router`, its `needs` must name {field!r}.'
       )
     return value
 
@@ -104,19 +116,25 @@ class BaseRouter(nn.Module):
     weights: Array,
     context: Context,
   ) -> None:
-    """Sows sums over each example's tokens; heads and the like are averaged.
+    """Sows sums over the tokens of each example.
 
-    `probability` [B, E]; `weight` [B, E], with which the experts mix; `load`
-    [B, E], how many tokens use the expert; `first` [B, E], of how many it is
-    the likeliest; `square_logsumexp` [B]; `entropy` [B], of a token's
-    probabilities, nats; `tokens` [B]. Sums rather than means, so that they add
-    up over microbatches and hosts.
+    They are sums rather than means, so that they add up over microbatches and
+    hosts. Axes between position and expert, such as heads, are averaged.
+
+    * `probability` [B, E]: the probability of each expert.
+    * `weight` [B, E]: the weight with which each expert is mixed.
+    * `load` [B, E]: how many tokens use the expert.
+    * `first` [B, E]: for how many tokens the expert is the likeliest.
+    * `square_logsumexp` [B]: the square of the logsumexp of the logits.
+    * `entropy` [B]: the entropy of a token's probabilities, in nats.
+    * `tokens` [B]: the number of tokens.
     """
     mask = jnp.ones(shape) if context.mask is None else context.mask
     mask = mask.astype(jnp.float32)
 
     def total(x: Array, keep: Axes) -> Array:
-      # Masked positions are selected away, not multiplied: 0 * inf is NaN.
+      # Masked positions are replaced by 0 and not multiplied by it, because
+      # 0 * inf is NaN.
       inner = tuple(range(2, x.ndim - len(keep)))
       x = x.mean(inner)
       seen = mask.reshape(mask.shape + (1,) * len(keep)) > 0
@@ -130,7 +148,8 @@ class BaseRouter(nn.Module):
       'load': total((weights > 0).astype(jnp.float32), ('expert',)),
       'first': total(likeliest, ('expert',)),
       'square_logsumexp': total(jnp.square(log_z), ()),
-      # From logits, whose gradient is finite also where a probability is 0.
+      # It is computed from logits, because their gradient stays finite where a
+      # probability is 0.
       'entropy': total(log_z - (probabilities * logits).sum(-1), ()),
       'tokens': mask.sum(1),
     }
@@ -139,15 +158,17 @@ class BaseRouter(nn.Module):
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-  """Whether it is a number; True and False are none."""
+  """Whether the value is a number. True and False are not numbers."""
   return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
-  """Whether it is an int, and no bool."""
+  """Whether the value is an int and not a bool."""
   return isinstance(value, int) and not isinstance(value, bool)
 
 
+# Builds a router: a class, a `functools.partial` of it, or a gin reference.
+# It is called with `num_experts`, and with `name` or `parent`.
 RouterFactory = Callable[..., BaseRouter]
 
 

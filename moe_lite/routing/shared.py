@@ -1,4 +1,4 @@
-"""One decision for all adapters of a layer, or of a stack."""
+"""One routing decision for all adapters of a layer, or of a whole stack."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,12 +15,14 @@ from moe_lite.routing.router import BaseRouter, RouterFactory
 
 
 class Decision(nn.Module):
-  """Routes what a layer, or a stack, reads, for all routers within.
+  """Decides once, for all adapters inside a layer or inside a stack.
 
-  What it reads is scaled to a root mean square of one, as layer norms do it.
+  It reads the input of that layer or stack. The input is first scaled to a root
+  mean square of one, as a layer norm does it. The adapters inside take the
+  decision through `SharedRouter`.
 
   Attributes:
-    num_experts: E, as all adapters within have it.
+    num_experts: the number of experts, E. All adapters inside must have it too.
     router: builds the router that decides.
   """
 
@@ -31,30 +33,34 @@ class Decision(nn.Module):
     made = self.router(num_experts=self.num_experts, parent=None)
     if 'shared' in made.needs:
       raise UserError(
-        f'SHARED_ROUTER = {type(made).__name__} decides nothing: give one that '
-        'does, such as @routing.SoftRouter.'
+        f'SHARED_ROUTER = {type(made).__name__} cannot make a decision, '
+        'because it takes one: give a router that decides, such as '
+        '@routing.SoftRouter.'
       )
     if not made.normalized:
       raise UserError(
-        f'{type(made).__name__} with RENORMALIZE = False cannot be shared: its '
-        'weights do not sum to one.'
+        f'{type(made).__name__} with RENORMALIZE = False cannot be shared, '
+        'because its weights do not sum to one: give RENORMALIZE = True.'
       )
     super().__post_init__()
 
   @property
   def needs(self) -> frozenset[str]:
-    """As of routers."""
+    """The fields of `Context` that the deciding router reads."""
     return self.router(num_experts=self.num_experts, parent=None).needs
 
   @nn.compact
   def __call__(self, *positions: tuple[Context, Array]) -> list[Context]:
-    """Decides for some positions; statistics are of the first alone.
+    """Decides for one or more groups of positions.
+
+    Statistics are sown for the first group alone.
 
     Args:
-      *positions: contexts, and what is read there, [B, L, D].
+      *positions: for each group the context of its positions, and what is read
+        there, [B, L, D].
 
     Returns:
-      The contexts, with `shared`.
+      The contexts in the same order. Their field `shared` holds the decision.
     """
     router = self.router(num_experts=self.num_experts, name='router')
     decided = []
@@ -66,7 +72,7 @@ class Decision(nn.Module):
     return decided
 
 
-# Builds a decision: a class, a `functools.partial` of it, or a gin reference.
+# Builds a decision: the class, a `functools.partial` of it, or a gin reference.
 DecisionFactory = Callable[..., Decision]
 
 
@@ -75,14 +81,20 @@ def decide(
   where: str,
   *positions: tuple[Context, Array],
 ) -> list[Context]:
-  """Returns contexts that hold what is decided at a place, if anything is.
+  """Makes the decision that belongs at a place, and puts it into the contexts.
 
-  Called within a compact method, whose module then owns what decides.
+  Call this in a compact method. The module of that method then owns the
+  parameters of the decision.
 
   Args:
-    decisions: what to build, by the place where it stands.
+    decisions: from a place to what builds the decision there.
     where: the place, 'layer' or 'stack'.
-    *positions: contexts, each with what is read there, [B, L, D].
+    *positions: for each group of positions its context, and what is read there,
+      [B, L, D].
+
+  Returns:
+    The contexts in the same order. They are unchanged where `decisions` has
+    nothing at this place.
   """
   factory = decisions.get(where)
   if factory is None:
@@ -91,7 +103,7 @@ def decide(
 
 
 class SharedRouter(BaseRouter):
-  """Takes what a `Decision` of its layer or stack decided."""
+  """Takes the weights that the `Decision` of its layer or stack made."""
 
   @property
   def needs(self) -> frozenset[str]:
@@ -100,11 +112,11 @@ class SharedRouter(BaseRouter):
   def __call__(
     self, x: Array, axis: str, context: Context, is_sown: bool = True
   ) -> Array:
-    """The decision; the tensor is not read, and nothing is sown."""
+    """Returns the shared weights. It reads no tensor and sows nothing."""
     weights = self._given(context, 'shared')
     if weights.shape[-1] != self.num_experts:
       raise UserError(
         f'NUM_EXPERTS = {self.num_experts} at a site, but the decision that it '
-        f'shares is over {weights.shape[-1]}: they must be equal.'
+        f'shares is over {weights.shape[-1]} experts: the two must be equal.'
       )
     return weights

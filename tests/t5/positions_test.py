@@ -255,7 +255,7 @@ def test_the_base_is_unchanged_at_initialisation(case):
           'layer': functools.partial(DECISION, router=routing.SharedRouter)
         }
       },
-      'SHARED_ROUTER = SharedRouter decides nothing',
+      'SHARED_ROUTER = SharedRouter cannot make a decision',
     ),
   ],
 )

@@ -91,7 +91,7 @@ def test_data_that_cannot_be_are_refused(changes, message):
 
 @pytest.mark.parametrize(
   ('embedding', 'message'),
-  [({}, 'there is none here'), ({'inputs_embedding': 7}, 'here are 7')],
+  [({}, 'does not have the'), ({'inputs_embedding': 7}, 'here it has 7')],
 )
 def test_a_missing_or_foreign_vector_is_one_message(embedding, message):
   network = model(sentence='feature', sentence_size=3)
