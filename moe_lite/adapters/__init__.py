@@ -1,6 +1,7 @@
 """Adapters: parameter-efficient experts that stand at sites of a layer.
 
-A thing belongs here if it is a method, and knows no model's size.
+A thing belongs here if it is a method and does not depend on the size of a
+model.
 """
 
 from moe_lite.adapters.adapter import (

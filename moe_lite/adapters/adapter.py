@@ -1,9 +1,9 @@
-"""The seam between T5 and the methods: a site, and an adapter standing there.
+"""The seam between T5 and the methods: sites, and adapters that stand there.
 
-An adapter sees what the frozen operation at its site read and what it wrote,
-and returns what it should have written. T5 names the site and knows nothing
-else; a method knows no model's size, since shapes and logical axes come from
-the site and the tensors.
+An adapter receives what the frozen operation at its site read and what it
+wrote. It returns what the operation should have written. T5 names the sites and
+knows nothing else about adapters. An adapter knows the size of no model,
+because the site and the tensors give it the logical axes and the shapes.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.core.types import Array, Axes, Shape
 from moe_lite.routing.context import Context
 
+# The tensors of a site that the router of a mixture may read.
 ROUTER_READS = ('inputs', 'outputs')
 
 
@@ -25,9 +26,11 @@ class Site:
   """A place in a layer where an adapter may stand.
 
   Attributes:
-    name: as gin's ADAPTERS names it, 'key'.
-    in_axes: logical axes of one token of what the operation read, ('embed',).
-    out_axes: the same of what it wrote, ('heads', 'kv').
+    name: the name of the site, such as 'key'. ADAPTERS in gin uses it.
+    in_axes: the logical axes of one token of the operation's input, such as
+      ('embed',).
+    out_axes: the logical axes of one token of the operation's output, such as
+      ('heads', 'kv').
   """
 
   name: str
@@ -36,9 +39,12 @@ class Site:
 
 
 class Adapter(nn.Module):
-  """Base class of adapters; a subclass implements `__call__`.
+  """The base class of adapters. A subclass implements `__call__`.
 
   An adapter is the identity at initialisation, bit for bit in float32.
+
+  Attributes:
+    site: the place where the adapter stands.
   """
 
   site: Site
@@ -47,18 +53,21 @@ class Adapter(nn.Module):
     """Returns what the operation at the site should have written.
 
     Args:
-      inputs: what it read, [B, L, *in_axes].
-      outputs: what it wrote, [B, L, *out_axes].
-      context: what routers need beyond the tokens.
+      inputs: what the operation read, [B, L, *in_axes].
+      outputs: what the operation wrote, [B, L, *out_axes].
+      context: the padding mask, and what routers need besides the tensors.
 
     Returns:
-      An array of the shape and dtype of `outputs`.
+      An array with the shape and the dtype of `outputs`.
     """
     raise NotImplementedError
 
   @property
   def needs(self) -> frozenset[str]:
-    """Fields of the context that are to be there, by default its router's."""
+    """The fields of `Context` that the adapter reads.
+
+    By default they are those that its field `router` needs, if it has one.
+    """
     router = getattr(self, 'router', None)
     if router is None:
       return frozenset()
@@ -66,24 +75,28 @@ class Adapter(nn.Module):
     return router(num_experts=experts, parent=None).needs
 
   def expert_products(self, params: Mapping[str, Array]) -> Array | None:
-    """Inner products of what experts change, for reports that compare them.
+    """Returns inner products between the updates of the experts.
+
+    The routing report compares experts by them.
 
     Args:
-      params: the adapter's own leaves by name.
+      params: the parameters of this adapter by name.
 
     Returns:
-      [E, E]; None, as by default, where experts are not compared.
+      [E, E], or None if experts cannot be compared. The default is None.
     """
     return None
 
   def out_shape(self, outputs: Array) -> Shape:
-    """The shape of one token at the site, as `site.out_axes` names it."""
+    """Returns the shape of one token of the outputs, one size for each axis."""
     return outputs.shape[outputs.ndim - len(self.site.out_axes) :]
 
 
 # Builds an adapter: a class, a `functools.partial` of it, or a gin reference
-# such as `@adapters.MoV`. Called with `site` and `name`.
+# such as `@adapters.MoV`. It is called with `site`, and with `name` or
+# `parent`.
 AdapterFactory = Callable[..., Adapter]
+# From the name of a site to what builds the adapter there.
 Adapters = Mapping[str, AdapterFactory]
 
 
@@ -94,10 +107,23 @@ def adapt(
   outputs: Array,
   context: Context,
 ) -> Array:
-  """Applies the adapter that stands at `site`, if one does.
+  """Applies the adapter that stands at `site`, if there is one.
 
-  Called within a compact method of the layer that owns the site, so that the
-  parameters live under '<site>_adapter' of that layer.
+  Call this in a compact method of the layer that has the site. The parameters
+  then live under '<site>_adapter' of that layer.
+
+  Args:
+    adapters: the adapters of the network, by the names of their sites.
+    site: the site.
+    inputs: what the frozen operation read, [B, L, *in_axes].
+    outputs: what it wrote, [B, L, *out_axes].
+    context: what routers are told.
+
+  Returns:
+    The adapted outputs, or `outputs` if no adapter stands there.
+
+  Raises:
+    ValueError: if the adapter changes the shape or the dtype of the outputs.
   """
   factory = adapters.get(site.name)
   if factory is None:
@@ -108,13 +134,14 @@ def adapt(
     raise ValueError(
       f'{type(adapter).__name__} at {site.name} returned '
       f'{adapted.dtype}{list(adapted.shape)} for outputs '
-      f'{outputs.dtype}{list(outputs.shape)}: an adapter keeps both.'
+      f'{outputs.dtype}{list(outputs.shape)}: an adapter must keep the dtype '
+      'and the shape of the outputs.'
     )
   return adapted
 
 
 def check_router_reads(router_reads: str) -> None:
-  """Raises UserError unless `router_reads` names one of the two tensors."""
+  """Raises UserError unless `router_reads` is one of `ROUTER_READS`."""
   if router_reads not in ROUTER_READS:
     raise UserError(
       f'router_reads = {router_reads!r} must be one of {ROUTER_READS}.'
@@ -122,10 +149,20 @@ def check_router_reads(router_reads: str) -> None:
 
 
 def joined(x: Array, axes: Axes) -> tuple[Array, str]:
-  """Flattens one token's axes to a vector, and names the joined axis.
+  """Flattens the axes of each token into one vector.
 
-  [B, L, H, K] with ('heads', 'kv') becomes [B, L, H * K] with 'joined_kv', as
-  T5X stores attention kernels; a single axis is left as it is.
+  [B, L, H, K] with the axes ('heads', 'kv') becomes [B, L, H * K] with the axis
+  'joined_kv', as T5X stores attention kernels. A single axis stays as it is.
+
+  Args:
+    x: [B, L, *axes].
+    axes: the logical axes of one token.
+
+  Returns:
+    The flattened array, and the logical name of its last axis.
+
+  Raises:
+    ValueError: if no logical axis joins these axes.
   """
   if len(axes) == 1:
     return x, axes[0]

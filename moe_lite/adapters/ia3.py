@@ -1,4 +1,4 @@
-"""(IA)³: learned vectors that rescale activations.
+"""(IA)³: a learned vector rescales the activations at a site.
 
 Source: Liu et al., arXiv 2205.05638, section 3.3.
 """
@@ -13,13 +13,14 @@ from moe_lite.routing.context import Context
 
 
 class IA3(Adapter):
-  """`outputs * scale`, one learned factor for each feature of the site.
+  """Computes `outputs * scale`, with one learned factor for each feature.
 
-  Parameters: `scale` [*out_axes], ones at initialisation.
+  Parameters:
+    scale: [*out_axes], all ones at initialisation.
 
-  Note: in a gated MLP the site is the activated first factor. Scaling one
-  factor of `gelu(wi_0 x) * wi_1 x` scales the product, so a second vector for
-  the other factor would express nothing more.
+  Note: in a gated MLP, (IA)³ stands at the activated first factor. If one
+  factor of `gelu(wi_0 x) * wi_1 x` is scaled, the product is scaled too. A
+  second vector at the other factor would therefore express nothing more.
   """
 
   @nn.compact

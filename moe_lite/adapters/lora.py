@@ -1,4 +1,4 @@
-"""LoRA: a low-rank update beside a frozen projection.
+"""LoRA: a low-rank update is added to a frozen projection.
 
 Source: Hu et al., arXiv 2106.09685, section 4.1.
 """
@@ -15,14 +15,19 @@ from moe_lite.routing.context import Context
 
 
 class LoRA(Adapter):
-  """`outputs + (alpha / R) * (inputs a) b`.
+  """Computes `outputs + (alpha / R) * (inputs a) b`.
 
-  Parameters: `a` [in, R], `b` [R, out], two-dimensional with heads and kv
-  joined, as T5X stores kernels; `b` is zero at initialisation.
+  Both matrices have two dimensions. The axes heads and kv are joined in them,
+  as T5X stores kernels.
+
+  Parameters:
+    a: [in, R].
+    b: [R, out], zero at initialisation.
 
   Attributes:
-    rank: R.
-    alpha: the numerator of the update's scale.
+    rank: the rank of the update, R.
+    alpha: the numerator of the update's scale, alpha / R.
+    a_init: draws the initial `a`.
   """
 
   rank: int = 4
@@ -55,6 +60,6 @@ class LoRA(Adapter):
       jnp.float32,
       ('rank', out_axis),
     )
-    # Scaled in rank space, where the tensor is smallest.
+    # The scale is applied in rank space, where the tensor is smallest.
     ranks = narrow(x, a.astype(x.dtype)) * (self.alpha / self.rank)
     return (y + widen(ranks, b.astype(y.dtype))).reshape(outputs.shape)

@@ -1,4 +1,4 @@
-"""MoLoRA: a routed mixture of LoRA pairs, contracted in rank space.
+"""MoLoRA: a routed mixture of LoRA pairs, mixed in rank space.
 
 Source: Zadouri et al., arXiv 2309.05444, section 2.
 """
@@ -19,21 +19,29 @@ from moe_lite.routing.router import RouterFactory
 
 
 class MoLoRA(Adapter):
-  """`outputs + (alpha / R) * sum_e p_e (inputs a_e) b_e`, p from a router.
+  """Computes `outputs + (alpha / R) * sum_e p_e (inputs a_e) b_e`.
 
-  Parameters: `a` [E, in, R], `b` [E, R, out] (zero at initialisation), heads
-  and kv joined; `router/kernel`.
+  The weights p come from a router. The axes heads and kv are joined in both
+  matrices, as T5X stores kernels.
+
+  Parameters:
+    a: [E, in, R].
+    b: [E, R, out], zero at initialisation.
+    router/kernel: the kernel of the router, if it learns one.
 
   Attributes:
-    num_experts: E.
-    rank: R of each expert.
-    alpha: the numerator of the updates' scale.
+    num_experts: the number of experts, E.
+    rank: the rank of each expert, R.
+    alpha: the numerator of the updates' scale, alpha / R.
     router: builds the router.
-    router_reads: 'inputs' (the paper, and its released code) or 'outputs'.
+    router_reads: the tensor that the router reads. 'inputs' is the paper and
+      also its released code; 'outputs' is the other choice.
+    a_init: draws the initial `a`.
 
-  Note: the sum over experts is linear in `b`, so p may weight the activations
-  `[B, L, E, R]` and one matmul with all of `b` finishes. The released code
-  builds every expert's output, `[B, L, E, out]`: out / R times as much memory.
+  Note: the sum over experts is linear in `b`. The weights p can therefore be
+  applied to the activations [B, L, E, R], and a single matmul with all of `b`
+  finishes the sum. The released code computes the output of every expert,
+  [B, L, E, out], which takes out / R times as much memory.
   """
 
   num_experts: int = 10
@@ -50,7 +58,10 @@ class MoLoRA(Adapter):
     super().__post_init__()
 
   def expert_products(self, params: Mapping[str, Array]) -> Array:
-    """Of the matrices `a_e b_e`, which are not built."""
+    """Returns the inner products of the matrices `a_e b_e`, [E, E].
+
+    They are computed from the factors. The matrices themselves are not built.
+    """
     a, b = params['a'], params['b']
     return jnp.einsum(
       'efrs,efrs->ef',
@@ -83,8 +94,8 @@ class MoLoRA(Adapter):
       jnp.float32,
       ('expert', 'rank', out_axis),
     )
-    # Two plain matmuls with E * R columns; transposing `a` moves weights, not
-    # activations.
+    # Two plain matmuls with E * R columns do the work. The transpose of `a`
+    # moves weights, which is cheaper than moving activations.
     columns = self.num_experts * self.rank
     a = a.swapaxes(0, 1).reshape(x.shape[-1], columns)
     b = b.reshape(columns, y.shape[-1])

@@ -18,22 +18,26 @@ from moe_lite.routing.router import RouterFactory
 
 
 class MoV(Adapter):
-  """`outputs * sum_e p_e scale_e`, with p from a router.
+  """Computes `outputs * sum_e p_e scale_e`. The weights p come from a router.
 
-  Parameters: `scale` [E, *out_axes], ones at initialisation; `router/kernel`.
+  Parameters:
+    scale: [E, *out_axes], all ones at initialisation.
+    router/kernel: the kernel of the router, if it learns one.
 
   Attributes:
-    num_experts: E.
+    num_experts: the number of experts, E.
     router: builds the router.
-    router_reads: 'outputs' is the paper's released code: in attention it
-      routes each token and head on the projected key or value, with one
-      `[K, E]` kernel for all heads. 'inputs' is the paper's equation: each
-      token is routed once, on what the layer read.
+    router_reads: the tensor that the router reads. 'outputs' is what the
+      paper's released code does: in attention, the router reads the projected
+      key or value of each token and head, with one [K, E] kernel for all heads.
+      'inputs' is the equation of the paper: each token is routed once, by what
+      the layer read.
 
-  Note: the mixture is computed as `1 + sum_e p_e (scale_e - 1)`, equal where p
-  sums to one. At initialisation every term of the sum is exactly zero, so the
-  adapter is the identity bit for bit, which a rounded sum of p is not; and in
-  bfloat16 the small learned differences keep all their bits.
+  Note: the mixture is computed as `1 + sum_e p_e (scale_e - 1)`, which is equal
+  if p sums to one. At initialisation every term of this sum is exactly zero.
+  The adapter is then the identity bit for bit, which it would not be with a
+  rounded sum of p. In bfloat16 the small learned differences also keep all
+  their bits.
   """
 
   num_experts: int = 10
@@ -45,7 +49,7 @@ class MoV(Adapter):
     super().__post_init__()
 
   def expert_products(self, params: Mapping[str, Array]) -> Array:
-    """Of `scale_e - 1`."""
+    """Returns the inner products of `scale_e - 1`, [E, E]."""
     difference = params['scale'] - 1.0
     difference = difference.reshape(len(difference), -1)
     return difference @ difference.T
