@@ -10,46 +10,39 @@ import gin
 from moe_lite.core import progress
 from moe_lite.core.errors import UserError
 from moe_lite.core.meshes import meshes
-from moe_lite.preflight import chips, configuration, programs, report
+from moe_lite.preflight import configuration, programs
+from moe_lite.preflight.chips import Slice
+from moe_lite.preflight.report import Report
 from moe_lite.t5.config import REMAT
 
-# Cheapest first: what is recomputed costs operations.
 
-
-def sweep(
-  entry: str,
-  topology: chips.Topology,
-  devices: Sequence[Any],
-  real: bool,
-  grids: Sequence[str] = (),
-) -> list[report.Report]:
+def sweep(entry: str, on: Slice, grids: Sequence[str] = ()) -> list[Report]:
   """Tries meshes, microbatches and remat policies on a slice.
 
-  On a mesh, the fewest microbatches under which the step fits are taken, and
-  the first remat policy that fits at all: what comes after can only cost more.
+  On each mesh, the first remat policy under which the step fits is taken, and
+  with it the fewest microbatches. The policies and numbers that come after can
+  only cost more.
 
   Args:
-    entry: from `configuration.configure`.
-    topology: the slice.
-    devices: its devices, or as many fake ones.
-    real: whether they are the slice's.
-    grids: 'MACRO=V,V' to try as well.
+    entry: what `configuration.configure` returned.
+    on: the slice.
+    grids: values of macros to try as well, each as 'MACRO=V,V'.
 
   Returns:
-    The report of the cheapest, by chip-seconds a row at least; the last one
-    that did not fit where none does.
+    The reports of the cheapest way to run, by the least chip-seconds that a row
+    takes; where nothing fits, those of the last attempt.
 
   Raises:
-    UserError: if no mesh can be tried at all.
+    UserError: if the step cannot be made for any mesh.
   """
-  best: list[report.Report] = []
-  failed: list[report.Report] = []
+  best: list[Report] = []
+  failed: list[Report] = []
   problem = None
   for macros in configuration.grid(_parse(grids)):
     configuration.bind(macros)
-    for mesh, split in meshes(len(devices)):
+    for mesh, split in meshes(len(on.devices)):
       try:
-        setting, reports = _on_mesh(entry, topology, devices, real, mesh, split)
+        setting, reports = _on_mesh(entry, on, mesh, split)
       except UserError as error:  # Such as a mesh that does not divide heads.
         problem = error
         continue
@@ -57,7 +50,7 @@ def sweep(
         failed = reports
         continue
       progress.say(
-        f'{topology.name} {_words({**macros, **setting})}: '
+        f'{on.topology.name} {_words({**macros, **setting})}: '
         f'{_cost(reports) * 1000:.2f} chip-ms a row at least'
       )
       if not best or _cost(reports) < _cost(best):
@@ -71,17 +64,13 @@ def sweep(
 
 
 def _on_mesh(
-  entry: str,
-  topology: chips.Topology,
-  devices: Sequence[Any],
-  real: bool,
-  mesh: tuple[int, int],
-  split: bool,
-) -> tuple[dict[str, Any], list[report.Report]]:
-  """The first setting that fits, or the last that was tried."""
-  last: tuple[dict[str, Any], list[report.Report]] = {}, []
+  entry: str, on: Slice, mesh: tuple[int, int], split: bool
+) -> tuple[dict[str, Any], list[Report]]:
+  """The first setting that fits on a mesh, or the last that was tried."""
+  last: tuple[dict[str, Any], list[Report]] = {}, []
   trains = entry == programs.TRAIN
   setting: dict[str, Any] = {'MESH': mesh, 'FULLY_SHARDED': split}
+  # The policy that costs the fewest operations is listed first.
   for remat in REMAT if trains else REMAT[:1]:
     if trains:
       setting['REMAT'] = remat
@@ -89,7 +78,7 @@ def _on_mesh(
       if trains:
         setting['MICROBATCHES'] = parts
       configuration.bind(setting)
-      reports = configuration.check(entry, topology, devices, real)
+      reports = configuration.check(entry, on)
       last = dict(setting), reports
       if all(r.fits for r in reports):
         return last
@@ -99,6 +88,7 @@ def _on_mesh(
 
 
 def _microbatches(data: int) -> list[int]:
+  """The numbers of microbatches to try on a data axis, fewest first."""
   batch_size = gin.query_parameter('%BATCH_SIZE')
   rows = batch_size // data
   if batch_size % data:
@@ -106,13 +96,13 @@ def _microbatches(data: int) -> list[int]:
   return [n for n in range(1, rows + 1) if rows % n == 0 and n & (n - 1) == 0]
 
 
-def _holds_too_much(reports: Sequence[report.Report]) -> bool:
-  """Whether parameters alone do not fit: no setting changes that."""
+def _holds_too_much(reports: Sequence[Report]) -> bool:
+  """Whether parameters alone do not fit, which no setting can change."""
   names = ('base', 'trainable', 'optimizer')
   return any(sum(r.bytes.get(n) or 0 for n in names) > r.hbm for r in reports)
 
 
-def _cost(reports: Sequence[report.Report]) -> float:
+def _cost(reports: Sequence[Report]) -> float:
   return sum(r.chip_seconds or 0.0 for r in reports)
 
 

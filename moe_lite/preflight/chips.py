@@ -1,15 +1,15 @@
-"""TPU chips and slices: what they have, and their devices without them."""
+"""TPU chips and slices: what they have, and devices to compile for."""
 
 import dataclasses
 import importlib.util
 import math
 import re
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import MutableMapping, Sequence
+from typing import Any, Self
 
 from moe_lite.core.errors import UserError, nearest
 
-# Makes libtpu a compiler and nothing more: no device is looked for.
+# With these variables libtpu compiles, and looks for no device.
 _ENVIRONMENT = {
   'JAX_PLATFORMS': 'cpu',
   'TPU_SKIP_MDS_QUERY': '1',
@@ -25,12 +25,13 @@ class Chip:
   """A generation of chips, by its published peaks (Google Cloud TPU pages).
 
   Attributes:
-    hbm: bytes of main memory.
-    flops: bfloat16 operations a second.
-    bandwidth: bytes a second to and from main memory.
-    links: bytes a second between chips, out of one.
-    slices: topologies that can be had; libtpu compiles for others too.
-    accelerator: how gcloud calls a slice, by chips or, up to v5p, by cores.
+    hbm: the bytes of main memory.
+    flops: the bfloat16 operations a second.
+    bandwidth: the bytes a second to and from main memory.
+    links: the bytes a second that a chip can send to others.
+    slices: the topologies that are on offer; libtpu compiles for others, too.
+    accelerator: what gcloud calls a slice, by its number of chips or, up to
+      v5p, of cores.
   """
 
   hbm: int
@@ -53,7 +54,13 @@ CHIPS = {
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-  """A slice, such as v5e:4x4."""
+  """The shape of a slice.
+
+  Attributes:
+    name: such as 'v5e:4x4'.
+    chip: what its chips are.
+    bounds: how many chips it has along each dimension.
+  """
 
   name: str
   chip: Chip
@@ -61,15 +68,16 @@ class Topology:
 
   @property
   def chips(self) -> int:
+    """The number of chips."""
     return math.prod(self.bounds)
 
   @property
   def accelerator_type(self) -> str:
-    """What gcloud calls it."""
+    """What gcloud calls the slice."""
     return self.chip.accelerator.format(chips=self.chips, cores=2 * self.chips)
 
   def devices(self) -> list[Any]:
-    """One device a chip, without the chips.
+    """A device for each chip, to compile for; the chips need not be there.
 
     Raises:
       UserError: if libtpu does not know the slice.
@@ -86,12 +94,41 @@ class Topology:
       found = topologies.get_topology_desc(
         platform='tpu', topology_name=self.name, **options
       )
-    except Exception as error:  # jaxlib's own, of several kinds.
+    except Exception as error:  # Jaxlib raises errors of several kinds.
       raise UserError(
         f'--topology={self.name}: libtpu does not know it: '
         f'{str(error).splitlines()[0]}\n{_known()}'
       ) from error
     return list(found.devices)
+
+
+@dataclasses.dataclass(frozen=True)
+class Slice:
+  """A slice to compile for.
+
+  Attributes:
+    topology: its shape.
+    devices: a device for each chip. Without the chips' compiler these are
+      devices of the CPU.
+    is_real: whether the devices are those of the chips.
+  """
+
+  topology: Topology
+  devices: Sequence[Any]
+  is_real: bool
+
+  @classmethod
+  def of(cls, topology: Topology) -> Self:
+    """The slice of a shape, with what is installed; see `prepare`.
+
+    Raises:
+      UserError: if libtpu does not know the slice.
+    """
+    if has_compiler():
+      return cls(topology, topology.devices(), True)
+    import jax
+
+    return cls(topology, jax.devices('cpu')[: topology.chips], False)
 
 
 def topology(name: str) -> Topology:
@@ -104,7 +141,7 @@ def topology(name: str) -> Topology:
   if kind not in CHIPS or not re.fullmatch(r'\d+(x\d+){1,2}', shape):
     known = [f'{k}:{s}' for k, chip in CHIPS.items() for s in chip.slices]
     raise UserError(
-      f'--topology={name} is no topology.{nearest(name, known)} {_known()}'
+      f'--topology={name} is not a topology.{nearest(name, known)} {_known()}'
     )
   bounds = tuple(int(n) for n in shape.split('x'))
   dimensions = CHIPS[kind].slices[0].count('x') + 1
@@ -125,8 +162,8 @@ def prepare(environment: MutableMapping[str, str], devices: int) -> None:
   """Sets what must be set before jax looks for devices.
 
   Args:
-    environment: of the process.
-    devices: fake ones on the CPU, for use without the compiler.
+    environment: the environment of the process.
+    devices: how many devices the CPU is to have if there is no compiler.
   """
   environment.update(_ENVIRONMENT)
   if not has_compiler():

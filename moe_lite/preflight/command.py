@@ -1,18 +1,20 @@
 """python -m moe_lite.preflight --gin_file=... --topology=v5e:4x4
 
-  --topology=KIND:SHAPE  the slice, such as v5e:1x1, v5e:4x4, v4:2x2x4; repeated
-  --json                 one JSON object a program
-  --sweep                of all meshes, microbatches and remat policies, the
-                         cheapest that fits, on each topology
-  --grid=MACRO=V,V,...   with --sweep: also these values of a gin macro, such
-                         as BATCH_SIZE=32,64 or BASE_DTYPE='bfloat16','int8'
+  --topology=KIND:SHAPE  the slice, such as v5e:1x1, v5e:4x4 or v4:2x2x4; may be
+                         given several times
+  --json                 print a JSON object for each program
+  --sweep                print the cheapest of all meshes, microbatches and
+                         remat policies that fits, for each topology
+  --grid=MACRO=V,V,...   with --sweep, also try these values of a gin macro; for
+                         example BATCH_SIZE=32,64 or BASE_DTYPE='float32','int8'
 
-The gin files are those of the run; paths and mixture may be left out. The exit
-code is 3 if something does not fit, 2 on a mistake.
+The gin files are those of the run; paths and the mixture may be left out. The
+exit code is 3 if something does not fit, and 2 on a mistake.
 
 libtpu (the extra `preflight`) compiles for the chips themselves. Without it the
-step is compiled for as many CPU devices: sizes of parameters, operations and
-collectives are then known, activations and the verdict of the compiler are not.
+step is compiled for as many devices of the CPU. The sizes of parameters, the
+operations and the collectives are then known. The activations are not, nor what
+the compiler for the chips would say.
 """
 
 import json
@@ -52,25 +54,24 @@ def _preflight(argv: Sequence[str]) -> int:
   from moe_lite.preflight import cheapest, configuration, report
 
   entry = configuration.configure(rest)
-  real = chips.has_compiler()
-  if not real:
+  if not chips.has_compiler():
     print(
       'libtpu is not installed (pip install "moe_lite[preflight]"): compiling '
-      'for CPU devices. Bytes of activations, bytes moved and whether it fits '
-      'are not known.',
+      'for CPU devices. The bytes of activations, the bytes moved and whether '
+      'it fits are not known.',
       file=sys.stderr,
     )
   all_fit = True
   for topology in topologies:
-    devices = topology.devices() if real else _fake_devices(topology.chips)
+    on = chips.Slice.of(topology)
     print(
       f'Compiling for {topology.name}; minutes for a large model.',
       file=sys.stderr,
     )
     if values.sweep:
-      reports = cheapest.sweep(entry, topology, devices, real, values.grid)
+      reports = cheapest.sweep(entry, on, values.grid)
     else:
-      reports = configuration.check(entry, topology, devices, real)
+      reports = configuration.check(entry, on)
     for r in reports:
       if values.json:
         print(json.dumps(report.as_json(r)), flush=True)
@@ -82,16 +83,10 @@ def _preflight(argv: Sequence[str]) -> int:
   return 0 if all_fit else DOES_NOT_FIT
 
 
-def _fake_devices(count: int):
-  import jax
-
-  return jax.devices('cpu')[:count]
-
-
 def _parse_flags(
   argv: Sequence[str],
 ) -> tuple[flags.FlagValues, list[str]]:
-  """Preflight's own flags, and the rest, which is the run's."""
+  """Splits the flags into preflight's own and the rest, which are the run's."""
   values = flags.FlagValues()
   flags.DEFINE_multi_string('topology', [], 'A slice.', values)
   flags.DEFINE_bool('json', False, 'For programs.', values)

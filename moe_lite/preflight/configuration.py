@@ -8,10 +8,11 @@ import gin
 
 from moe_lite.core.errors import UserError
 from moe_lite.core.meshes import AUTO, meshes
-from moe_lite.preflight import chips, programs, report
+from moe_lite.preflight import programs, report
+from moe_lite.preflight.chips import Slice
 from moe_lite.process import cli, gin_macros
 
-# What a run reads and writes; no shape depends on it.
+# What a run reads and writes. No shape depends on it.
 PLACEHOLDERS = (
   'CHECKPOINT_PATH',
   'EVAL_OUTPUT_DIR',
@@ -35,31 +36,41 @@ def configure(argv: Sequence[str]) -> str:
 
 
 def bind(macros: Mapping[str, Any]) -> None:
-  """Gives macros values; those that no gin file has are an error."""
+  """Gives values to macros.
+
+  Raises:
+    UserError: if no gin file has one of the macros.
+  """
   for name, value in macros.items():
     gin_macros.bind(name, repr(value))
 
 
-def check(
-  entry: str, topology: chips.Topology, devices: Sequence[Any], real: bool
-) -> list[report.Report]:
-  """Reports of a run's programs on a slice, on its mesh or the first that fits.
+def check(entry: str, on: Slice) -> list[report.Report]:
+  """Compiles the programs of a run for a slice.
+
+  Where the run leaves the mesh to be chosen, that is the first mesh on which
+  all programs fit.
 
   Args:
-    entry: from `configure`.
-    topology: the slice.
-    devices: its devices, or as many fake ones.
-    real: whether they are the slice's.
+    entry: what `configure` returned.
+    on: the slice.
+
+  Returns:
+    A report for each program; of the last mesh that was tried, where they fit
+    on none.
+
+  Raises:
+    UserError: if the programs cannot be made for any mesh.
   """
   arguments = gin.get_bindings(entry)
   if arguments.get('mesh') != AUTO:
-    return _reports(entry, arguments, topology, devices, real)
+    return _reports(entry, arguments, on)
   reports: list[report.Report] = []
   problems = []
-  for mesh, split in meshes(len(devices)):
+  for mesh, split in meshes(len(on.devices)):
     tried = {**arguments, 'mesh': mesh, 'fully_sharded': split}
     try:
-      reports = _reports(entry, tried, topology, devices, real)
+      reports = _reports(entry, tried, on)
     except UserError as error:
       problems.append(f'{mesh}: {error}')
       continue
@@ -67,20 +78,22 @@ def check(
       return reports
   if not reports:
     raise UserError(
-      f"MESH = 'auto': no mesh of {topology.name} will do.\n"
+      f"MESH = 'auto': no mesh of {on.topology.name} will do.\n"
       + '\n'.join(problems)
     )
   return reports
 
 
-def _reports(entry, arguments, topology, devices, real):
-  return [
-    report.report(program, topology, real)
-    for program in programs.programs(entry, arguments, devices)
-  ]
-
-
 def grid(settings: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-  """Every combination of the values of macros."""
+  """Yields every combination of the values of macros."""
   for values in itertools.product(*settings.values()):
     yield dict(zip(settings, values, strict=True))
+
+
+def _reports(
+  entry: str, arguments: Mapping[str, Any], on: Slice
+) -> list[report.Report]:
+  return [
+    report.report(program, on)
+    for program in programs.programs(entry, arguments, on.devices)
+  ]

@@ -1,8 +1,9 @@
 """Floating-point operations of matmuls, and the fewest that training needs.
 
-Counted in the program as traced, after what nothing uses was removed, with the
-trips of every scan: XLA's count has a scan's body once. They are those of all
-chips together, for a multiplication and an addition each.
+Operations are counted in the program as it was traced, without what nothing
+uses. The body of a scan counts as often as it runs, whereas XLA counts it once.
+A multiplication is one operation, and so is an addition. All numbers are those
+of all chips together.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from moe_lite.t5.config import T5Config
 
 
 def of_matmuls(function: Callable[..., Any], *arguments: Any) -> int:
-  """Operations of a function's matmuls for arguments of these shapes."""
+  """The operations of a function's matmuls, for arguments of these shapes."""
   closed = jax.make_jaxpr(function)(*arguments)
   jaxpr, _ = partial_eval.dce_jaxpr(
     closed.jaxpr, [True] * len(closed.jaxpr.outvars)
@@ -28,11 +29,11 @@ def of_matmuls(function: Callable[..., Any], *arguments: Any) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Forward:
-  """Operations of one row's forward pass.
+  """The operations of the forward pass of one row.
 
   Attributes:
-    weights: of products with weights.
-    attention: of products of activations.
+    weights: the operations of products with weights.
+    attention: the operations of products of activations with each other.
   """
 
   weights: int
@@ -40,7 +41,7 @@ class Forward:
 
 
 def encoder(config: T5Config, inputs: int) -> Forward:
-  """Of the encoder, for a row of `inputs` tokens."""
+  """The operations of the encoder, for a row of `inputs` tokens."""
   attention, mlp = _of_a_token(config)
   pairs = config.num_encoder_layers * inputs**2
   return Forward(
@@ -50,7 +51,7 @@ def encoder(config: T5Config, inputs: int) -> Forward:
 
 
 def decoder(config: T5Config, inputs: int, targets: int) -> Forward:
-  """Of the decoder and the logits, for `targets` tokens."""
+  """The operations of the decoder and the logits, for `targets` tokens."""
   attention, mlp = _of_a_token(config)
   weights = config.num_decoder_layers * (
     targets * (3 * attention + mlp) + inputs * attention
@@ -65,10 +66,11 @@ def decoder(config: T5Config, inputs: int, targets: int) -> Forward:
 def training(config: T5Config, inputs: int, targets: int, is_full: bool) -> int:
   """The fewest operations that a training step needs for a row.
 
-  The gradient of activations costs another forward pass through the weights,
-  and attention's gradient two of attention's. A frozen base needs no more; full
-  fine-tuning also needs the weights' gradient. Adapters are not counted, nor is
-  it taken off that what lies before the first adapter needs no gradient.
+  The gradient of the activations costs as much as another forward pass through
+  the weights, and the gradient of attention twice as much as attention. A
+  frozen base needs no more than that; full fine-tuning also needs the gradient
+  of the weights. Two small things are left out: the adapters themselves, and
+  that no gradient is needed of what comes before the first adapter.
   """
   stacks = encoder(config, inputs), decoder(config, inputs, targets)
   weights = sum(stack.weights for stack in stacks)
@@ -77,7 +79,7 @@ def training(config: T5Config, inputs: int, targets: int, is_full: bool) -> int:
 
 
 def _of_a_token(config: T5Config) -> tuple[int, int]:
-  """Weights that a token meets in half of an attention, and in an MLP."""
+  """The weights that a token meets in half of an attention, and in an MLP."""
   attention = 2 * config.emb_dim * config.num_heads * config.head_dim
   factors = len(config.mlp_activations)
   return attention, (factors + 1) * config.emb_dim * config.mlp_dim

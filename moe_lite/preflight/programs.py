@@ -1,4 +1,4 @@
-"""The programs that a configured run would compile, from shapes alone."""
+"""The programs that a configured run would compile, made from shapes alone."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +22,14 @@ class Program:
   """One program: what it does, what it takes, and what it needs at least.
 
   Attributes:
-    name: 'train step', 'encode', 'score'.
-    function: what is traced, to count its operations.
-    arguments: shapes with places.
-    compile: returns the executable.
-    parts: what the arguments hold: 'base', 'adapters', 'optimizer', 'batch'.
-    least_flops: operations that cannot be saved, of all rows.
-    rows: of a batch.
-    tokens: positions of a batch, inputs and targets.
+    name: 'train step', 'encode' or 'score'.
+    function: the function, which is traced to count its operations.
+    arguments: the shapes of its arguments, and their places on the mesh.
+    compile: compiles the function, and returns the executable.
+    parts: what the arguments hold: 'base', 'trainable', 'optimizer', 'batch'.
+    least_flops: the operations that cannot be saved, over all rows.
+    rows: the rows of a batch.
+    tokens: the positions of a batch, of inputs and targets.
     mesh: (data, model).
   """
 
@@ -47,15 +47,15 @@ class Program:
 def programs(
   entry: str, arguments: Mapping[str, Any], devices: Sequence[Any]
 ) -> list[Program]:
-  """The programs of a run on these devices.
+  """Makes the programs of a run for these devices.
 
   Args:
-    entry: `TRAIN` or `EVAL`.
-    arguments: what gin binds to it.
-    devices: of the mesh.
+    entry: the entry point, `TRAIN` or `EVAL`.
+    arguments: what gin binds to the entry point.
+    devices: the devices of the mesh.
 
   Raises:
-    UserError: if the mesh does not divide what it should.
+    UserError: if the mesh does not divide the batch or the parameters.
   """
   return (_train if entry == TRAIN else _eval)(arguments, devices)
 
@@ -128,7 +128,7 @@ def _eval(
   def ids(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((rows, *shape), jnp.int32, sharding=split)
 
-  # One choice at a time, as where choices are as long as they may be.
+  # Choices that are as long as they may be are scored one at a time.
   sources, targets = ids(lengths['inputs']), ids(1, lengths['targets'])
   inputs = {'encoder_input_tokens': sources}
   if INPUTS_EMBEDDING in lengths:

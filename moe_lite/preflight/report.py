@@ -1,4 +1,4 @@
-"""What preflight says of a program on a slice."""
+"""What the compiler says of a program on a slice."""
 
 import dataclasses
 import time
@@ -8,8 +8,8 @@ from typing import Any
 import jax
 
 from moe_lite.core import memory
-from moe_lite.preflight import flops, hlo
-from moe_lite.preflight.chips import Topology
+from moe_lite.preflight import flops, hlo, traffic
+from moe_lite.preflight.chips import Slice
 from moe_lite.preflight.programs import Program
 
 GB = 10**9
@@ -19,31 +19,32 @@ GB = 10**9
 class Report:
   """The compiler's reckoning of one program.
 
-  Bytes are those on one chip. None stands for what is not known: without
-  libtpu, or of a program that did not compile.
+  All bytes are those of one chip. None stands for what is not known, because
+  libtpu is missing or because the program did not compile.
 
   Attributes:
     program: 'train step', 'encode' or 'score'.
-    topology: 'v5e:4x4'.
-    accelerator_type: what gcloud calls it.
-    chips: how many.
+    topology: the name of the slice, such as 'v5e:4x4'.
+    accelerator_type: what gcloud calls the slice.
+    chips: the number of chips.
     mesh: (data, model).
-    rows: of a batch, over all chips.
+    rows: the rows of a batch, over all chips.
+    tokens: the positions of a batch, over all chips.
     fits: whether the compiler found room.
-    hbm: bytes that a chip has; as the compiler counts them, if it said so.
-    bytes: 'base', 'trainable', 'optimizer', 'batch', 'activations', 'outputs',
-      'code' and 'total'.
-    flops: of matmuls, of all chips.
-    least_flops: those that cannot be saved; see `flops`.
-    bytes_moved: to and from a chip's memory.
-    collectives: kind to how many, and the bytes that a chip gives to them.
-    least_seconds: no execution is quicker than this: the longest of operations,
-      memory and links at their published peaks.
-    compile_seconds: how long the compiler took.
-    compile_cpu_seconds: the same, of processors: what other work on the
-      machine does not lengthen.
-    problem: why it does not fit.
-    settings: gin macros that a sweep chose.
+    hbm: the bytes of memory, as the compiler counts them if it said so.
+    bytes: the bytes of 'base', 'trainable', 'optimizer', 'batch',
+      'activations', 'outputs', 'code' and 'total'.
+    flops: the operations of matmuls, of all chips together.
+    least_flops: the operations that no program can save; see `flops`.
+    bytes_moved: the bytes that go to and from memory.
+    collectives: each kind to how often it runs, and the bytes given to it.
+    least_seconds: a time that no execution can beat. It is the longest of the
+      times that operations, memory and links take at their published peaks.
+    compile_seconds: the time that the compiler took.
+    compile_cpu_seconds: the processor time that the compiler took, which other
+      work on the machine does not lengthen.
+    problem: why the program does not fit.
+    settings: the gin macros that a sweep chose.
   """
 
   program: str
@@ -68,27 +69,26 @@ class Report:
 
   @property
   def tokens_per_second(self) -> float | None:
-    """Positions, of inputs and targets, in `least_seconds`."""
+    """The most positions of inputs and targets that a second can take."""
     return self.tokens / self.least_seconds if self.least_seconds else None
 
   @property
   def chip_seconds(self) -> float | None:
-    """Of a row, at least: what a sweep takes for cost."""
+    """The least that a row costs; a sweep looks for the cheapest."""
     if not self.least_seconds:
       return None
     return self.chips * self.least_seconds / self.rows
 
 
-def report(program: Program, topology: Topology, has_compiler: bool) -> Report:
+def report(program: Program, on: Slice) -> Report:
   """Compiles a program and reads what the compiler says.
 
   Args:
-    program: for the devices of `topology`, or for fake ones.
-    topology: the slice.
-    has_compiler: whether those are the slice's own devices.
+    program: the program, made for the devices of the slice.
+    on: the slice.
   """
   parts = {k: memory.on_a_device(v) for k, v in program.parts.items()}
-  chip = topology.chip
+  topology, chip = on.topology, on.topology.chip
   count = flops.of_matmuls(program.function, *program.arguments)
   known: dict[str, Any] = {
     'program': program.name,
@@ -104,8 +104,8 @@ def report(program: Program, topology: Topology, has_compiler: bool) -> Report:
   start, start_cpu = time.monotonic(), time.process_time()
   try:
     memory.check_arguments(program.arguments, chip.hbm)
-    # What a CPU's program takes besides says nothing of the chip.
-    limit = chip.hbm if has_compiler else None
+    # Beyond its arguments, what a CPU's program takes says nothing of the chip.
+    limit = chip.hbm if on.is_real else None
     compiled = memory.compile_within(program.compile, program.arguments, limit)
   except memory.DoesNotFit as problem:
     return Report(
@@ -119,14 +119,14 @@ def report(program: Program, topology: Topology, has_compiler: bool) -> Report:
   seconds = time.monotonic() - start
   cpu_seconds = time.process_time() - start_cpu
   text = hlo.parse(compiled.as_text())
-  collectives = text.collectives()
+  collectives = traffic.collectives(text)
   links = sum(given for _, given in collectives.values())
   usage = memory.usage(compiled)
   bytes_: dict[str, int | None] = {**parts, 'total': sum(parts.values())}
   bytes_moved = None
   times = [count / topology.chips / chip.flops, links / chip.links]
-  if has_compiler:
-    # Padding to tiles makes arguments larger than their shapes say.
+  if on.is_real:
+    # The chip pads arguments to tiles, beyond what their shapes say.
     bytes_ |= {
       'padding': max(0, usage.arguments - sum(parts.values())),
       'activations': usage.temporaries,
@@ -134,7 +134,7 @@ def report(program: Program, topology: Topology, has_compiler: bool) -> Report:
       'code': usage.code,
       'total': usage.total,
     }
-    bytes_moved = text.bytes_moved()
+    bytes_moved = traffic.bytes_moved(text)
     times.append(bytes_moved / chip.bandwidth)
   return Report(
     **known,

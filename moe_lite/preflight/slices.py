@@ -1,10 +1,10 @@
-"""python -m moe_lite.preflight.table [--recipe=NAME,...] [--kind=v5e]
+"""python -m moe_lite.preflight.slices [--recipe=NAME,...] [--kind=v5e]
 
-Finds the smallest slice that every recipe of gin/recipes fits on, writes it to
-launch/slices.json, and the table of launch/README.md from that. What the file
-already has is not tried again, so that an interrupted call goes on; remove a
-recipe's entry, or the file, to try anew. Needs a checkout and libtpu, and takes
-minutes a recipe.
+Finds the smallest slice that each recipe of gin/recipes fits on, writes it to
+launch/slices.json, and makes the table of launch/README.md from that file. A
+recipe that the file already has is not tried again, so that an interrupted
+command can go on; remove the recipe's entry, or the file, to try again. The
+command needs a checkout and libtpu, and takes minutes for each recipe.
 """
 
 import dataclasses
@@ -29,7 +29,8 @@ BEGIN, END = '<!-- table: begin -->', '<!-- table: end -->'
 _SIZES = ('large', 'xl', 'xxl')
 _METHODS = ('ia3', 'lora', 'mov', 'molora', 'full')
 
-# Rows a chip at once, and remat policy: cheapest first.
+# How many rows a chip works on at once, and the remat policy. The cheapest pair
+# comes first.
 TRIALS = ((2, 'minimal'), (2, 'full'), (1, 'full'))
 
 
@@ -38,10 +39,10 @@ class Entry:
   """A recipe's smallest slice.
 
   Attributes:
-    recipe: its file's name.
-    topology: 'v5e:4x4'.
-    settings: gin macros under which it fits.
-    report: of the training step, see `report.as_json`.
+    recipe: the name of its file.
+    topology: the name of the slice, such as 'v5e:4x4'.
+    settings: the gin macros under which it fits.
+    report: what `report.as_json` gives for the training step.
   """
 
   recipe: str
@@ -51,7 +52,7 @@ class Entry:
 
 
 def main(argv: Sequence[str]) -> None:
-  """Tries recipes, and writes after each."""
+  """Tries recipes, and writes down what was found after each."""
   values = flags.FlagValues()
   flags.DEFINE_list('recipe', [], 'Names; all by default.', values)
   flags.DEFINE_string('kind', 'v5e', 'Of chips.', values)
@@ -75,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def recipes() -> list[str]:
-  """Names of the recipes that are whole runs: 'xl_mov_10'."""
+  """The names of the recipes that are whole runs, such as 'xl_mov_10'."""
   files = sorted((ROOT / 'gin' / 'recipes').glob('*.gin'))
   names = [f.stem for f in files if f.stem.split('_')[0] in _SIZES]
 
@@ -88,7 +89,7 @@ def recipes() -> list[str]:
 
 
 def smallest(recipe: str, kind: str) -> Entry:
-  """The first slice and setting that fit.
+  """Finds the first slice and setting that fit.
 
   Raises:
     UserError: if none of the kind's slices is large enough.
@@ -98,11 +99,11 @@ def smallest(recipe: str, kind: str) -> Entry:
   problem = ''
   for shape in chips.CHIPS[kind].slices:
     topology = chips.topology(f'{kind}:{shape}')
-    devices = topology.devices()
+    on = chips.Slice.of(topology)
     for settings in _settings(recipe, topology.chips):
       entry = configuration.configure(['', f'--gin_file=recipes/{recipe}.gin'])
       configuration.bind(settings)
-      (found,) = configuration.check(entry, topology, devices, real=True)
+      (found,) = configuration.check(entry, on)
       if found.fits:
         return Entry(recipe, topology.name, settings, report.as_json(found))
       problem = found.problem or ''
@@ -110,7 +111,7 @@ def smallest(recipe: str, kind: str) -> Entry:
 
 
 def _settings(recipe: str, num_chips: int) -> Iterator[dict[str, Any]]:
-  """What to try on a slice: a replicated base first, then a split one."""
+  """Yields what to try: first a whole base on each chip, then a split base."""
   batch_size = 256 if recipe.endswith('_full') else 32
   for fully_sharded in (False, True) if num_chips > 1 else (False,):
     for rows, remat in TRIALS:
@@ -123,7 +124,7 @@ def _settings(recipe: str, num_chips: int) -> Iterator[dict[str, Any]]:
 
 
 def read() -> list[Entry]:
-  """What was found before."""
+  """Reads what was found before."""
   if not SLICES.exists():
     return []
   return [Entry(**entry) for entry in json.loads(SLICES.read_text())]
@@ -141,7 +142,7 @@ def write(entries: Iterable[Entry]) -> None:
 
 
 def markdown(entries: Sequence[Entry]) -> str:
-  """One row a recipe."""
+  """The table, with a row for each recipe."""
   lines = [
     '| recipe | slice | rows a chip, remat, base | GiB a chip | TFLOP a step, '
     '× least | at least |',

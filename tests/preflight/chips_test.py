@@ -43,3 +43,10 @@ def test_without_the_compiler_there_are_fake_devices(monkeypatch):
     '--xla_dump_to=x --xla_force_host_platform_device_count=16'
   )
   assert environment['JAX_PLATFORMS'] == 'cpu'
+
+
+def test_without_the_compiler_a_slice_has_devices_of_the_cpu(monkeypatch):
+  monkeypatch.setattr(chips, 'has_compiler', lambda: False)
+  on = chips.Slice.of(chips.topology('v5e:1x1'))
+  assert not on.is_real and on.topology.name == 'v5e:1x1'
+  assert [device.platform for device in on.devices] == ['cpu']

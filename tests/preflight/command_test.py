@@ -87,7 +87,7 @@ def test_what_does_not_fit_ends_with_code_3():
 
 MISTAKES = {
   'no topology': ([], 'No --topology was given'),
-  'unknown': (['--topology=v5e:3'], 'is no topology'),
+  'unknown': (['--topology=v5e:3'], 'is not a topology'),
   'heads': (
     ['--topology=v5e:4x4', '--gin.MESH=(1,16)'],
     'would split an axis of',
