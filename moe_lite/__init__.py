@@ -1,10 +1,12 @@
 """Mixtures of parameter-efficient experts on a frozen T5.
 
 An adapter stands at a named site of a T5 layer; see `moe_lite.adapters`. The
-network is `moe_lite.t5`, losses and scoring are `moe_lite.models`, and `load`
-gives a trained model to a notebook; see `moe_lite.inference.loading`. Importing
-this package imports neither TensorFlow nor SeqIO. Only the commands (`python -m
-moe_lite.train` and its siblings) do.
+network is in `moe_lite.t5`, and its losses and decoding are in
+`moe_lite.models`. The function `load` loads a trained model, for example in a
+notebook; see `moe_lite.inference.loading`.
+
+Importing this package imports neither TensorFlow nor SeqIO. Only the commands
+(`python -m moe_lite.train` and its siblings) import them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ moved.install()
 
 
 def __getattr__(name: str) -> Any:
-  # JAX is loaded by whoever loads a model, not by `import moe_lite`.
+  # Imported here, because `import moe_lite` should not import JAX.
   if name == 'load':
     from moe_lite.inference import loading
 

@@ -1,6 +1,6 @@
 """Evaluates a run: `python -m moe_lite.eval --gin_file=... --gin.X=...`.
 
-See gin/runs/eval.gin.
+gin/runs/eval.gin says what can be configured.
 """
 
 from moe_lite.process import start

@@ -1,6 +1,6 @@
 """Writes predictions: `python -m moe_lite.infer --gin_file=... --gin.X=...`.
 
-See gin/runs/infer.gin.
+gin/runs/infer.gin says what can be configured.
 """
 
 from moe_lite.process import start

@@ -1,6 +1,6 @@
-"""Lays evaluations side by side: `python -m moe_lite.report DIR DIR ...`.
+"""Shows evaluations side by side: `python -m moe_lite.report DIR DIR ...`.
 
-See moe_lite/evaluation/report.py.
+The command itself is in moe_lite/evaluation/report.py.
 """
 
 from moe_lite.process import start

@@ -1,6 +1,6 @@
 """Trains: `python -m moe_lite.train --gin_file=... --gin.MODEL_DIR="'...'"`.
 
-See gin/runs/finetune.gin and gin/runs/pretrain.gin.
+gin/runs/finetune.gin and gin/runs/pretrain.gin say what can be configured.
 """
 
 from moe_lite.process import start

@@ -1,7 +1,7 @@
-"""What everything else may use: types, errors, parameter trees, meshes, files.
+"""Types, errors, parameter trees, meshes and files, for all other folders.
 
-A thing belongs here if it knows neither a network nor a run, and no other
-folder of the package.
+A thing belongs here if it knows nothing of networks and runs, and imports from
+no other folder of the package.
 """
 
 from moe_lite.core.errors import UserError

@@ -1,19 +1,29 @@
-"""The one exception for a user's mistake, and the wording it shares."""
+"""The exception for a user's mistakes, and phrases for its messages."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
-  """A mistake in what the user gave: a flag, a gin binding, a path, a name.
+  """The user made a mistake in a flag, a gin binding, a path or a name.
 
   The message says what was given, what is allowed and what to do. Entry points
-  print it alone, without a stack trace, and exit with code 2.
+  print the message without a stack trace, and exit with code 2.
   """
 
 
 def nearest(name: str, allowed: Iterable[str], most: int = 3) -> str:
-  """Returns ' Did you mean ...?' with the nearest allowed names, or ''."""
+  """Returns ' Did you mean ...?' with the allowed names nearest to `name`.
+
+  Args:
+    name: the name that was given.
+    allowed: the names that would be right.
+    most: how many names to suggest at most.
+
+  Returns:
+    A sentence that begins with a space, to be appended to a message. It is
+    empty if no allowed name is near.
+  """
   close = difflib.get_close_matches(name, list(allowed), n=most, cutoff=0.5)
   if not close:
     return ''
@@ -21,6 +31,9 @@ def nearest(name: str, allowed: Iterable[str], most: int = 3) -> str:
 
 
 def some(items: Sequence[str], most: int = 4) -> str:
-  """'a, b and 3 more'."""
+  """Returns the first `most` items and the number of others.
+
+  An example is 'a, b and 3 more'.
+  """
   more = f' and {len(items) - most} more' if len(items) > most else ''
   return ', '.join(items[:most]) + more

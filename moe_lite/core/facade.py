@@ -1,7 +1,8 @@
-"""Public names of a folder, loaded when they are first asked for.
+"""Loads the public names of a folder when somebody first asks for them.
 
-A folder's `__init__` names what it offers. Where that would load TensorFlow, or
-much else, the names are bound lazily, so that `import moe_lite` stays quick.
+The `__init__` of a folder lists the names that the folder offers. Some of them
+come from modules that import TensorFlow, or much else. Such a folder loads its
+names lazily, so that `import moe_lite` stays quick.
 """
 
 import importlib
@@ -10,11 +11,11 @@ from typing import Any
 
 
 def lazy(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-  """Returns the `__getattr__` of a package.
+  """Returns the function that a package assigns to its `__getattr__`.
 
   Args:
-    package: its `__name__`.
-    names: each public name to the module of the package that defines it.
+    package: the package's `__name__`.
+    names: maps each public name to the module of the package that defines it.
   """
 
   def get(name: str) -> Any:

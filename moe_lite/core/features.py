@@ -1,21 +1,22 @@
 """Names of the features of a batch.
 
-All but the last are those that SeqIO's EncDecFeatureConverter gives. Tokens are
-int32: inputs [B, S], targets [B, T].
+SeqIO's EncDecFeatureConverter makes all of them but the last. Tokens are int32:
+the inputs have the shape [B, S], the targets [B, T].
 """
 
 ENCODER_INPUTS = 'encoder_input_tokens'
-# What the decoder reads: the targets, one place to the right.
+# The decoder reads the targets, shifted one place to the right.
 DECODER_INPUTS = 'decoder_input_tokens'
 DECODER_TARGETS = 'decoder_target_tokens'
 LOSS_WEIGHTS = 'decoder_loss_weights'
-# What a packed batch has beside the tokens: which example a token is of, and
-# its place there.
+# A packed batch has these features, too. They say to which example each token
+# belongs, and at which place of that example it stands.
 PACKING = (
   'encoder_segment_ids',
   'decoder_segment_ids',
   'encoder_positions',
   'decoder_positions',
 )
-# A vector of each input, float32 [B, F], that a task brings for its routers.
+# A task may bring one vector for each input, for routers to read. The feature
+# is float32 [B, size of the vector].
 INPUTS_EMBEDDING = 'inputs_embedding'

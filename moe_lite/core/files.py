@@ -10,8 +10,8 @@ from etils import epath
 
 from moe_lite.core.errors import UserError
 
-# All that this package writes into such folders. One with anything else in it
-# is somebody's, and is not replaced.
+# The names of everything that this package writes into the folders made here. A
+# folder that holds anything else is not ours, and is never replaced.
 _OURS = (
   'README.md',
   'adapter_config.json',
@@ -32,17 +32,24 @@ _OURS = (
 
 
 def check(path: str, overwrite: bool = False) -> None:
-  """Raises UserError unless `new` may write there; for before long work.
+  """Raises UserError unless `new` may write a folder at `path`.
 
-  Args: as of `new`.
+  A command calls this before it begins long work, so that it fails early.
+
+  Args:
+    path: the folder that `new` will make.
+    overwrite: whether `new` may replace a folder that stands there.
+
+  Raises:
+    UserError: for the same reasons as `new`.
   """
   target = epath.Path(path)
   if not target.exists():
     return
   if not overwrite:
     raise UserError(
-      f'{path} exists already, and is not overwritten. Remove it, name '
-      'another folder, or give --overwrite.'
+      f'{path} exists already and is not overwritten. Remove it, name another '
+      'folder, or give --overwrite.'
     )
   if os.path.islink(path):
     raise UserError(f'{path} is a link. Name the folder that it leads to.')
@@ -51,26 +58,30 @@ def check(path: str, overwrite: bool = False) -> None:
   for entry in target.iterdir():
     if not any(fnmatch.fnmatch(entry.name, name) for name in _OURS):
       raise UserError(
-        f'{path} holds {entry.name}, which this command never writes, so that '
-        '--overwrite does not replace it. Remove it, or name another folder.'
+        f'{path} holds {entry.name}, which this command never writes. '
+        '--overwrite does not replace such a folder. Remove it, or name '
+        'another folder.'
       )
 
 
 @contextlib.contextmanager
 def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
-  """Gives a folder of a temporary name to fill, and renames it at the end.
+  """Gives a temporary folder to fill, and renames it to `path` at the end.
+
+  An error within the block removes the temporary folder.
 
   Args:
-    path: of the folder.
-    overwrite: replace what stands there, once the new one is whole.
+    path: the folder to make.
+    overwrite: whether to replace a folder that this package wrote there before.
+      It is replaced when the new folder is whole.
 
   Raises:
-    UserError: if `path` exists, unless it is such a folder and `overwrite`; or
-      if nothing can be written there.
+    UserError: if `path` exists and `overwrite` is false, if `path` is not a
+      folder that this package wrote, or if nothing can be written there.
   """
   check(path, overwrite)
   target = epath.Path(path)
-  # No name that anybody may have given.
+  # The random part makes sure that nobody has given these names.
   partial, old = (
     target.parent / f'{target.name}.{what}-{uuid.uuid4().hex[:8]}'
     for what in ('partial', 'old')
@@ -93,15 +104,15 @@ def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
     if old.exists():
       old.rename(target)
     raise UserError(
-      f'{path} cannot be written: {error}. What should stand there is '
-      f'{partial}.'
+      f'{path} cannot be written: {error}. The folder that should stand there '
+      f'is {partial}.'
     ) from error
   if replaces:
     old.rmtree()
 
 
 def replace_text(path: epath.Path, text: str) -> None:
-  """Replaces a file whole: a crash leaves the old one or the new one."""
+  """Writes `text` to a file: a crash leaves the old file or the new one."""
   partial = path.parent / f'{path.name}.partial'
   partial.write_text(text)
   partial.replace(path)

@@ -1,8 +1,9 @@
-"""The Hugging Face Hub: where it is, and what is said when it fails.
+"""Calls to the Hugging Face Hub: the client, retries and error messages.
 
-The client library resumes what was cut short, and waits and tries again where
-the hub is busy. This tries again after failures of the hub and of connections;
-what is raised in the end becomes a UserError.
+The client library resumes downloads that were cut short. When the hub is busy,
+it waits and tries again. This module tries again after other failures that may
+pass: those of the hub itself, and of connections to it. An error that remains
+becomes a UserError.
 """
 
 import contextlib
@@ -18,25 +19,29 @@ if TYPE_CHECKING:
 
 _T = TypeVar('_T')
 
-# Before trying again, in seconds.
+# How long to wait before each new attempt, in seconds.
 _WAITS = (1, 5, 30)
 
 
 def client() -> 'HfApi':
-  """The library's client."""
+  """Returns the library's client for the hub."""
   import huggingface_hub
 
   return huggingface_hub.HfApi(endpoint=endpoint())
 
 
 def endpoint() -> str | None:
-  """Where the hub is; None for the library's default."""
-  # The library asks for it when it is imported, which may be long ago.
+  """Returns the address of the hub; None means the library's default."""
+  # The library reads this variable when it is imported. That may be long ago.
   return os.environ.get('HF_ENDPOINT')
 
 
 def patiently(call: Callable[[], _T]) -> _T:
-  """What `call` returns, which is tried again where that may help."""
+  """Returns what `call` returns, and repeats it after failures that may pass.
+
+  Args:
+    call: the function to call. It may be called four times.
+  """
   for wait in (*_WAITS, None):
     try:
       return call()
@@ -49,33 +54,40 @@ def patiently(call: Callable[[], _T]) -> _T:
 
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
-  """Raises what the library raises as a UserError that begins with `what`."""
+  """Turns an error of the client library within the block into a UserError.
+
+  Args:
+    what: what failed. The message begins with it.
+  """
   try:
     yield
   except Exception as error:
     if is_of_network(error):
-      what += ', as the hub cannot be reached'
+      what += ', because the hub cannot be reached'
     elif not isinstance(error, OSError | RuntimeError):
-      raise  # None of the client's own.
+      raise  # The client library does not raise such errors.
     cause = error.__cause__ or error
     text = str(cause).strip().partition('\n')[0]
     raise UserError(f'{what}: {text or type(cause).__name__}') from error
 
 
 def is_of_network(error: BaseException) -> bool:
-  """Whether there was no answer, rather than one that says no."""
+  """Returns whether the hub did not answer at all.
+
+  An answer that refuses what was asked does not count.
+  """
   cause = error.__cause__ or error
-  # Of the client's HTTP library, which is not ours to name.
+  # The client chooses its HTTP library, so this package does not import it.
   is_http = type(cause).__module__.startswith(('httpx', 'httpcore'))
   return is_http and not hasattr(cause, 'response')
 
 
 def _may_pass(error: Exception) -> bool:
-  """Whether to try again what the client did not."""
+  """Returns whether it may help to repeat a call that the client gave up."""
   from huggingface_hub import errors
 
   if isinstance(error, errors.HfHubHTTPError):
     return error.response.status_code >= 500
-  # The second is all that the client of the hub's storage for large files
-  # raises, whatever has happened.
+  # The client of the hub's storage for large files raises a RuntimeError for
+  # every failure.
   return is_of_network(error) or isinstance(error, RuntimeError)

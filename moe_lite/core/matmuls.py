@@ -1,10 +1,11 @@
 """Matmuls to and from a few columns, whose gradients are cheap as well.
 
-A LoRA of rank 4 or a router of 10 experts does so few operations that only
-moving the activations costs time. How each gradient contracts over the tokens
-then decides: a compiler that transposes the activations for it, where the few
-columns could be transposed instead, takes several times as long (XLA on CPU,
-T5 of 512 features: a LoRA site 5.0 ms, written like this 1.3 ms).
+A LoRA of rank 4 or a router over 10 experts does few operations, so that moving
+the activations takes most of the time. The gradients contract over the tokens,
+and a compiler may transpose the activations for this. The program then takes
+several times as long as one that transposes the few columns. With XLA on a CPU
+and a T5 of 512 features, a LoRA site takes 5.0 ms in the obvious form, and
+1.3 ms in the form below.
 """
 
 import jax
@@ -13,15 +14,19 @@ from moe_lite.core.types import Array, DType
 
 
 def narrow(x: Array, kernel: Array, dtype: DType | None = None) -> Array:
-  """`x @ kernel` for a kernel [features, few].
+  """Returns `x @ kernel` for a kernel with few columns.
 
   Args:
-    x: [..., features].
-    kernel: of x's type.
-    dtype: of the result, if it should not be the operands'.
+    x: the activations, [..., features].
+    kernel: the kernel, [features, few], in the type of `x`.
+    dtype: the type of the result. None means the type of the operands.
+
+  Returns:
+    An array [..., few].
   """
-  # By rows, so that the gradient is `gradient.T @ x`, which transposes the
-  # narrow operand. The barrier keeps XLA from turning that back.
+  # The product takes the kernel as rows. The kernel's gradient is then
+  # `gradient.T @ x`, which transposes the narrow operand. The barrier keeps XLA
+  # from undoing the transposition.
   rows = jax.lax.optimization_barrier(kernel.T)
   contract_last = (((x.ndim - 1,), (1,)), ((), ()))
   return jax.lax.dot_general(
@@ -30,8 +35,16 @@ def narrow(x: Array, kernel: Array, dtype: DType | None = None) -> Array:
 
 
 def widen(x: Array, kernel: Array) -> Array:
-  """`x @ kernel` for x [..., few] and a kernel [few, features]."""
-  # The kernel's gradient contracts over one axis of tokens: over several, XLA
-  # would first transpose the wide operand.
+  """Returns `x @ kernel` for activations with few columns.
+
+  Args:
+    x: the activations, [..., few].
+    kernel: the kernel, [few, features].
+
+  Returns:
+    An array [..., features].
+  """
+  # With the tokens on one axis, the kernel's gradient contracts over one axis.
+  # If it contracted over several, XLA would first transpose the wide operand.
   wide = x.reshape(-1, x.shape[-1]) @ kernel
   return wide.reshape(*x.shape[:-1], kernel.shape[-1])

@@ -1,4 +1,4 @@
-"""Bytes of device memory: what a program takes, and what a device has."""
+"""Bytes of memory: how many a program takes, and how many a device has."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from moe_lite.core.errors import UserError
 
 GIB = 2**30
 
-# XLA's two ways to say it: bytes wanted, of bytes there are.
+# XLA has two messages that say how many bytes it wants, and how many there are.
 _EXHAUSTED = re.compile(
   r'(?:temporaries|arguments)? ?\(?([\d.]+)([KMG])i?B?\)? '
   r'(?:exceeds available HBM \(|of )([\d.]+)([KMG])'
@@ -25,8 +25,9 @@ class DoesNotFit(UserError):
   """A program wants more memory than a device has.
 
   Attributes:
-    wanted: bytes, of what the compiler counted; None if it did not say.
-    available: bytes; likewise.
+    wanted: how many bytes the program takes. If only some of its arrays were
+      counted, the number is theirs. None if the compiler did not say.
+    available: how many bytes a device has; None if the compiler did not say.
   """
 
   def __init__(
@@ -39,13 +40,14 @@ class DoesNotFit(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-  """Bytes on one device while a program runs.
+  """How many bytes a program takes on one device while it runs.
 
   Attributes:
-    arguments: what it is given.
-    temporaries: activations, gradients and the like.
-    outputs: what it returns, beyond donated arguments.
-    code: the program.
+    arguments: the bytes of its arguments.
+    temporaries: the bytes of activations, gradients and the like.
+    outputs: the bytes of its outputs. Outputs that take the place of a donated
+      argument do not count.
+    code: the bytes of the program itself.
   """
 
   arguments: int
@@ -59,7 +61,7 @@ class Usage:
 
 
 def usage(program: Any) -> Usage:
-  """What the compiler says that a compiled program takes."""
+  """Returns the memory that a compiled program takes, as its compiler says."""
   stats = program.memory_analysis()
   return Usage(
     arguments=stats.argument_size_in_bytes,
@@ -70,7 +72,11 @@ def usage(program: Any) -> Usage:
 
 
 def on_a_device(tree: Any) -> int:
-  """Bytes of a tree of shapes with shardings, on each device."""
+  """Returns how many bytes of a tree lie on each device.
+
+  Args:
+    tree: shapes with shardings.
+  """
   return sum(
     math.prod(x.sharding.shard_shape(x.shape)) * np.dtype(x.dtype).itemsize
     for x in jax.tree.leaves(tree)
@@ -78,19 +84,27 @@ def on_a_device(tree: Any) -> int:
 
 
 def capacity(device: Any) -> int | None:
-  """Bytes that programs may use on a device; None where nothing says so."""
+  """Returns how many bytes programs may use on a device.
+
+  Returns:
+    None if the device does not say.
+  """
   try:
     stats = device.memory_stats()
   except (AttributeError, NotImplementedError, jax.errors.JaxRuntimeError):
-    return None  # A device of a topology that is not there.
+    return None  # The device is part of a topology that is only described.
   return (stats or {}).get('bytes_limit')
 
 
 def check_arguments(arguments: Any, limit: int | None) -> int:
-  """Bytes of arguments on a device.
+  """Returns how many bytes the arguments of a program take on each device.
+
+  Args:
+    arguments: shapes with shardings.
+    limit: how many bytes a device has; None if that is not known.
 
   Raises:
-    DoesNotFit: if that is more than `limit`.
+    DoesNotFit: if the arguments take more than `limit`.
   """
   held = on_a_device(arguments)
   if limit is not None and held > limit:
@@ -106,15 +120,17 @@ def check_arguments(arguments: Any, limit: int | None) -> int:
 def compile_within(
   compile_program: Callable[[], Any], arguments: Any, limit: int | None
 ) -> Any:
-  """Compiles a program, or says that it does not fit.
+  """Compiles a program, and checks that it fits the memory of a device.
 
   Args:
-    compile_program: returns it.
-    arguments: shapes with shardings; what alone takes too much is not compiled.
-    limit: bytes of a device; None where only the compiler knows.
+    compile_program: compiles the program and returns it. It is not called if
+      the arguments alone do not fit.
+    arguments: the program's arguments, as shapes with shardings.
+    limit: how many bytes a device has; None if only the compiler knows.
 
   Raises:
-    DoesNotFit: if it wants more than `limit`, or than the compiler allows.
+    DoesNotFit: if the program takes more than `limit`, or more than the
+      compiler allows.
   """
   held = check_arguments(arguments, limit)
   try:
@@ -137,13 +153,19 @@ def compile_within(
 
 
 def _explain(text: str, held: int) -> DoesNotFit:
+  """Returns the error for a compiler's message.
+
+  Args:
+    text: the message.
+    held: how many bytes the program's arguments take.
+  """
   found = _EXHAUSTED.search(text)
   if not found:
     return DoesNotFit(f'the compiler found no room: {text.splitlines()[0]}')
   wanted, available = (
     int(float(found[i]) * _UNITS[found[i + 1]]) for i in (1, 3)
   )
-  # One of the two messages counts temporaries alone.
+  # One of the two messages counts only temporaries.
   if 'HLO temporaries' in text:
     wanted += held
   return DoesNotFit(

@@ -1,4 +1,4 @@
-"""Which mesh: the first of those there are that will do."""
+"""Finds a mesh for the devices there are: the cheapest one that will do."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -13,14 +13,18 @@ T = TypeVar('T')
 
 
 def first_mesh(attempt: Callable[[tuple[int, int], bool], T]) -> T:
-  """What `attempt` returns for the first mesh for which it raises nothing.
+  """Tries the meshes of all devices in turn, and stops at one that will do.
 
   Args:
-    attempt: called with (data, model) and whether to shard fully; raises
-      UserError where that will not do.
+    attempt: the function to try a mesh with. It takes (data, model), and
+      whether to shard fully. It raises UserError if the mesh will not do.
+
+  Returns:
+    What `attempt` returned for the first mesh that will do, in the order of
+    `meshes`.
 
   Raises:
-    UserError: if none will; it says why each will not.
+    UserError: if no mesh will do. The message says why each of them will not.
   """
   problems, count = [], jax.device_count()
   for shape, split in meshes(count):
@@ -38,11 +42,15 @@ def first_mesh(attempt: Callable[[tuple[int, int], bool], T]) -> T:
 
 
 def meshes(num_devices: int) -> Iterator[tuple[tuple[int, int], bool]]:
-  """Meshes of all devices, and whether to shard fully: cheapest first.
+  """Yields the meshes of all devices, the cheapest first.
 
-  Replicating the base over `data` moves nothing but gradients; sharding it
-  also over `data` moves each layer once forward and once backward; a `model`
-  axis moves activations.
+  Meshes differ in what moves between devices. If the base is replicated over
+  `data`, only gradients move. If it is also sharded over `data`, each layer
+  moves once in the forward pass and once in the backward pass. A `model` axis
+  moves activations.
+
+  Yields:
+    (data, model), and whether to shard the base over `data` as well.
   """
   for model in range(1, num_devices + 1):
     if num_devices % model == 0:

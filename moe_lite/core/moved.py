@@ -1,7 +1,8 @@
-"""Modules by the names that they had before the package got its folders.
+"""Finds modules by the names that they had before the package got its folders.
 
-What gin files, tasks and commands of users name still works under its old name.
-Anything else was internal: importing it raises an error that says the new name.
+A module that the gin files, tasks or commands of users name can still be
+imported under its old name. All other modules were internal. Importing one of
+them under its old name raises an error that says the new name.
 """
 
 import importlib
@@ -14,7 +15,7 @@ from types import CodeType, ModuleType
 
 from moe_lite.core.errors import UserError
 
-# Folder to the modules that moved into it and kept their names.
+# Maps each folder to the modules that moved into it and kept their names.
 _INTO = {
   'moe_lite.core': (
     'errors hub matmuls memory parameters partitioning progress quantization '
@@ -101,7 +102,7 @@ _RENAMED = {
     )
   },
 }
-# Old name to new name.
+# Maps each old name to the new one.
 MOVED = {
   **_RENAMED,
   **{
@@ -110,7 +111,7 @@ MOVED = {
     for name in names.split()
   },
 }
-# Those that gin files, tasks, adapters and command lines of users name.
+# The modules that gin files, tasks, adapters and command lines of users name.
 PUBLIC = frozenset(
   {
     'moe_lite.decoding',
@@ -129,17 +130,17 @@ PUBLIC = frozenset(
 
 
 class MovedError(UserError, ImportError):
-  """An import of a module under a name that it no longer has."""
+  """A module was imported under a name that it no longer has."""
 
 
 def install() -> None:
-  """Has Python ask for moved modules before it looks into folders."""
+  """Makes Python look for moved modules before it looks into folders."""
   if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
     sys.meta_path.insert(0, _Finder())
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-  """Finds public modules by their old names, and says where others went."""
+  """Finds public modules by their old names, and says where others moved."""
 
   def find_spec(
     self,
@@ -153,33 +154,37 @@ class _Finder(importlib.abc.MetaPathFinder):
     if fullname not in PUBLIC:
       folder, _, name = new.rpartition('.')
       raise MovedError(
-        f'{fullname} is {new} now: write `from {folder} import {name}`.'
+        f'{fullname} is now {new}. Write `from {folder} import {name}`.'
       )
     known = importlib.util.find_spec(new)
     assert known is not None
     spec = importlib.machinery.ModuleSpec(
       fullname, _Alias(known), origin=known.origin
     )
-    spec.has_location = True  # Then `python -m` sets __file__.
+    spec.has_location = True  # It makes `python -m` set __file__.
     return spec
 
 
 class _Alias(importlib.abc.Loader):
-  """Gives a module to whoever asks for it by its old name."""
+  """Loads a module for somebody who asks for it by its old name."""
 
   def __init__(self, known: importlib.machinery.ModuleSpec):
-    """Args: `known`, the module's own specification."""
+    """Creates the loader.
+
+    Args:
+      known: the specification of the module under its new name.
+    """
     self._known = known
 
   def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
     return importlib.import_module(self._known.name)
 
   def exec_module(self, module: ModuleType) -> None:
-    # Python has put that of the old name here.
+    # Python has set the specification of the old name.
     module.__spec__ = self._known
 
   def get_code(self, fullname: str) -> CodeType | None:
-    """What `python -m` runs under the old name."""
+    """Returns the code that `python -m` runs under the old name."""
     loader = self._known.loader
     assert isinstance(loader, importlib.abc.InspectLoader)
     return loader.get_code(self._known.name)

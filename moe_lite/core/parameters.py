@@ -1,8 +1,15 @@
-"""The parameter tree: what trains, what is frozen, in which form it is held.
+"""The parameter tree: its paths, what trains and what is frozen, its two forms.
 
-One predicate over paths, `.*_adapter/.*`, drives gradients, optimizer state,
-checkpoints, counts and reports. Trees are nested plain dicts; a path joins
-their keys with '/', as in 'encoder/layers_0/attention/key_adapter/scale'.
+A tree is a nested plain dict. A path joins its keys with '/', as in
+'encoder/layers_0/attention/key_adapter/scale'. One predicate over paths,
+`.*_adapter/.*`, decides on gradients, optimizer state, checkpoints, counts and
+reports.
+
+A tree is unrolled or stacked. An unrolled tree has a leaf for each layer, under
+'layers_0/...', 'layers_1/...' and so on. A stacked tree has one leaf under
+'layers/...' for all layers. A network that scans over its layers takes a
+stacked tree, any other network an unrolled one; this is "the network's form".
+Checkpoints are always unrolled.
 """
 
 import hashlib
@@ -20,13 +27,13 @@ from flax import traverse_util
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.types import DType, Tree
 
-# Behind a site's name, the path segment whose parameters train.
+# An adapter's parameters lie under the name of its site with this suffix.
 ADAPTER_SUFFIX = '_adapter'
 TRAINABLE_ADAPTERS = rf'.*{ADAPTER_SUFFIX}/.*'
 ALL_BUT_ADAPTERS = rf'(?!{TRAINABLE_ADAPTERS}).*'
 EVERYTHING = r'.*'
 
-# Whether a path is that of an adapter's parameter.
+# Tells whether a path is the path of an adapter's parameter.
 is_adapter = re.compile(TRAINABLE_ADAPTERS).fullmatch
 
 _LAYER = re.compile(r'(?:(.*)/)?layers_(\d+)/(.*)')
@@ -34,12 +41,12 @@ _STACKED = re.compile(r'(?:(.*)/)?layers/(.*)')
 
 
 def flatten(tree: Tree) -> dict[str, Any]:
-  """Path to leaf."""
+  """Returns a dict that maps each path of a tree to its leaf."""
   return traverse_util.flatten_dict(tree, sep='/')
 
 
 def unflatten(leaves: dict[str, Any]) -> Tree:
-  """The inverse of `flatten`."""
+  """Returns the tree of these paths and leaves; undoes `flatten`."""
   return traverse_util.unflatten_dict(leaves, sep='/')
 
 
@@ -48,10 +55,14 @@ def split(params: Tree, pattern: str) -> tuple[Tree, Tree]:
 
   Args:
     params: a parameter tree.
-    pattern: regular expression that matches whole paths of what trains.
+    pattern: a regular expression. A parameter trains if it matches the whole
+      path.
+
+  Returns:
+    The tree of what trains, and the tree of the frozen base.
 
   Raises:
-    UserError: if the pattern matches nothing, or is no regular expression.
+    UserError: if the pattern matches nothing, or is not a regular expression.
   """
   try:
     is_trainable = re.compile(pattern).fullmatch
@@ -72,15 +83,19 @@ def split(params: Tree, pattern: str) -> tuple[Tree, Tree]:
 
 
 def merge(trainable: Tree, base: Tree) -> Tree:
-  """The inverse of `split`."""
+  """Returns the tree of what trains and the frozen base; undoes `split`."""
   return unflatten({**flatten(base), **flatten(trainable)})
 
 
 def stack_layers(tree: Tree) -> Tree:
-  """Stacks 'layers_0/...', 'layers_1/...' to 'layers/...', on axis 1.
+  """Stacks the layers of an unrolled tree, on axis 1 of each leaf.
 
-  This is the form that a scanning network takes. Traceable; a tree that is
-  already stacked is returned as it is.
+  The leaves of 'layers_0/...', 'layers_1/...' become one leaf 'layers/...'.
+  Vectors become matrices [size, N], and scalars become vectors [N]. A tree that
+  is already stacked is returned as it is. The function can be traced.
+
+  Raises:
+    UserError: if a layer is missing.
   """
   stacks: dict[str, dict[int, Any]] = defaultdict(dict)
   leaves = {}
@@ -93,7 +108,7 @@ def stack_layers(tree: Tree) -> Tree:
   for path, layers in stacks.items():
     if missing := set(range(max(layers))) - set(layers):
       raise UserError(
-        f'{path} lacks layer {min(missing)}, and has layer {max(layers)}: the '
+        f'{path} has layer {max(layers)} but lacks layer {min(missing)}: the '
         'tree is not whole.'
       )
     leaves[path] = jax.tree.map(
@@ -104,7 +119,7 @@ def stack_layers(tree: Tree) -> Tree:
 
 
 def unstack_layers(tree: Tree) -> Tree:
-  """The inverse of `stack_layers`: the form of checkpoints and optimizers."""
+  """Returns the unrolled form of a tree; undoes `stack_layers`."""
   leaves = {}
   for path, leaf in flatten(tree).items():
     axis = layer_axis(path, leaf.ndim)
@@ -119,7 +134,9 @@ def unstack_layers(tree: Tree) -> Tree:
 
 
 def unrolled(tree: Tree) -> Tree:
-  """Shapes and shardings of the layers of stacks, as they lie on disk.
+  """Returns the shapes and shardings of the unrolled form of a tree.
+
+  Checkpoints store this form.
 
   Args:
     tree: shapes with shardings, in the network's form.
@@ -141,57 +158,74 @@ def unrolled(tree: Tree) -> Tree:
 
 
 def layer_axis(path: str, ndim: int) -> int | None:
-  """The axis along which layers are stacked; None for a leaf of one layer.
+  """Returns the axis along which the layers of a leaf are stacked.
 
   Args:
-    path: of the leaf.
-    ndim: of the leaf, with that axis.
+    path: the path of the leaf.
+    ndim: how many axes the leaf has, the axis of the layers included.
+
+  Returns:
+    None if the leaf is not a stack.
   """
   is_stack = ndim > 0 and _STACKED.fullmatch(path)
   return _layer_axis(ndim - 1) if is_stack else None
 
 
 def layer_path(path: str, layer: int) -> str:
-  """The path of one layer of a stacked leaf."""
+  """Returns the path of one layer of a stack.
+
+  Args:
+    path: the path of the stack, such as 'encoder/layers/mlp/wi/kernel'.
+    layer: the number of the layer, from 0.
+  """
   match = _STACKED.fullmatch(path)
   assert match is not None
   return _join(match[1], f'layers_{layer}', match[2])
 
 
 def stacked_path(path: str) -> tuple[str, int]:
-  """The path of the stack that one layer's leaf is of, and which layer."""
+  """Returns the path of a layer's stack, and the number of the layer.
+
+  This undoes `layer_path`.
+  """
   match = _LAYER.fullmatch(path)
   assert match is not None
   return _join(match[1], 'layers', match[3]), int(match[2])
 
 
 def like_network(tree: Tree, scan_layers: bool) -> Tree:
-  """The tree in the form that a network with `scan_layers` takes."""
+  """Returns the tree in the form that a network with `scan_layers` takes."""
   return stack_layers(tree) if scan_layers else unstack_layers(tree)
 
 
 def count(tree: Tree | Sequence[Any]) -> int:
-  """How many numbers a tree, or a list of leaves, holds."""
+  """Returns how many numbers a tree, or a list of leaves, holds."""
   return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def cast(tree: Tree, dtype: DType) -> Tree:
-  """Every leaf converted to `dtype`."""
+  """Returns the tree with every leaf converted to `dtype`."""
   return jax.tree.map(lambda x: x.astype(dtype), tree)
 
 
 def fingerprint(base: Tree) -> str:
-  """A hash of a base's paths, shapes, dtypes and bytes, in unrolled form.
+  """Returns a hash of the paths, shapes, types and bytes of a base.
 
-  Taken from the leaves as their source holds them, so that a base has one
-  fingerprint, whatever type and form a run holds it in.
+  The tree is unrolled for this. The leaves must have the types in which their
+  source stores them. A base then has one fingerprint, in whatever type and form
+  a run holds it.
   """
   leaves = flatten(unstack_layers(base))
   return combine({path: digest(path, leaf) for path, leaf in leaves.items()})
 
 
 def digest(path: str, leaf: Any) -> bytes:
-  """What one leaf, of one layer, adds to the fingerprint of its base."""
+  """Returns what one leaf adds to the fingerprint of its base.
+
+  Args:
+    path: the path of the leaf, unrolled.
+    leaf: an array, in the type in which its source stores it.
+  """
   leaf = np.ascontiguousarray(jax.device_get(leaf))
   hashed = hashlib.sha256(f'{path} {leaf.dtype.name} {leaf.shape}\n'.encode())
   hashed.update(leaf.reshape(-1).view(np.uint8).data)
@@ -199,17 +233,24 @@ def digest(path: str, leaf: Any) -> bytes:
 
 
 def combine(digests: Mapping[str, bytes]) -> str:
-  """The fingerprint of a base from its leaves' digests, in any order."""
+  """Returns the fingerprint of a base.
+
+  Args:
+    digests: maps the path of each leaf to its `digest`, in any order.
+
+  Returns:
+    16 hexadecimal digits.
+  """
   ordered = (digests[path] for path in sorted(digests))
   return hashlib.sha256(b''.join(ordered)).hexdigest()[:16]
 
 
 def overview(params: Tree, pattern: str) -> str:
-  """The start-up table: what trains where, and its share of the base.
+  """Returns the table that a run prints first: what trains, and how much.
 
   Args:
-    params: arrays or shapes.
-    pattern: see `split`.
+    params: the tree of all parameters, as arrays or shapes.
+    pattern: says what trains; see `split`.
   """
   params = jax.eval_shape(unstack_layers, params)
   trainable, base = split(params, pattern)
@@ -230,7 +271,15 @@ def overview(params: Tree, pattern: str) -> str:
 
 
 def share(trainable: int, base: int) -> str:
-  """'427,008 parameters train, 0.0545 % of the frozen base's 783,150,080'."""
+  """Returns a phrase that compares what trains with the frozen base.
+
+  An example is "427,008 parameters train, 0.0545 % of the frozen base's
+  783,150,080".
+
+  Args:
+    trainable: how many parameters train.
+    base: how many parameters are frozen.
+  """
   if not base:
     return f'all {trainable:,} parameters train'
   return (
@@ -248,5 +297,8 @@ def _layer_axis(ndim: int) -> int:
 
 
 def _xp(leaf: Any) -> Any:
-  """NumPy for host arrays, which must not be copied to a device."""
+  """Returns NumPy for arrays on the host, and jax.numpy for others.
+
+  Arrays on the host must not be copied to a device.
+  """
   return np if isinstance(leaf, np.ndarray | np.generic) else jnp

@@ -1,9 +1,9 @@
-"""Logical axes, the rules that map them to a mesh, and annotations.
+"""Logical axes, and the rules that map them to a mesh.
 
-A parameter or activation names its axes where it is born; rules map the names
-to the mesh axes `data` and `model`. This is the only module that touches
-`flax.linen.partitioning`, the legacy annotation API which T5X requires: it
-records the names in the collection `params_axes`.
+The code that makes a parameter or an activation names the axes of its array.
+Rules map these names to the mesh axes `data` and `model`. This is the only
+module that uses `flax.linen.partitioning`, the legacy annotation API that T5X
+requires. It records the names in the collection `params_axes`.
 """
 
 import contextlib
@@ -26,11 +26,12 @@ from moe_lite.core.types import Array, Axes, DType, Initializer, Shape, Tree
 MESH_AXES = ('data', 'model')
 # A TPU pads the axis that varies fastest to a multiple of this.
 _LANES = 128
-# (data, model), or None for all devices on data; 'auto' is resolved by `plan`.
+# (data, model); None puts all devices on `data`. A caller that allows 'auto'
+# finds a mesh with `meshes.first_mesh`.
 MeshShape = Sequence[int] | str | None
 
-# Tensor parallelism over `model`, batch over `data` (T5X's standard rules);
-# experts and ranks are small and stay whole on every chip.
+# These are T5X's standard rules: parameters are split over `model`, batches
+# over `data`. Experts and ranks are small and stay whole on every device.
 LOGICAL_AXIS_RULES = (
   ('batch', 'data'),
   ('length', None),
@@ -47,14 +48,14 @@ LOGICAL_AXIS_RULES = (
 )
 LOGICAL_AXES = tuple(name for name, _ in LOGICAL_AXIS_RULES)
 
-# A frozen base has no gradients to reduce, so it may also be sharded over
-# `data`: each weight is gathered where it is used.
+# A frozen base has no gradients to reduce, so it may be split over `data` as
+# well. Each weight is then gathered where it is used.
 FULLY_SHARDED_RULES = tuple(
   (name, 'data' if name == 'embed' else mesh_axis)
   for name, mesh_axis in LOGICAL_AXIS_RULES
 )
 
-# Flax's scan, taught to add the axis name `layers` to `params_axes`.
+# This is Flax's scan. It also adds the axis of the layers to `params_axes`.
 scan_with_axes = flax_partitioning.scan_with_axes
 
 
@@ -66,9 +67,27 @@ def param(
   dtype: DType,
   axes: Axes,
 ) -> Array:
-  """Declares a parameter of `module` together with its logical axes."""
+  """Declares a parameter together with its logical axes.
+
+  Args:
+    module: the module that the parameter belongs to.
+    name: the parameter's name within the module.
+    init: a function of (key, shape, dtype) that draws the initial value.
+    shape: the parameter's shape.
+    dtype: the parameter's type.
+    axes: the logical axis of each dimension of the shape.
+
+  Returns:
+    The parameter's value.
+
+  Raises:
+    ValueError: if there are not as many axes as dimensions.
+  """
   if len(shape) != len(axes):
-    raise ValueError(f'{name}: shape {tuple(shape)} has not the axes {axes}.')
+    raise ValueError(
+      f'{name}: the shape {tuple(shape)} needs {len(shape)} axis names, but '
+      f'{axes} were given.'
+    )
   value = module.param(name, init, tuple(shape), dtype)
   module.sow(
     'params_axes',
@@ -76,12 +95,19 @@ def param(
     flax_partitioning.AxisMetadata(tuple(axes)),
     reduce_fn=_last,
   )
-  # A quantised parameter is two arrays, the second of which has axes of size 1.
+  # A quantised parameter consists of two arrays. The scale has axes of size 1.
   return jax.tree.map(lambda x: constrain(x, _splittable(x, axes)), value)
 
 
 def constrain(x: Array, axes: Sequence[str | None]) -> Array:
-  """Constrains an activation's sharding; nothing outside `axis_rules`."""
+  """Constrains the sharding of an activation.
+
+  Outside `axis_rules` this does nothing.
+
+  Args:
+    x: the activation.
+    axes: the logical axis of each dimension of `x`; None leaves it whole.
+  """
   return flax_partitioning.with_sharding_constraint(x, PartitionSpec(*axes))
 
 
@@ -93,12 +119,12 @@ def make_mesh(
   """Returns a `('data', 'model')` mesh.
 
   Args:
-    shape: (data, model); None puts every device on `data`.
-    devices: the devices to use; all of them by default.
+    shape: (data, model). None puts every device on `data`.
+    devices: the devices to use. None means all devices.
 
   Raises:
-    UserError: if there are fewer devices than the mesh takes, or if it takes
-      none of some process.
+    UserError: if `shape` is not two positive numbers, if the mesh takes more
+      devices than there are, or if it takes no device of some process.
   """
   devices = list(jax.devices() if devices is None else devices)
   if shape is None:
@@ -122,7 +148,7 @@ def make_mesh(
   if idle:
     raise UserError(
       f'MESH = {shape} (data, model) takes {size} of {len(devices)} devices, '
-      f'and none of process {min(idle)}. Every process must take part: give '
+      f'but none of process {min(idle)}. Every process must take part. Give '
       'numbers whose product is the number of devices, or MESH = None.'
     )
   if size == len(devices):
@@ -141,16 +167,22 @@ def make_mesh(
 def axis_rules(
   mesh: Mesh, rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES
 ) -> Iterator[None]:
-  """Within it, traced `constrain` and `param` calls refer to this mesh."""
+  """Applies rules to what is traced within the block.
+
+  Args:
+    mesh: the mesh that calls of `constrain` and `param` refer to.
+    rules: pairs of a logical axis and a mesh axis, or None for no mesh axis.
+  """
   with jax.set_mesh(mesh), flax_partitioning.axis_rules(rules):
     yield
 
 
 @contextlib.contextmanager
 def within_shard() -> Iterator[None]:
-  """Within it, `constrain` leaves the batch alone.
+  """Makes `constrain` ignore the axis `batch` within the block.
 
-  For what is mapped over `data` by `jax.vmap` with `spmd_axis_name`.
+  A function that `jax.vmap` maps over `data` with `spmd_axis_name` needs this,
+  because it sees only the batch of one shard.
   """
   rules = flax_partitioning.get_axis_rules()
   with flax_partitioning.axis_rules(
@@ -160,16 +192,20 @@ def within_shard() -> Iterator[None]:
 
 
 def split_first(x: Array) -> Array:
-  """Splits an array over `data` by its first axis."""
+  """Splits an array over `data` along its first axis."""
   return constrain(x, ('batch', *[None] * (x.ndim - 1)))
 
 
 def axis_names(params_axes: Tree) -> Tree:
-  """Logical axes of every parameter, as a tree of tuples shaped like params.
+  """Returns the logical axes of every parameter.
 
-  `get_axis_names` returns a FrozenDict of PartitionSpecs, while parameters are
-  plain dicts.
+  Args:
+    params_axes: the collection of that name in a module's variables.
+
+  Returns:
+    A tree of plain dicts like the parameters', with a tuple for each parameter.
   """
+  # Flax gives a FrozenDict of PartitionSpecs.
   names = flax.core.unfreeze(flax_partitioning.get_axis_names(params_axes))
   return jax.tree.map(tuple, names, is_leaf=_is_axes)
 
@@ -179,31 +215,40 @@ def shardings(
   mesh: Mesh,
   rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES,
 ) -> Tree:
-  """Maps a tree of logical axes (see `axis_names`) to shardings on `mesh`."""
+  """Maps a tree of logical axes to a tree of shardings.
+
+  Args:
+    axes: the logical axes of every parameter; see `axis_names`.
+    mesh: the mesh of the shardings.
+    rules: see `axis_rules`.
+  """
 
   def sharding(names: Axes) -> NamedSharding:
     spec = flax_partitioning.logical_to_mesh_axes(names, rules)
-    assert spec is not None  # It is for names=None alone.
+    assert spec is not None  # It would be None only for names=None.
     return NamedSharding(mesh, spec)
 
   return jax.tree.map(sharding, axes, is_leaf=_is_axes)
 
 
 def place(shapes: Any, names: Axes, sharding: NamedSharding) -> Any:
-  """Says where the arrays of one parameter lie, and in which order.
+  """Adds to the shapes of one parameter where its arrays lie in memory.
 
-  A stack of layers lies in memory layer after layer, whatever the order of its
-  axes: a scan then reads a layer where it is. In the order of its axes, XLA for
-  TPU first copies the whole stack, and with it the whole base. And what varies
-  fastest is never a short axis, such as a rank of 4, which a TPU pads to 128.
+  A stack of layers lies in memory layer after layer, in whatever order its axes
+  are. A scan can then read each layer in place. If the stack lay in the order
+  of its axes, XLA for TPU would first copy the whole stack, and so the whole
+  base.
+
+  A short axis, such as a rank of 4, never varies fastest if there is a longer
+  one, because a TPU would pad it to 128.
 
   Args:
-    shapes: an array's, or a quantised parameter's.
-    names: the parameter's logical axes.
-    sharding: the parameter's.
+    shapes: the shape of an array, or the shapes of a quantised parameter.
+    names: the logical axes of the parameter.
+    sharding: the sharding of the parameter.
 
   Returns:
-    `shapes` with a `format` each, which `jax.jit` and `device_put` take.
+    The shapes, each with a `format` that `jax.jit` and `device_put` take.
   """
 
   def placed(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -218,13 +263,14 @@ def place(shapes: Any, names: Axes, sharding: NamedSharding) -> Any:
 
 
 def put(x: np.ndarray, where: Any) -> jax.Array:
-  """Uploads what every process holds whole: each its own shards.
+  """Uploads an array that every process holds whole on its host.
+
+  Each process uploads the shards of its own devices. `jax.device_put` would
+  first let all processes compare `x`.
 
   Args:
-    x: on the host.
-    where: a sharding or a format.
-
-  Note: `jax.device_put` would have all processes compare `x` first.
+    x: the array, on the host.
+    where: the sharding or the format of the result.
   """
   return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
 
@@ -233,8 +279,8 @@ def check_divides(shapes: Tree, shardings: Tree) -> None:
   """Raises UserError if a mesh axis does not divide what it would split.
 
   Args:
-    shapes: of parameters.
-    shardings: of the same, from `shardings`.
+    shapes: the shapes of parameters.
+    shardings: the shardings of the same parameters; see `shardings`.
   """
 
   def check(path, leaf: Array, sharding: NamedSharding) -> None:
@@ -244,28 +290,33 @@ def check_divides(shapes: Tree, shardings: Tree) -> None:
         name = jax.tree_util.keystr(path, simple=True, separator='/')
         raise UserError(
           f'MESH = {tuple(mesh.values())} (data, model) would split an axis of '
-          f'{size} of {name} {tuple(leaf.shape)} over {axis} = {mesh[axis]}, '
-          f'which does not divide it. Choose a {axis} axis that does.'
+          f'{name} {tuple(leaf.shape)}, but {axis} = {mesh[axis]} does not '
+          f'divide its size, {size}. Choose a {axis} axis that does.'
         )
 
   jax.tree_util.tree_map_with_path(check, shapes, shardings)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Examples are split over `data`."""
+  """Returns the sharding of a batch: its rows are split over `data`."""
   return NamedSharding(mesh, PartitionSpec('data'))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """The same whole value on every device."""
+  """Returns the sharding of an array that every device holds whole."""
   return NamedSharding(mesh, PartitionSpec())
 
 
 def _memory_order(shape: Sequence[int], names: Axes) -> list[int]:
-  """Axes of an array in one device's memory, the slowest first."""
+  """Returns the order of an array's axes in memory, the slowest first.
+
+  Args:
+    shape: the shape of the part of the array that one device holds.
+    names: the logical axes of the array.
+  """
   order = list(range(len(shape)))
-  # Moving an axis across axes of size 1 is no other order, and jax would take
-  # the two for different ones.
+  # An axis that moves across axes of size 1 leaves the memory as it is, but JAX
+  # would take the new order for a different one.
   layers = names.index('layers') if 'layers' in names else 0
   if order and shape[layers] > 1 and math.prod(shape[:layers]) > 1:
     order.insert(0, order.pop(layers))
@@ -279,7 +330,7 @@ def _memory_order(shape: Sequence[int], names: Axes) -> list[int]:
 
 
 def _splittable(x: Any, axes: Sequence[Any]) -> list[Any]:
-  """Those of `axes` along which there is something to split."""
+  """Returns `axes`, with None for those along which `x` cannot be split."""
   return [
     name if n > 1 else None for n, name in zip(x.shape, axes, strict=False)
   ]

@@ -1,4 +1,4 @@
-"""How far a loop is: a bar on a terminal, plain lines elsewhere."""
+"""Reports how far a loop is: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -8,7 +8,10 @@ import tqdm
 
 
 def say(*lines: str) -> None:
-  """Prints to standard error on one process; the bar lets it through."""
+  """Prints lines to standard error, on the first process alone.
+
+  The lines appear above a progress bar and leave it whole.
+  """
   if jax.process_index() == 0:
     for line in lines:
       tqdm.tqdm.write(line, file=sys.stderr)
@@ -16,15 +19,23 @@ def say(*lines: str) -> None:
 
 
 class Progress:
-  """Reports steps done, speed and the time left.
+  """Reports how many steps are done, their speed and the time left.
 
-  The line is rewritten in place on a terminal. In a log file a line appears
-  when `report` is called, at most every `period` seconds and at the end.
+  On a terminal, one line is rewritten in place. In a log file, `report` adds a
+  line if the last one is old enough, and at the end.
   """
 
   def __init__(
     self, total: int, done: int = 0, period: float = 10.0, unit: str = 'step'
   ):
+    """Starts the clock.
+
+    Args:
+      total: how many steps there are.
+      done: how many of them were done before.
+      period: how many seconds lie between two lines of a log file, at least.
+      unit: the name of a step.
+    """
     self._total = total
     self._first = self._done = done
     self._start = time.monotonic()
@@ -38,12 +49,13 @@ class Progress:
       )
 
   def advance(self, count: int = 1) -> None:
+    """Counts steps as done."""
     self._done += count
     if self._bar is not None:
       self._bar.update(count)
 
   def report(self, **values: float) -> None:
-    """Shows values beside the progress."""
+    """Shows values, such as the loss, beside the progress."""
     shown = {name: f'{value:.4g}' for name, value in values.items()}
     if self._bar is not None:
       self._bar.set_postfix(shown)
@@ -61,12 +73,13 @@ class Progress:
     )
 
   def close(self) -> None:
+    """Leaves the bar as it is and ends its line."""
     if self._bar is not None:
       self._bar.close()
 
 
 def duration(seconds: float) -> str:
-  """'2 h 05 min', '3 min 10 s' or '12 s'."""
+  """Returns a time in words, such as '2 h 05 min', '3 min 10 s' or '12 s'."""
   seconds = round(seconds)
   if seconds >= 3600:
     return f'{seconds // 3600} h {seconds % 3600 // 60:02d} min'

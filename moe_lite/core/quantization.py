@@ -1,12 +1,12 @@
 """Weights of one byte: int8 values with a scale for each output channel.
 
-A frozen base has no gradients, so that it may be held as coarsely as its
-outputs allow. A weight is dequantised where it is used: the int8 values, which
-bfloat16 holds exactly, enter the matmul, and its output is scaled. No copy of
-the weight in another type exists.
+A frozen base has no gradients, so it may be held as coarsely as its outputs
+allow. A weight is dequantised where it is used. Its int8 values, which bfloat16
+holds exactly, enter the matmul, and the output of the matmul is scaled. No copy
+of the weight in another type exists.
 
-A quantised parameter is one leaf of the parameter tree under its own path. It
-has the shape of what it stands for, and two arrays within.
+A quantised parameter stands in the parameter tree at its usual path. It has the
+shape of the parameter, and consists of two arrays.
 """
 
 from typing import Any
@@ -21,20 +21,22 @@ from moe_lite.core.types import Array, DType
 
 BASE_DTYPES = ('bfloat16', 'float32', 'int8')
 
-# Names of quantised parameters, and the axis that their matmuls contract. The
-# rest of a base (layer norms, relative positions) is small and stays bfloat16.
+# Maps the names of parameters that are quantised to the axis that their matmuls
+# contract. The rest of a base (layer norms, relative positions) is small and
+# stays bfloat16.
 CONTRACTED = {'kernel': 0, 'embedding': -1}
 _LARGEST = 127
-# Numbers that are rounded at once on the host.
+# How many numbers are rounded at once on the host.
 _BLOCK = 2**17
 
 
 class Int8(struct.PyTreeNode):
-  """`values * scale`.
+  """A quantised weight. It stands for `values * scale`.
 
   Attributes:
-    values: int8.
-    scale: bfloat16, of as many axes; size 1 where values share one.
+    values: int8, in the shape of the weight.
+    scale: bfloat16. It has as many axes as the weight. An axis along which the
+      values share a scale has size 1.
   """
 
   values: Any
@@ -50,7 +52,7 @@ class Int8(struct.PyTreeNode):
 
   @property
   def T(self) -> 'Int8':
-    """Transposed, as an array's."""
+    """The transposed weight."""
     return Int8(self.values.T, self.scale.T)
 
 
@@ -64,15 +66,16 @@ def check_dtype(dtype: str) -> None:
 
 
 def hold(path: str, leaf: Any, dtype: str) -> Any:
-  """A parameter of a base in the type that a run holds it in.
+  """Returns a parameter of the base in the type in which a run holds it.
 
   Args:
-    path: of the parameter.
-    leaf: an array of one layer or a stack, on the host or traced.
-    dtype: one of `BASE_DTYPES`.
+    path: the path of the parameter.
+    leaf: the parameter of one layer or of a stack, on the host or traced.
+    dtype: the type of the base, one of `BASE_DTYPES`.
 
   Returns:
-    An array, or an `Int8`.
+    An `Int8` if the base is int8 and the parameter is one of `CONTRACTED`, and
+    an array otherwise.
   """
   if dtype != 'int8':
     return leaf.astype(dtype)
@@ -81,14 +84,19 @@ def hold(path: str, leaf: Any, dtype: str) -> Any:
 
 
 def quantize(weight: Any, axis: int) -> Int8:
-  """Rounds to int8, symmetrically; one scale for each slice along `axis`."""
+  """Rounds a weight to int8, symmetrically around 0.
+
+  Args:
+    weight: the weight.
+    axis: the axis along which the values share a scale.
+  """
   if isinstance(weight, np.ndarray) and weight.ndim == 2:
     return _quantize_in_blocks(weight, axis)
   return _quantize(weight, axis)
 
 
 def _quantize_in_blocks(weight: np.ndarray, axis: int) -> Int8:
-  """The same, without float32 copies of a whole matrix on the host."""
+  """Quantises a matrix on the host without a float32 copy of all of it."""
   along = 1 - axis % 2
   count = max(1, round(weight.size / _BLOCK))
   blocks = [
@@ -103,8 +111,9 @@ def _quantize(weight: Any, axis: int) -> Int8:
   xp = np if isinstance(weight, np.ndarray) else jnp
   weight = weight.astype(np.float32)
   largest = xp.abs(weight).max(axis=axis, keepdims=True)
-  # Scales are bfloat16, so that scaling a bfloat16 activation adds nothing but
-  # its own rounding; values are then rounded for that very scale.
+  # The scale is rounded to bfloat16 first, and the values are rounded for the
+  # rounded scale. Scaling a bfloat16 activation then adds no error but that of
+  # its own rounding.
   scale = (largest / _LARGEST).astype(jnp.bfloat16)
   divisor = xp.where(scale == 0, 1, scale).astype(np.float32)
   values = xp.clip(xp.rint(weight / divisor), -_LARGEST, _LARGEST)
@@ -114,13 +123,16 @@ def _quantize(weight: Any, axis: int) -> Int8:
 def matmul(
   x: Array, kernel: Any, dtype: DType, accumulate: DType | None = None
 ) -> Array:
-  """`x @ kernel` in `dtype`, for a kernel of any type.
+  """Returns `x @ kernel` for a kernel in any type.
 
   Args:
-    x: [..., in].
-    kernel: [in, out], an array or an `Int8`.
-    dtype: of the operands.
-    accumulate: of the result, if not `dtype`.
+    x: the activations, [..., in].
+    kernel: the kernel [in, out], an array or an `Int8`.
+    dtype: the type of both operands.
+    accumulate: the type of the result. None means `dtype`.
+
+  Returns:
+    An array [..., out].
   """
   out = accumulate or dtype
   values = kernel.values if isinstance(kernel, Int8) else kernel
@@ -131,7 +143,16 @@ def matmul(
 
 
 def lookup(table: Any, ids: Array, dtype: DType) -> Array:
-  """Rows of a table [V, D], an array or an `Int8`, in `dtype`."""
+  """Returns rows of a table.
+
+  Args:
+    table: the table [V, D], an array or an `Int8`.
+    ids: the numbers of the rows, int32 [...].
+    dtype: the type of the result.
+
+  Returns:
+    An array [..., D].
+  """
   if isinstance(table, Int8):
     rows = table.values[ids].astype(dtype)
     return rows * table.scale[ids].astype(dtype)
@@ -139,5 +160,5 @@ def lookup(table: Any, ids: Array, dtype: DType) -> Array:
 
 
 def abstract(path: str, leaf: Any, dtype: str) -> Any:
-  """The shapes that `hold` returns for a leaf of this shape."""
+  """Returns the shapes of what `hold` returns for these arguments."""
   return jax.eval_shape(lambda x: hold(path, x, dtype), leaf)

@@ -1,12 +1,16 @@
-"""Tables as text."""
+"""Writes tables as text."""
 
 from collections.abc import Sequence
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """A Markdown table whose columns also line up as plain text.
+  """Returns a Markdown table whose columns also line up as plain text.
 
-  Columns but the first are aligned to the right.
+  The first column is aligned to the left, the others to the right.
+
+  Args:
+    header: the name of each column.
+    rows: the cells of each row, as many as the header has.
   """
   widths = [
     max(3, *(len(row[i]) for row in (header, *rows)))

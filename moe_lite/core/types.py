@@ -1,12 +1,12 @@
-"""Types and dimension letters shared by every module.
+"""Types, and the letters of dimensions, that every module shares.
 
 Shapes in docstrings and einsums use one set of letters:
 
   B batch, L length (S source, T target where two lengths meet), D embed,
   F mlp, H heads, K kv (per head), E experts, R rank, V vocabulary, N layers.
 
-Logical axis names (`partitioning.LOGICAL_AXES`) are those of T5X, plus `expert`
-and `rank`.
+The names of logical axes (`partitioning.LOGICAL_AXES`) are those of T5X,
+together with `expert` and `rank`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +18,11 @@ Array = jax.Array
 DType = Any
 Shape = Sequence[int]
 Initializer = Callable[..., Array]
-# Nested plain dicts with arrays (or shape structs) at the leaves.
+# A tree is a nested plain dict. Its leaves are arrays, or the shapes of arrays.
 Tree = Mapping[str, Any]
-# Name of a feature to its array; `features` has the names.
+# A batch maps the name of each feature (see `features`) to its array.
 Batch = Mapping[str, Array]
-# What a loss says beside its value: name to number. Under `routing` stand the
-# statistics of every router.
+# A loss reports metrics beside its value. They map names to numbers. The entry
+# `routing` holds the statistics of every router.
 Metrics = dict[str, Any]
 Axes = tuple[str, ...]
