@@ -18,8 +18,9 @@ ACTIVATIONS = {
   'silu': nn.silu,
   'linear': lambda x: x,
 }
-# Where a decision may be made for all routers within.
+# The places where one decision may be made for all routers inside.
 DECIDED_AT = ('layer', 'stack')
+# What the backward pass may recompute.
 REMAT = ('none', 'minimal', 'full')
 
 ATTENTION_SITES = {
@@ -31,12 +32,16 @@ ATTENTION_SITES = {
 
 
 def mlp_sites(num_factors: int) -> dict[str, Site]:
-  """Sites of an MLP whose hidden layer is a product of `num_factors`."""
+  """Returns the sites of an MLP by name.
+
+  Args:
+    num_factors: the number of factors whose product is the hidden layer.
+  """
   factors = (
     ['wi'] if num_factors == 1 else [f'wi_{i}' for i in range(num_factors)]
   )
   sites = {name: Site(name, ('embed',), ('mlp',)) for name in factors}
-  # The activated first factor, before the gate product.
+  # The activated first factor, before it is multiplied by the gate.
   sites['intermediate'] = Site('intermediate', ('mlp',), ('mlp',))
   sites['wo'] = Site('wo', ('mlp',), ('embed',))
   return sites
@@ -44,34 +49,46 @@ def mlp_sites(num_factors: int) -> dict[str, Site]:
 
 @dataclasses.dataclass(frozen=True)
 class T5Config:
-  """A T5 network: T5 1.1 by default, T5 1.0 by the last two of its sizes.
+  """The sizes and switches of a T5 network.
+
+  The defaults are T5 1.1. `mlp_activations` and `logits_via_embedding` make it
+  T5 1.0.
 
   Attributes:
-    vocab_size: V, the rows of the embedding (the vocabulary's size, rounded up
-      as the checkpoint was).
-    emb_dim: D.
-    num_heads: H.
-    head_dim: K. H * K may differ from D.
-    mlp_dim: F.
-    num_encoder_layers: N of the encoder.
-    num_decoder_layers: N of the decoder.
-    mlp_activations: one for each factor of the hidden layer; ('gelu', 'linear')
-      is T5 1.1's gated GELU, ('relu',) is T5 1.0.
-    logits_via_embedding: tie the logits to the token embedding (T5 1.0).
-    dropout_rate: of embeddings, residual branches, attention and hidden layer.
-    dtype: of activations. Parameters are created in float32 and may be held
-      in another type; they are converted where they are used.
-    relative_attention_num_buckets: of the relative position bias.
-    relative_attention_max_distance: beyond it all positions share a bucket.
-    scan_layers: compile one layer and scan over parameters stacked on axis 1.
-    remat: what the backward pass recomputes: 'none'; 'minimal', everything but
-      the named matmul outputs of each layer; 'full', whole layers.
-    adapters: what stands at which site, such as {'key': MoV}.
-    decisions: what decides for all routers of a 'layer' or of a 'stack', such
-      as {'layer': routing.Decision}; at most one of the two.
+    vocab_size: V, the number of rows of the embedding. It is the vocabulary's
+      size, rounded up as in the checkpoint.
+    emb_dim: D, the size of activations between layers.
+    num_heads: H, the number of attention heads.
+    head_dim: K, the size of one head. H * K may differ from D.
+    mlp_dim: F, the size of the MLP's hidden layer.
+    num_encoder_layers: the number of the encoder's layers.
+    num_decoder_layers: the number of the decoder's layers.
+    mlp_activations: the activation of each factor of the hidden layer. ('gelu',
+      'linear') is T5 1.1's gated GELU, and ('relu',) is T5 1.0.
+    logits_via_embedding: whether the logits are tied to the token embedding, as
+      in T5 1.0.
+    dropout_rate: the rate of dropout on embeddings, residual branches,
+      attention weights and the hidden layer.
+    dtype: the type of activations. Parameters are created in float32, may be
+      held in another type, and are converted where they are used.
+    relative_attention_num_buckets: the number of buckets of the relative
+      position bias.
+    relative_attention_max_distance: the distance from which on all positions
+      share a bucket.
+    scan_layers: whether to compile one layer and scan over parameters that are
+      stacked on axis 1.
+    remat: what the backward pass recomputes. 'none': nothing. 'minimal':
+      everything except the named matmul outputs of each layer. 'full': whole
+      layers.
+    adapters: from the name of a site to what builds the adapter there, such as
+      {'key': MoV}.
+    decisions: from a place, 'layer' or 'stack', to what builds the decision for
+      all routers there, such as {'layer': routing.Decision}. At most one of the
+      two places may be given.
 
   Raises:
-    UserError: for an unknown site, remat policy, activation or size.
+    UserError: if a site, remat policy, activation or decision is unknown, or a
+      size is out of its range.
   """
 
   vocab_size: int
@@ -108,7 +125,8 @@ class T5Config:
     for name in self.mlp_activations:
       if name not in ACTIVATIONS:
         raise UserError(
-          f'mlp_activations has {name!r}; known are {", ".join(ACTIVATIONS)}.'
+          f'mlp_activations has {name!r}, which is not known: give one of '
+          f'{", ".join(ACTIVATIONS)}.'
         )
     for name in ('vocab_size', 'emb_dim', 'num_heads', 'head_dim', 'mlp_dim'):
       if getattr(self, name) < 1:
@@ -116,8 +134,8 @@ class T5Config:
     if self.relative_attention_num_buckets < 4:
       raise UserError(
         'relative_attention_num_buckets = '
-        f'{self.relative_attention_num_buckets} must be at least 4: near and '
-        'far positions, on two sides.'
+        f'{self.relative_attention_num_buckets} must be at least 4, because '
+        'near and far positions on two sides each need a bucket.'
       )
     if self.relative_attention_max_distance < 1:
       raise UserError(
@@ -127,7 +145,7 @@ class T5Config:
     if not isinstance(self.adapters, Mapping):
       raise UserError(
         f'ADAPTERS = {self.adapters!r} must map sites to adapters, such as '
-        "{'key': @adapters.MoV}; include a file of gin/methods."
+        "{'key': @adapters.MoV}: include a file of gin/methods."
       )
     sites = self.sites
     for name, factory in self.adapters.items():
@@ -147,54 +165,64 @@ class T5Config:
     ):
       raise UserError(
         f'DECISIONS = {self.decisions!r} must map a place to what decides '
-        "there, as {'layer': @routing.Decision} of routers/shared.gin does."
+        "there, such as {'layer': @routing.Decision} in routers/shared.gin."
       )
     set_field('decisions', flax.core.freeze(dict(self.decisions)))
-    # Their own checks speak at once, and not from within a traced layer.
+    # The adapters and decisions are built here, so that their own checks raise
+    # now and not later inside a traced layer.
     self._check_decisions(
       any('shared' in adapter.needs for adapter in self.standing().values())
     )
 
   @property
   def sites(self) -> dict[str, Site]:
-    """Every site of a layer by name."""
+    """All sites of a layer by name."""
     return {**ATTENTION_SITES, **mlp_sites(len(self.mlp_activations))}
 
   def standing(self) -> dict[str, Adapter]:
-    """Site to the adapter there, built outside any network."""
+    """Builds the adapter of each site, outside of any network."""
     return {
       site: factory(site=self.sites[site], parent=None)
       for site, factory in self.adapters.items()
     }
 
   def deciding(self) -> dict[str, Decision]:
-    """What `decisions` builds, outside any network."""
+    """Builds the decision of each place, outside of any network."""
     return {
       where: factory(parent=None) for where, factory in self.decisions.items()
     }
 
   @property
   def context_needs(self) -> frozenset[str]:
-    """What routers need of a `routing.Context` beside its mask."""
+    """The fields of `routing.Context`, besides the mask, that routers need."""
     made = [*self.standing().values(), *self.deciding().values()]
     return frozenset().union(*(x.needs for x in made))
 
   def _check_decisions(self, are_read: bool) -> None:
+    """Checks the decisions, and that somebody reads what is decided.
+
+    Args:
+      are_read: whether an adapter takes a shared decision.
+
+    Raises:
+      UserError: if a decision is misplaced, is read by nobody, or is missing.
+    """
     if len(self.decisions) > 1 or not set(self.decisions) <= set(DECIDED_AT):
       raise UserError(
-        f'decisions at {", ".join(self.decisions)}: give one, at '
+        f'DECISIONS has decisions at {", ".join(self.decisions)}: give one, at '
         f'{" or ".join(map(repr, DECIDED_AT))}, as routers/shared.gin does.'
       )
     for where, made in self.deciding().items():
       if not isinstance(made, Decision):
         raise UserError(
           f'DECISIONS has a {type(made).__name__} at {where!r}: give '
-          '@routing.Decision, and what decides as SHARED_ROUTER.'
+          '@routing.Decision, and as SHARED_ROUTER the router that decides.'
         )
     if are_read != bool(self.decisions):
       raise UserError(
-        'Routers share a decision, and none is made: give routers/shared.gin.'
+        'The routers share a decision, but DECISIONS makes none: give '
+        'routers/shared.gin.'
         if are_read
-        else 'A decision is made that no router shares: give a method that '
-        'routes, and routers/shared.gin.'
+        else 'DECISIONS makes a decision that no router shares: give a method '
+        'that routes, and routers/shared.gin.'
       )

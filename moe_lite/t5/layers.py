@@ -1,7 +1,8 @@
 """T5's layers, and the sites in them where adapters may stand.
 
-Parameter paths and shapes are those of T5X's minimal T5, so that public
-checkpoints load; adapters add segments of their own and change none.
+Parameters have the paths and shapes of T5X's minimal T5, so that public
+checkpoints load. Adapters add parameters under paths of their own and change
+none of these.
 """
 
 import flax.linen as nn
@@ -20,15 +21,14 @@ from moe_lite.core.types import Array, Axes, Initializer, Shape
 from moe_lite.routing.context import Context
 from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 
+# The logical axes of activations between layers, [B, L, D].
 HIDDEN_AXES = ('batch', 'length', 'embed')
-# Added to the attention logits of positions that may not be attended to.
-MASKED = -1e10
 
 dense_init = nn.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal')
 
 
 class LayerNorm(nn.Module):
-  """T5's layer norm: no mean is subtracted, and there is no bias."""
+  """T5's layer norm. It subtracts no mean and has no bias."""
 
   config: T5Config
 
@@ -63,12 +63,15 @@ class Embed(nn.Module):
     )
 
   def __call__(self, tokens: Array) -> Array:
-    """[B, L] ids to [B, L, D]."""
+    """Maps ids [B, L] to vectors [B, L, D]."""
     x = quantization.lookup(self.embedding, tokens, self.config.dtype)
     return partitioning.constrain(x, HIDDEN_AXES)
 
   def attend(self, x: Array) -> Array:
-    """[B, L, D] to float32 logits [B, L, V]; scaled, as tied T5 wants."""
+    """Maps activations [B, L, D] to float32 logits [B, L, V].
+
+    T5 divides the activations by sqrt(D) where embedding and logits are tied.
+    """
     x = x / np.sqrt(self.config.emb_dim)
     return quantization.matmul(
       x, self.embedding.T, self.config.dtype, jnp.float32
@@ -76,12 +79,16 @@ class Embed(nn.Module):
 
 
 class Projection(nn.Module):
-  """A matmul without bias. Its kernel is `[in, out]`, heads and kv joined.
+  """A matmul without bias.
+
+  Its kernel is [in, out]. Heads and kv are joined in it.
 
   Attributes:
-    features: one token's shape after it, (F,) or (H, K).
-    axes: logical axes of the kernel.
-    accumulate: dtype of the result, if it should not be the operands'.
+    config: the config of the network.
+    features: the shape of one token after the projection, (F,) or (H, K).
+    axes: the logical axes of the kernel.
+    kernel_init: draws the initial kernel.
+    accumulate: the dtype of the result; None takes that of the operands.
   """
 
   config: T5Config
@@ -105,13 +112,24 @@ class Projection(nn.Module):
 
 
 def dropout(config: T5Config, x: Array, deterministic: bool) -> Array:
-  """Drops the same features at every position, as T5X does."""
+  """Applies dropout to `x`, with the same features at every position, as T5X.
+
+  Args:
+    config: the config of the network, with the dropout rate.
+    x: [..., L, features].
+    deterministic: whether dropout is off.
+  """
   layer = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))
   return layer(x, deterministic=deterministic)
 
 
 class AdaptedLayer(nn.Module):
-  """A layer with sites; subclasses project through them."""
+  """The base class of layers with sites. Subclasses project through the sites.
+
+  Attributes:
+    config: the config of the network.
+    deterministic: whether dropout is off.
+  """
 
   config: T5Config
   deterministic: bool = True
@@ -124,7 +142,18 @@ class AdaptedLayer(nn.Module):
     context: Context,
     kernel_init: Initializer = dense_init,
   ) -> Array:
-    """The frozen projection named like its site, then the site's adapter."""
+    """Applies the frozen projection of a site, and then the site's adapter.
+
+    Args:
+      site: the site. The projection has its name.
+      x: what the projection reads, [B, L, *site.in_axes].
+      features: the shape of one token after the projection.
+      context: what routers are told about the positions of `x`.
+      kernel_init: draws the initial kernel.
+
+    Returns:
+      [B, L, *features].
+    """
     out_axis = 'joined_kv' if len(site.out_axes) == 2 else site.out_axes[0]
     y = Projection(
       self.config,
@@ -138,16 +167,16 @@ class AdaptedLayer(nn.Module):
     return adapt(self.config.adapters, site, x, y, context)
 
   def dropout(self, x: Array) -> Array:
-    """Drops features as `dropout` does."""
+    """Applies `dropout` to activations."""
     return dropout(self.config, x, self.deterministic)
 
 
 class Attention(AdaptedLayer):
-  """Multi-head attention without biases and without scaling of the logits.
+  """Multi-head attention. It has no biases and does not scale the logits.
 
   Attributes:
-    decode: keep keys and values in the collection `cache`, and attend from one
-      new position to all that are cached.
+    decode: whether keys and values are kept in the collection `cache`. A call
+      then attends from one new position to all cached positions.
   """
 
   decode: bool = False
@@ -165,13 +194,14 @@ class Attention(AdaptedLayer):
     """Attends from `inputs_q` [B, T, D] to `inputs_kv` [B, S, D].
 
     Args:
-      inputs_q: where queries come from.
-      inputs_kv: where keys and values come from.
-      bias: added to the logits, broadcast to [B, H, T, S]: relative position
-        and mask; of a decoding step, to all cached positions.
-      context_q: of the queries' positions.
-      context_kv: of the keys' positions.
-      index: the position that a decoding step writes.
+      inputs_q: what the queries are computed from.
+      inputs_kv: what the keys and values are computed from.
+      bias: is added to the logits and broadcast to [B, H, T, S]. It holds the
+        relative positions and the mask. In a decoding step, S are all cached
+        positions.
+      context_q: what routers are told about the positions of the queries.
+      context_kv: what routers are told about the positions of the keys.
+      index: the position in the cache that a decoding step writes, a scalar.
 
     Returns:
       [B, T, D].
@@ -180,7 +210,7 @@ class Attention(AdaptedLayer):
     heads = (cfg.num_heads, cfg.head_dim)
     sites = ATTENTION_SITES
 
-    # Instead of dividing the logits by sqrt(K), T5 starts with small queries.
+    # T5 does not divide the logits by sqrt(K). It draws smaller query kernels.
     def query_init(*args):
       return dense_init(*args) / np.sqrt(cfg.head_dim)
 
@@ -199,7 +229,16 @@ class Attention(AdaptedLayer):
     return self.project(sites['out'], x, (cfg.emb_dim,), context_q)
 
   def _cache(self, k: Array, v: Array, index: Array) -> tuple[Array, Array]:
-    """Writes one position of the cache; creates it when there is none."""
+    """Writes one position of the cache, or creates the cache if there is none.
+
+    Args:
+      k: keys, [B, 1, H, K]; [B, T, H, K] when the cache is created.
+      v: values, in the same shape.
+      index: the position to write.
+
+    Returns:
+      All cached keys and values, [B, T, H, K].
+    """
     is_filled = self.has_variable('cache', 'cached_key')
     keys = self.variable('cache', 'cached_key', jnp.zeros_like, k)
     values = self.variable('cache', 'cached_value', jnp.zeros_like, v)
@@ -214,13 +253,18 @@ class Attention(AdaptedLayer):
 
 
 class MLP(AdaptedLayer):
-  """T5's feed-forward layer: a product of activated factors, projected back."""
+  """T5's feed-forward layer.
+
+  Its hidden layer is a product of activated projections, the factors. T5 1.0
+  has one factor; T5 1.1 has two, one of which has a linear activation.
+  """
 
   @nn.compact
   def __call__(self, x: Array, context: Context) -> Array:
     cfg = self.config
     sites = mlp_sites(len(cfg.mlp_activations))
-    # The sites' order is the factors' order; `intermediate` and `wo` follow.
+    # The first sites are those of the factors, in the same order.
+    # `intermediate` and `wo` follow them.
     factors = []
     for site, name in zip(sites.values(), cfg.mlp_activations, strict=False):
       projected = self.project(site, x, (cfg.mlp_dim,), context)
@@ -235,68 +279,3 @@ class MLP(AdaptedLayer):
       hidden = hidden * factor
     hidden = self.dropout(hidden)
     return self.project(sites['wo'], hidden, (cfg.emb_dim,), context)
-
-
-class RelativePositionBias(nn.Module):
-  """T5's bias on attention logits: one value a head and distance bucket."""
-
-  config: T5Config
-  bidirectional: bool
-
-  @nn.compact
-  def __call__(self, query_positions: Array, key_positions: Array) -> Array:
-    """Positions [T] and [S] to a bias [1, H, T, S]."""
-    cfg = self.config
-    embedding = partitioning.param(
-      self,
-      'rel_embedding',
-      nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform'),
-      (cfg.num_heads, cfg.relative_attention_num_buckets),
-      jnp.float32,
-      ('heads', 'relpos_buckets'),
-    )
-    buckets = relative_position_bucket(
-      key_positions[None, :] - query_positions[:, None],
-      self.bidirectional,
-      cfg.relative_attention_num_buckets,
-      cfg.relative_attention_max_distance,
-    )
-    return embedding.astype(cfg.dtype)[:, buckets][None]
-
-
-def relative_position_bucket(
-  relative_position: Array,
-  bidirectional: bool,
-  num_buckets: int,
-  max_distance: int,
-) -> Array:
-  """Distance buckets: exact when near, logarithmic when far.
-
-  Args:
-    relative_position: key position minus query position, any shape.
-    bidirectional: half of the buckets serve keys after the query; otherwise
-      those keys share bucket zero.
-    num_buckets: of one head.
-    max_distance: from here on there is one bucket.
-
-  Source: Raffel et al., arXiv 1910.10683, section 2.1; buckets equal those of
-  T5X and of Hugging Face's T5.
-  """
-  bucket = 0
-  if bidirectional:
-    num_buckets //= 2
-    bucket = (relative_position > 0).astype(jnp.int32) * num_buckets
-    distance = jnp.abs(relative_position)
-  else:
-    distance = jnp.maximum(-relative_position, 0)
-  num_exact = num_buckets // 2
-  # Distance zero takes the exact branch; epsilon only keeps its log finite.
-  far = jnp.log(distance.astype(jnp.float32) / num_exact + np.finfo('f4').eps)
-  far = far / np.log(max_distance / num_exact) * (num_buckets - num_exact)
-  far = jnp.minimum(num_exact + far.astype(jnp.int32), num_buckets - 1)
-  return bucket + jnp.where(distance < num_exact, distance, far)
-
-
-def attention_bias(mask: Array) -> Array:
-  """A bool mask [B, T, S] (true: may attend) as a bias [B, 1, T, S]."""
-  return jnp.where(mask, 0.0, MASKED)[:, None]

@@ -222,7 +222,7 @@ def test_the_base_is_unchanged_at_initialisation(case):
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'decisions': {}}, 'share a decision, and none is made'),
+    ({'decisions': {}}, 'share a decision, but DECISIONS makes none'),
     ({'adapters': {'key': adapters.IA3}}, 'that no router shares'),
     (
       {'decisions': {'row': DECISION}},
