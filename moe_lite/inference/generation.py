@@ -1,4 +1,4 @@
-"""Free text from inputs: batches of few shapes, in order."""
+"""Free text for inputs, batch after batch, in the order of the inputs."""
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from moe_lite.core.errors import UserError
+from moe_lite.core.features import DECODER_INPUTS
 from moe_lite.core.types import Array, Tree
 from moe_lite.inference.padding import Input, Shapes, pad_inputs
 from moe_lite.inference.trained import Trained
@@ -17,10 +18,12 @@ from moe_lite.models import decoding
 
 
 class Generator:
-  """Decodes outputs for inputs, with one compiled function per input length.
+  """Decodes outputs for inputs.
 
-  A draw depends on the seed and on the position of its batch, so that going on
-  at a whole batch gives what an uninterrupted run would have given.
+  A function is compiled for each length that inputs are padded to. Where tokens
+  are drawn, a draw depends on the seed and on the position of its batch. An
+  interrupted run that goes on at a whole batch therefore draws what an
+  uninterrupted one would have drawn.
   """
 
   def __init__(
@@ -31,7 +34,19 @@ class Generator:
     num_decodes: int = 1,
     seed: int = 0,
   ):
-    """Args: `decode_fn`, see `decoding`; `num_decodes`, beams of its search."""
+    """Makes a generator; nothing is compiled yet.
+
+    Args:
+      trained: the model.
+      shapes: the shapes to pad to; outputs end at `target_length`.
+      decode_fn: how to decode; see `models.decoding`.
+      num_decodes: the number of beams of `decoding.beam_search`.
+      seed: the seed of draws.
+
+    Raises:
+      UserError: if `decode_fn` has no beams and `num_decodes` is not 1, or if
+        the mesh cannot split the batch.
+    """
     options = inspect.signature(decode_fn).parameters
     if num_decodes != 1 and 'num_decodes' not in options:
       raise UserError(
@@ -49,7 +64,7 @@ class Generator:
       outputs = jnp.zeros((shapes.batch_size, shapes.target_length), jnp.int32)
       return model.predict_batch(
         params,
-        {**inputs, 'decoder_input_tokens': outputs},
+        {**inputs, DECODER_INPUTS: outputs},
         decode_fn=decode_fn,
         num_decodes=num_decodes,
         rng=jax.random.fold_in(jax.random.key(seed), index),
@@ -63,12 +78,12 @@ class Generator:
     first_batch: int = 0,
     seed: int | None = None,
   ) -> Iterator[list[np.ndarray]]:
-    """Yields the outputs of one batch after another, without EOS and padding.
+    """Yields the outputs of each batch, without EOS and padding.
 
     Args:
-      inputs: of all examples from batch `first_batch` on.
-      first_batch: how many batches were decoded before.
-      seed: of the draws; None for that of the generator.
+      inputs: the inputs of all examples from batch `first_batch` on.
+      first_batch: the number of batches that were decoded before.
+      seed: the seed of draws; None takes that of the generator.
     """
     key = np.int64(self._seed if seed is None else seed)
     size = self._shapes.batch_size
@@ -79,10 +94,10 @@ class Generator:
 
 
 def describe_decoder(decode_fn: Callable[..., Any]) -> dict[str, Any]:
-  """Its name, and what gin binds to it."""
+  """The name of a decoder, and what gin binds to its parameters."""
   try:
     options = gin.get_bindings(decode_fn)
-  except ValueError:  # Gin does not know it: a call from Python.
+  except ValueError:  # Python code may pass one that gin does not know.
     options = {}
   return {'name': decode_fn.__name__, **options}
 
@@ -99,6 +114,6 @@ def _batched(items: Iterable[Input], size: int) -> Iterator[list[Input]]:
 
 
 def _trim(ids: np.ndarray) -> np.ndarray:
-  """What stands before EOS, or before the padding of an unfinished output."""
+  """The ids before EOS, or before the padding of an output without EOS."""
   ends = np.flatnonzero((ids == decoding.EOS_ID) | (ids == 0))
   return ids[: ends[0]] if ends.size else ids

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from moe_lite.core.features import INPUTS_EMBEDDING
+from moe_lite.core.features import (
+  DECODER_INPUTS,
+  DECODER_TARGETS,
+  ENCODER_INPUTS,
+  INPUTS_EMBEDDING,
+)
 
 _SMALLEST_BUCKET = 8
 
@@ -15,9 +20,9 @@ class Shapes:
   """The shapes that batches are padded to, so that few are compiled.
 
   Attributes:
-    batch_size: examples a batch.
-    input_length: the most input ids.
-    target_length: the most target ids.
+    batch_size: the number of examples in a batch.
+    input_length: the greatest number of input ids.
+    target_length: the greatest number of target ids.
   """
 
   batch_size: int
@@ -27,11 +32,12 @@ class Shapes:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Input:
-  """What an encoder, and routers, read of one example.
+  """What the encoder and the routers read of one example.
 
   Attributes:
     ids: int [L].
-    embedding: [F] for routers, where the task has one.
+    embedding: float [F], for the routers; None where the task brings no such
+      vector.
   """
 
   ids: Sequence[int] | np.ndarray
@@ -39,12 +45,12 @@ class Input:
 
   @classmethod
   def of(cls, row: Mapping[str, np.ndarray]) -> 'Input':
-    """That of a row of a task."""
+    """The input of a row of a task."""
     return cls(row['inputs'], row.get(INPUTS_EMBEDDING))
 
 
 def bucket(length: int, limit: int) -> int:
-  """The power of two, at least 8, that a length is padded to, or `limit`."""
+  """The length to pad to: a power of two, at least 8 and at most `limit`."""
   size = _SMALLEST_BUCKET
   while size < length:
     size *= 2
@@ -54,7 +60,7 @@ def bucket(length: int, limit: int) -> int:
 def pad(
   arrays: Sequence[Sequence[int] | np.ndarray], batch_size: int, limit: int
 ) -> np.ndarray:
-  """Stacks ids to [batch_size, L], padded with 0; L is a `bucket`."""
+  """Stacks ids to int32 [batch_size, L], padded with 0; L is a `bucket`."""
   length = bucket(max(len(a) for a in arrays), limit)
   padded = np.zeros((batch_size, length), np.int32)
   for row, array in zip(padded, arrays, strict=False):
@@ -65,13 +71,22 @@ def pad(
 def pad_inputs(
   inputs: Sequence[Input], batch_size: int, limit: int
 ) -> dict[str, np.ndarray]:
-  """The encoder's part of a batch: ids as of `pad`, [batch_size, F] vectors.
+  """Makes the encoder's part of a batch.
+
+  Args:
+    inputs: the inputs of at most `batch_size` examples.
+    batch_size: the number of rows, of which the last may be empty.
+    limit: the greatest length.
+
+  Returns:
+    The ids, as `pad` gives them, and the vectors for routers, float
+    [batch_size, F], where the inputs have them.
 
   Raises:
-    ValueError: if some have a vector and some do not.
+    ValueError: if some inputs have a vector, and some do not.
   """
   ids = pad([x.ids for x in inputs], batch_size, limit)
-  batch = {'encoder_input_tokens': ids}
+  batch = {ENCODER_INPUTS: ids}
   vectors = [x.embedding for x in inputs if x.embedding is not None]
   if not vectors:
     return batch
@@ -89,15 +104,15 @@ def pad_inputs(
 def pad_targets(
   targets: Sequence[Sequence[int] | np.ndarray], batch_size: int, limit: int
 ) -> dict[str, np.ndarray]:
-  """The decoder's part of a batch: targets as of `pad`, and what it reads."""
+  """Makes the decoder's part of a batch: its inputs and its targets.
+
+  The targets are padded as `pad` does, which says what the arguments are.
+  """
   ids = pad(targets, batch_size, limit)
-  return {
-    'decoder_input_tokens': shift_right(ids),
-    'decoder_target_tokens': ids,
-  }
+  return {DECODER_INPUTS: shift_right(ids), DECODER_TARGETS: ids}
 
 
 def shift_right(targets: np.ndarray) -> np.ndarray:
-  """Decoder inputs of [..., T]: a 0 before, the last id dropped."""
+  """The decoder's inputs for targets [..., T]: 0, then all but the last id."""
   before = [(0, 0)] * (targets.ndim - 1)
   return np.pad(targets, (*before, (1, 0)))[..., :-1]

@@ -1,12 +1,11 @@
 """Predictions for the inputs of a SeqIO task, or of a file.
 
-`predictions.jsonl` holds one object a line: `inputs` and `prediction`, and
-`targets` where the task has them. It is written batch by batch, in order, and
-a second call with the same settings goes on where the first one stopped.
+`predictions.jsonl` holds an object on each line, with `inputs` and
+`prediction`, and `targets` where the task has them. It is written batch after
+batch, in the order of the inputs. A second call with the same settings goes on
+where the first one stopped.
 """
 
-import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,37 +13,24 @@ from typing import Any
 import jax
 import numpy as np
 import seqio
-import tensorflow as tf
 from etils import epath
 from jax.experimental import multihost_utils
-from seqio.utils import Feature
 
 from moe_lite.core import parameters, partitioning, progress
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
 from moe_lite.data import dataset
+from moe_lite.inference import inputs
 from moe_lite.inference.generation import Generator, describe_decoder
-from moe_lite.inference.padding import Input, Shapes
+from moe_lite.inference.inputs import Example
+from moe_lite.inference.padding import Shapes
 from moe_lite.inference.source import ModelSource
 from moe_lite.models import decoding
 from moe_lite.models.model import EncoderDecoderModel
 
 PREDICTIONS = 'predictions.jsonl'
 SETTINGS = 'infer.json'
-
-
-@dataclasses.dataclass(frozen=True)
-class Example:
-  """What is predicted for.
-
-  Attributes:
-    text: `inputs`, and `targets` where they are known, as they are written.
-    inputs: as the network reads them.
-  """
-
-  text: Mapping[str, str]
-  inputs: Input
 
 
 def infer(
@@ -72,27 +58,29 @@ def infer(
   Args:
     model: see `ModelSource`.
     checkpoint_path: see `ModelSource`.
-    output_dir: gets `predictions.jsonl` and `infer.json`.
-    mixture_or_task_name: the task to read; its vocabulary serves `input_path`.
-    task_feature_lengths: {'inputs': L, 'targets': T}: longer inputs are
-      trimmed, and outputs end there.
+    output_dir: the folder that gets `predictions.jsonl` and `infer.json`.
+    mixture_or_task_name: the task to read. Its vocabulary also reads the inputs
+      of `input_path`.
+    task_feature_lengths: {'inputs': L, 'targets': T}; inputs are trimmed to L
+      ids, and outputs end after T ids.
     initial_checkpoint_path: see `ModelSource`.
-    input_path: a text file with an input a line, or a .jsonl file with
+    input_path: a text file with an input on each line, or a .jsonl file with
       `inputs` in every object; None reads the task.
     trainable: see `ModelSource`.
     base_dtype: see `ModelSource`.
     mesh: see `ModelSource`.
     fully_sharded: see `ModelSource`.
     step: see `ModelSource`.
-    split: of the task.
-    batch_size: inputs a batch.
-    use_cached: read what `seqio_cache_tasks` wrote.
-    decode_fn: see `decoding`.
-    num_decodes: beams of its search; the best is written.
-    seed: of its draws.
+    split: the split of the task.
+    batch_size: the number of inputs in a batch.
+    use_cached: whether to read what `seqio_cache_tasks` wrote.
+    decode_fn: how to decode; see `models.decoding`.
+    num_decodes: the number of beams of a beam search, whose best is written.
+    seed: the seed of draws.
 
   Raises:
-    UserError: if the configuration asks for what cannot be.
+    UserError: if something that the configuration names is missing, or does not
+      fit the rest.
   """
   provider = dataset.find(mixture_or_task_name)
   dataset.check_vocabulary(provider, model.module.config.vocab_size)
@@ -101,10 +89,10 @@ def infer(
   )
   if input_path is None:
     dataset.check_split(provider, split, use_cached)
-    examples = _read_task(provider, split, task_feature_lengths, use_cached)
+    examples = inputs.of_task(provider, split, task_feature_lengths, use_cached)
   else:
     feature = provider.output_features['inputs']
-    examples = _read_file(input_path, feature, shapes.input_length)
+    examples = inputs.of_file(input_path, feature, shapes.input_length)
   if not examples:
     raise UserError(f'{input_path or provider.name} holds no inputs.')
   trained = ModelSource(
@@ -121,7 +109,7 @@ def infer(
     'checkpoint': trained.facts.to_json(),
     'input': input_path or f'{mixture_or_task_name}, {split}',
     'examples': len(examples),
-    'examples_hash': _hash(examples),
+    'examples_hash': inputs.fingerprint(examples),
     'task_feature_lengths': dict(task_feature_lengths),
     'batch_size': batch_size,
     'base_dtype': base_dtype,
@@ -132,7 +120,8 @@ def infer(
   }
   folder = epath.Path(output_dir)
   generator = Generator(trained, shapes, decode_fn, num_decodes, seed)
-  # Whole batches only, so that a resumed run draws as an uninterrupted one.
+  # Only whole batches are kept, so that a resumed run draws what an
+  # uninterrupted one would have drawn.
   done = _written(folder, settings, batch_size)
   say(
     f'{len(examples)} inputs of {settings["input"]}'
@@ -153,7 +142,7 @@ def _write(
   batches: Iterable[Sequence[Any]],
   vocabulary: seqio.Vocabulary,
 ) -> None:
-  """Appends predictions to those of `examples[:done]`."""
+  """Appends predictions to those of `examples[:done]`, batch after batch."""
   bar = progress.Progress(len(examples), done, unit='input')
   try:
     for outputs in batches:
@@ -175,7 +164,13 @@ def _write(
 def _written(
   folder: epath.Path, settings: Mapping[str, Any], batch_size: int
 ) -> int:
-  """How many predictions of an earlier call stay; drops what was cut off."""
+  """Keeps what an earlier call with the same settings predicted.
+
+  Predictions of a batch that was cut off are dropped.
+
+  Returns:
+    The number of predictions that are kept.
+  """
   if folder.is_file():
     raise UserError(f'INFER_OUTPUT_DIR = {str(folder)!r} is a file.')
   kept: list[str] = []
@@ -197,77 +192,5 @@ def _written(
   return len(kept)
 
 
-def _hash(examples: Sequence[Example]) -> str:
-  """Tells an edited file from the one that an earlier call read."""
-  digest = hashlib.sha256()
-  for example in examples:
-    inputs = example.inputs
-    digest.update(json.dumps([int(i) for i in inputs.ids]).encode())
-    if inputs.embedding is not None:
-      digest.update(inputs.embedding.tobytes())
-  return digest.hexdigest()[:16]
-
-
 def _floor(count: int, size: int) -> int:
   return count - count % size
-
-
-def _read_file(path: str, feature: Feature, limit: int) -> list[Example]:
-  file = epath.Path(path)
-  if not file.is_file():
-    raise UserError(
-      f'INFER_INPUT = {path!r} is no file: give a text file with an input a '
-      'line, or a .jsonl file with "inputs" in every object.'
-    )
-  texts = []
-  for number, line in enumerate(file.read_text().split('\n'), 1):
-    if not line.strip():
-      continue
-    if file.suffix != '.jsonl':
-      texts.append(line.rstrip('\r'))
-      continue
-    try:
-      texts.append(str(json.loads(line)['inputs']))
-    except (ValueError, KeyError, TypeError) as error:
-      raise UserError(
-        f'{path}, line {number}: {line[:60]!r} is no JSON object with "inputs".'
-      ) from error
-  examples = []
-  for text in texts:
-    ids = list(feature.vocabulary.encode(text))
-    if feature.add_eos:
-      assert feature.vocabulary.eos_id is not None
-      ids.append(feature.vocabulary.eos_id)
-    examples.append(Example({'inputs': text}, Input(ids[:limit])))
-  return examples
-
-
-def _read_task(
-  provider: seqio.Task | seqio.Mixture,
-  split: str,
-  lengths: Mapping[str, int],
-  use_cached: bool,
-) -> list[Example]:
-  if not isinstance(provider, seqio.Task):
-    raise UserError(
-      f'MIXTURE_OR_TASK_NAME = {provider.name!r} is a mixture. Predictions are '
-      'made for one task, such as '
-      f'--gin.MIXTURE_OR_TASK_NAME="{provider.tasks[0].name!r}".'
-    )
-  return [
-    Example(
-      {
-        name: _text(row, name, provider.output_features[name])
-        for name in ('inputs', 'targets')
-      },
-      Input.of(row),
-    )
-    for row in dataset.read(provider, split, lengths, use_cached)
-  ]
-
-
-def _text(row: Mapping[str, Any], name: str, feature: Feature) -> str:
-  pretokenized = row.get(f'{name}_pretokenized')
-  if pretokenized is not None:
-    return tf.compat.as_text(pretokenized)
-  return feature.vocabulary.decode([int(i) for i in row[name]])

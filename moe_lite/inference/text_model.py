@@ -1,20 +1,19 @@
 """A model with its vocabulary: texts in, texts and numbers out.
 
-What is compiled is kept: a call whose batch and lengths fall into the same few
-shapes as an earlier one's compiles nothing. A result does not depend on what
-else is in its batch, up to rounding.
+Batches and lengths are padded to few shapes, and what was compiled for a shape
+is kept, so that a later call with the same shapes compiles nothing. Up to
+rounding, a result does not depend on what else is in its batch.
 """
 
 import functools
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, overload
 
 import numpy as np
 
 from moe_lite.core.errors import UserError
 from moe_lite.inference import scoring, token_routing
-from moe_lite.inference import vocabulary as vocabularies
 from moe_lite.inference.generation import Generator
 from moe_lite.inference.padding import (
   Input,
@@ -24,7 +23,9 @@ from moe_lite.inference.padding import (
   pad_targets,
 )
 from moe_lite.inference.scoring import Choices
+from moe_lite.inference.texts import choices_of_each, several
 from moe_lite.inference.trained import Trained
+from moe_lite.inference.vocabulary import Text
 from moe_lite.models import decoding
 
 
@@ -32,19 +33,24 @@ class TextModel:
   """A model with its vocabulary.
 
   Attributes:
-    network: its sizes, and what stands at which site.
-    facts: which base and adapters they are; see `Trained`.
-    vocabulary: of its inputs and targets.
+    network: the network's sizes, and its adapters.
+    facts: what the base and the adapters are, for JSON; see `facts.Facts`.
+    vocabulary: the vocabulary of inputs and targets.
   """
 
   def __init__(
     self,
     trained: Trained,
-    text: vocabularies.Text,
+    text: Text,
     batch_size: int = 16,
     max_input_length: int = 512,
   ):
-    """Args as of `load`, which makes one."""
+    """Makes a model of texts; see `loading.load` for its arguments.
+
+    Raises:
+      UserError: if the mesh cannot split a batch, or if `max_input_length` is
+        not positive.
+    """
     trained.check_batch(batch_size)
     if max_input_length < 1:
       raise UserError(
@@ -59,17 +65,15 @@ class TextModel:
     self._encode = trained.compile(model.encode, gather=False)
     self._score_choices = trained.compile(model.score_choices)
     self._routing = trained.compile(model.routing_tokens)
-    # By decoder and shapes.
+    # A generator compiles anew, so that each is kept under its options.
     self._generators: dict[Any, Generator] = {}
 
   def __repr__(self) -> str:
-    facts = self.facts
-    method = ', '.join(f'{k}: {x}' for k, x in facts['method'].items())
-    source = facts['base']['source'] if facts['base'] else 'no base'
-    counts = facts['base_parameters'], facts['trainable_parameters']
+    facts = self._trained.facts
+    method = ', '.join(f'{k}: {x}' for k, x in facts.method.items())
     return (
-      f'TextModel({source}, {counts[0]:,} parameters; '
-      f'{method or "no adapters"}, {counts[1]:,} parameters)'
+      f'TextModel({facts.base.source}, {facts.base_parameters:,} parameters; '
+      f'{method or "no adapters"}, {facts.trainable_parameters:,} parameters)'
     )
 
   @overload
@@ -112,20 +116,21 @@ class TextModel:
     """Free text for an input, or for each of several.
 
     The likeliest token is taken at every step, unless there are beams, or
-    tokens are drawn, which `temperature`, `top_k` and `top_p` ask for. Another
-    seed compiles nothing anew; other options do.
+    tokens are drawn: `temperature`, `top_k` or `top_p` ask for that. With other
+    options something is compiled anew, with another seed nothing is.
 
     Args:
       inputs: a text or several.
-      max_length: ids of an output, at most.
-      num_beams: of a beam search, whose best is returned.
+      max_length: the greatest number of ids in an output.
+      num_beams: the number of beams of a beam search. Its best output is
+        returned.
       temperature: see `decoding.sample`.
-      top_k: likewise.
-      top_p: likewise.
-      seed: of draws, which also depend on all of `inputs`.
+      top_k: see `decoding.sample`.
+      top_p: see `decoding.sample`.
+      seed: the seed of draws, which also depend on all of `inputs`.
 
     Raises:
-      UserError: for an empty input, or options out of their range.
+      UserError: for an empty input, or for options out of their range.
     """
     numbers = {'max_length': max_length, 'num_beams': num_beams, 'seed': seed}
     for name, value in numbers.items():
@@ -134,11 +139,11 @@ class TextModel:
         raise UserError(
           f'{name} = {value!r} must be a whole number of at least {least}.'
         )
-    texts = _several(inputs)
+    texts = several(inputs)
     ids = self._input_ids(texts)
     options = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p}
     generator = self._generator(len(ids), max_length, num_beams, options)
-    # By length, so that little is padded.
+    # Inputs of like length share a batch, so that little is padded.
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     outputs = [''] * len(ids)
     batches = generator((Input(ids[i]) for i in order), seed=seed)
@@ -162,22 +167,24 @@ class TextModel:
     inputs: str | Sequence[str],
     choices: Sequence[str] | Sequence[Sequence[str]],
   ) -> np.ndarray | list[np.ndarray]:
-    """Log-probabilities of answers, summed over tokens, EOS included.
+    """The log-probabilities of answers, summed over tokens, EOS included.
 
-    They are those by which evaluation ranks answer choices.
+    Evaluation ranks answer choices by the same numbers.
 
     Args:
       inputs: a text or several.
-      choices: C answers; or, for several inputs, those of each.
+      choices: C answers; for several inputs, also a list of answers for each.
 
     Returns:
-      [C] float32; or a list with that of each input.
+      The log-probabilities, float32 [C]; for several inputs, a list of those of
+      each.
 
     Raises:
-      UserError: if inputs or choices are empty.
+      UserError: if inputs or choices are empty, or if a log-probability is not
+        finite.
     """
-    texts = _several(inputs)
-    sets = _choices(inputs, len(texts), choices)
+    texts = several(inputs)
+    sets = choices_of_each(inputs, len(texts), choices)
     asked = [
       Choices(
         Input(ids), [np.array(self._text.targets(x), np.int32) for x in several]
@@ -201,11 +208,11 @@ class TextModel:
     """What every router makes of every token of a text.
 
     Args:
-      text: an input.
-      target: what the decoder reads; without it the encoder alone runs.
+      text: the input.
+      target: the text that the decoder reads; None runs the encoder alone.
 
     Raises:
-      UserError: if there are no routers, or the text is empty.
+      UserError: if there are no routers, or if the text is empty.
     """
     ids = self._input_ids([text])
     size = self._shapes(1, 1).batch_size
@@ -224,7 +231,7 @@ class TextModel:
     )
 
   def _input_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """Ids of every input, trimmed as the tasks' are: their EOS may go."""
+    """The ids of every input, trimmed as tasks trim theirs: EOS may go, too."""
     ids = [np.array(self._text.inputs(x), np.int32) for x in texts]
     limit = self._input_length
     if longer := [len(x) for x in ids if len(x) > limit]:
@@ -237,7 +244,10 @@ class TextModel:
     return [x[:limit] for x in ids]
 
   def _shapes(self, count: int, target_length: int) -> Shapes:
-    """Of a power of two of rows, so that one text takes no full batch."""
+    """The shapes of a call.
+
+    The batch is a power of two, so that a single text does not take a full one.
+    """
     size = self._trained.mesh.shape['data']
     while size < min(count, self._batch_size):
       size *= 2
@@ -269,38 +279,7 @@ class TextModel:
     return self._generators[key]
 
 
-def _several(texts: str | Sequence[str], name: str = 'inputs') -> list[str]:
-  if not isinstance(texts, str | Iterable):
-    raise UserError(f'{name} = {texts!r} must be a text or several.')
-  several = [texts] if isinstance(texts, str) else list(texts)
-  if not several:
-    raise UserError(f'There are no {name}: give at least one text.')
-  return several
-
-
-def _choices(inputs: Any, count: int, choices: Any) -> list[list[str]]:
-  """The choices of every one of `count` inputs; they may be the same for all.
-
-  Args: `inputs`, of which a text alone has no lists of choices.
-  """
-  if isinstance(choices, str) or not isinstance(choices, Iterable):
-    raise UserError(f'choices = {choices!r} must be a list of texts.')
-  choices = list(choices)
-  if wrong := [x for x in choices if not isinstance(x, Iterable)]:
-    raise UserError(f'choices has {wrong[0]!r}, which is no text.')
-  if all(isinstance(choice, str) for choice in choices):
-    return [_several(choices, 'choices')] * count
-  if isinstance(inputs, str) or len(choices) != count:
-    raise UserError(
-      f'{len(choices)} lists of choices for {count} inputs: give one list of '
-      'texts for all inputs, or a list for each.'
-    )
-  if any(isinstance(part, str) for part in choices):
-    raise UserError('Some choices are texts, and some are lists of texts.')
-  return [_several(part, 'choices') for part in choices]
-
-
 def _room(rows: Sequence[np.ndarray]) -> int:
-  """A length that the longest fits in, one of few."""
+  """A length that the longest row fits in, out of few."""
   longest = max(len(row) for row in rows)
   return bucket(longest, max(8, 2 * longest))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
-from moe_lite.core.features import INPUTS_EMBEDDING
+from moe_lite.core.features import ENCODER_INPUTS, INPUTS_EMBEDDING
 from moe_lite.models import layout
 from moe_lite.preflight import flops
 from moe_lite.training import plan
@@ -130,7 +130,7 @@ def _eval(
 
   # Choices that are as long as they may be are scored one at a time.
   sources, targets = ids(lengths['inputs']), ids(1, lengths['targets'])
-  inputs = {'encoder_input_tokens': sources}
+  inputs = {ENCODER_INPUTS: sources}
   if INPUTS_EMBEDDING in lengths:
     inputs[INPUTS_EMBEDDING] = jax.ShapeDtypeStruct(
       (rows, lengths[INPUTS_EMBEDDING]), jnp.float32, sharding=split

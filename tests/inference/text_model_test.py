@@ -221,7 +221,7 @@ def test_long_inputs_are_trimmed_with_a_warning(paths):
     (lambda m: m.generate('a', 0), 'max_length = 0'),
     (lambda m: m.generate('a', max_length='x'), "max_length = 'x'"),
     (lambda m: m.generate('a', seed=-1), 'seed = -1'),
-    (lambda m: m.score('a', [1, 2]), 'choices has 1, which is no text'),
+    (lambda m: m.score('a', [1, 2]), 'choices has 1, which is not a text'),
     (lambda m: m.score(['a', 'b'], [['x'], 5]), 'choices has 5'),
     (lambda m: m.generate('a', num_beams=0), 'num_beams = 0'),
     (lambda m: m.generate('a', num_beams=2, top_k=3), 'beams are not drawn'),
