@@ -53,15 +53,16 @@ def check_not_hidden(folder: str) -> None:
     is_namespace = found.origin is None
     places = found.submodule_search_locations or ()
     where = pathlib.Path(found.origin or next(iter(places), '')).resolve()
-    if name == 'tasks':
-      is_hidden = not where.is_relative_to(_PACKAGE.parent.resolve() / name)
-    else:
-      is_inside = where.is_relative_to(pathlib.Path(folder).resolve())
-      is_hidden = is_inside and not is_namespace
-    if not is_hidden:
-      continue
     if where.name == '__init__.py':
       where = where.parent
+    if name == 'tasks':
+      is_hidden = where != _PACKAGE.parent.resolve() / name
+    else:
+      # Not anywhere below: a virtual environment often lies in the folder.
+      is_beside = where.parent == pathlib.Path(folder).resolve()
+      is_hidden = is_beside and not is_namespace
+    if not is_hidden:
+      continue
     raise UserError(
       f'{where} hides the package `{name}`, which this command needs, because '
       'Python finds it first. Rename it, or run the command in another folder.'
