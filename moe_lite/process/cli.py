@@ -1,21 +1,23 @@
-"""Command lines of all entry points: T5X's flags, gin, and how runs end.
+"""The flags of all entry points, which are T5X's, and their exit codes.
 
-  --gin_file=models/t5_1_1_mini.gin      repeated, in order; found in the gin
-                                         folder without a search path
-  --gin.NAME=VALUE                       a binding; VALUE is Python, so strings
-                                         need quotes within the shell's
-  --gin_bindings='NAME = VALUE'          the same, repeated
-  --gin_search_paths=DIR,DIR             where gin files are looked for first
-  --seqio_additional_cache_dirs=DIR,DIR  where cached tasks are looked for
-  --multi_host                           join the other processes of a pod,
-                                         found by JAX (Cloud TPU, GKE, Slurm)
-  --coordinator_address=HOST:PORT        or join those that know the address of
-  --process_count=N --process_index=I    process 0, and are numbered from 0
-  --initialization_timeout=SECONDS       how long to wait for them: 45,
-                                         or 300 on a pod
+  --gin_file=models/t5_1_1_mini.gin      a gin file, by its path in the gin
+                                         folder; give several in their order
+  --gin.NAME=VALUE                       a binding; VALUE is Python, so a string
+                                         needs quotes within the shell's quotes
+  --gin_bindings='NAME = VALUE'          a binding in gin's own syntax
+  --gin_search_paths=DIR,DIR             folders to look for gin files in first
+  --seqio_additional_cache_dirs=DIR,DIR  folders to look for cached tasks in
+  --multi_host                           join the other processes of a pod; JAX
+                                         finds them (Cloud TPU, GKE, Slurm)
+  --coordinator_address=HOST:PORT        elsewhere: the address of process 0,
+  --process_count=N                      how many processes there are,
+  --process_index=I                      and the number of this one, from 0
+  --initialization_timeout=SECONDS       how long to wait for other processes;
+                                         45 by default, and 300 on a pod
 
-A user's mistake ends with one message and exit code 2, anything unexpected
-with its stack trace and exit code 1, Ctrl-C with 130.
+A user's mistake ends the command with one message and exit code 2, and Ctrl-C
+ends it with exit code 130. Any other error ends it with a stack trace and exit
+code 1.
 """
 
 import os
@@ -35,9 +37,11 @@ from moe_lite.core.errors import UserError, nearest
 from moe_lite.process import distributed, endings, gin_macros, gin_paths
 from moe_lite.process.quiet_tensorflow import import_tensorflow
 
-# What gin's parser raises for what is no value.
+# What gin's parser raises for a text that is not a value.
 _NOT_PYTHON = (SyntaxError, ValueError, tokenize.TokenError)
+# With these words gin begins what it appends to the message of an error.
 _MARK = '  In call to configurable'
+# The value of macros that nothing reads.
 _PLACEHOLDER = 'given to no one'
 
 
@@ -45,9 +49,9 @@ def main(entry: str, run_file: str, argv: Sequence[str]) -> int:
   """Runs an entry point, and returns the exit code.
 
   Args:
-    entry: the gin-configured function to call, 'training.train'.
-    run_file: a gin file that configures it, for messages.
-    argv: the command line.
+    entry: the function to call, such as 'training.train'. Gin configures it.
+    run_file: a gin file that configures it. Messages name it.
+    argv: the command line. Its first word is the program.
   """
   help_text = f'{entry}, configured by {run_file}.\n\n{__doc__}'
   return guard(lambda argv: configure(argv, entry, run_file)(), argv, help_text)
@@ -58,8 +62,21 @@ def guard(
   argv: Sequence[str],
   help_text: str | None,
 ) -> int:
-  """Calls `command(argv)` and returns the exit code that its end asks for."""
-  # TensorFlow's notices on what it was compiled for.
+  """Calls a command, and prints a message if it ends with an error.
+
+  Args:
+    command: the function to call. It takes the command line.
+    argv: the command line. Its first word is the program.
+    help_text: what to print if `argv` has -h or --help.
+
+  Returns:
+    The exit code: 0 at success, 2 for a UserError, 130 for Ctrl-C. An
+    interruption that has an exit code of its own ends with that one.
+
+  Raises:
+    Exception: any error that is not a UserError.
+  """
+  # This hides TensorFlow's notices on what it was compiled for.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   logging.set_verbosity(logging.ERROR)
   if any(a in ('-h', '--help') for a in argv[1:]):
@@ -78,7 +95,7 @@ def guard(
       file=sys.stderr,
     )
     code = getattr(error, 'exit_code', None)
-    if code is not None:  # All processes have saved, and stop alike.
+    if code is not None:  # All processes have saved, and all of them stop.
       return code
     endings.end(130, 'it was interrupted.')
     return 130
@@ -88,7 +105,7 @@ def guard(
 
 
 def message(error: Exception) -> str:
-  """An error's own words, without the call stack that gin appends."""
+  """Returns the message of an error without what gin appends to it."""
   return str(error).partition(f'\n{_MARK}')[0].strip()
 
 
@@ -101,10 +118,12 @@ def configure(
   """Parses flags and gin files.
 
   Args:
-    argv: the command line, its first word being the program.
-    entry: the function to return; of several, the first that is configured.
-    run_file: see `run`.
-    placeholders: macros that may be left out, because nobody will read them.
+    argv: the command line. Its first word is the program.
+    entry: the name of the function to return. If there are several names, the
+      first one that gin files configure is taken.
+    run_file: a gin file that configures the function. Messages name it.
+    placeholders: macros that the user need not give, because nothing will read
+      them.
 
   Returns:
     The function, with everything that gin binds to it.
@@ -153,9 +172,28 @@ def configure(
   return gin.get_configurable(configured[0])
 
 
+def add_cache_dirs(folders: Sequence[str]) -> None:
+  """Makes SeqIO look for cached tasks in more folders.
+
+  Raises:
+    UserError: if one of them does not exist. Folders in a bucket are not
+      checked.
+  """
+  if not folders:
+    return
+  import seqio
+
+  missing = [f for f in folders if '://' not in f and not os.path.isdir(f)]
+  if missing:
+    raise UserError(
+      f'--seqio_additional_cache_dirs: {missing[0]!r} is not a folder.'
+    )
+  seqio.add_global_cache_dirs(list(folders))
+
+
 def _parse_flags(argv: Sequence[str]) -> flags.FlagValues:
+  # This registry is not absl's own, so that a process can parse flags twice.
   values = flags.FlagValues()
-  # A registry of its own, so that parsing twice in a process starts anew.
   flags.DEFINE_multi_string('gin_file', [], 'A gin file.', values)
   flags.DEFINE_multi_string('gin_bindings', [], 'A binding.', values)
   flags.DEFINE_list('gin_search_paths', [], 'Folders.', values)
@@ -172,30 +210,32 @@ def _parse_flags(argv: Sequence[str]) -> flags.FlagValues:
     raise UserError(f'{error} See --help.') from error
   if len(rest) > 1:
     raise UserError(
-      f'{rest[1]!r} is no flag. Flags begin with --; values with spaces or '
+      f'{rest[1]!r} is not a flag. Flags begin with --. Values with spaces or '
       'quotes need quotes around them.'
     )
   return values
 
 
 def _rewrite_gin_flags(argv: Sequence[str]) -> list[str]:
-  """`--gin.NAME=VALUE` to `--gin_bindings=NAME = VALUE`, as T5X does."""
+  """Turns `--gin.NAME=VALUE` into `--gin_bindings=NAME = VALUE`, like T5X."""
   rewritten = []
   for argument in argv:
     if argument.startswith('--gin.'):
       name, equals, value = argument.removeprefix('--gin.').partition('=')
       if not equals:
-        raise UserError(f'{argument} has no value: write {argument}=VALUE.')
+        raise UserError(f'{argument} has no value. Write {argument}=VALUE.')
       argument = f'--gin_bindings={name} = {value}'
     rewritten.append(argument)
   return rewritten
 
 
 def _search_gin_files(folders: Sequence[str]) -> None:
-  """Has gin files found here, then in `folders`, last in the package's own.
+  """Sets the folders where gin looks for files.
 
-  Gin itself would also take a file's folder for a Python package, and fails
-  where a folder of the user's, such as `runs`, can be imported.
+  Gin looks in the working folder first, then in `folders`, and in the gin
+  folder of the package last. By itself gin would also take the folder of a file
+  for a Python package. It would then fail if a folder of the user, such as
+  `runs`, can be imported.
   """
   gin_config.register_file_reader(
     lambda path: epath.Path(path).open(),
@@ -209,28 +249,19 @@ def _search_gin_files(folders: Sequence[str]) -> None:
   ]
 
 
-def add_cache_dirs(folders: Sequence[str]) -> None:
-  """Has SeqIO look for cached tasks there, or raises UserError."""
-  if not folders:
-    return
-  import seqio
-
-  missing = [f for f in folders if '://' not in f and not os.path.isdir(f)]
-  if missing:
-    raise UserError(
-      f'--seqio_additional_cache_dirs: {missing[0]!r} is no folder.'
-    )
-  seqio.add_global_cache_dirs(list(folders))
-
-
 class _user_errors:
-  """Turns what gin itself raises in parsing into UserErrors.
+  """Turns errors that gin raises in parsing into UserErrors.
 
-  What a module raises that a gin file imports is no mistake of the user's
-  command, and keeps its stack trace.
+  A gin file may import a module. An error of that module is not a mistake in
+  the command, so it is left as it is, with its stack trace.
   """
 
   def __init__(self, where: str):
+    """Sets how messages begin.
+
+    Args:
+      where: the flag that is parsed, with its value.
+    """
     self._where = where
 
   def __enter__(self) -> None:
@@ -250,8 +281,8 @@ class _user_errors:
       name, _, value = self._where.removeprefix('--gin.').partition('=')
       if not _is_python(value):
         return (
-          f'{self._where}: {value!r} is not a value of Python or gin. Strings '
-          f'need quotes of their own: --gin.{name}="\'{value}\'".'
+          f'{self._where}: {value!r} is not a value of Python or gin. A string '
+          f'needs quotes of its own: --gin.{name}="\'{value}\'".'
         )
     if isinstance(error, OSError):
       return f'{text}{_nearest_file(self._where.partition("=")[2])}'
@@ -273,7 +304,7 @@ def _nearest_file(name: str) -> str:
 
 
 def _is_raised_by_gin(error: BaseException) -> bool:
-  """Whether the innermost frame is gin's, or that of a parser it calls."""
+  """Returns whether gin raised an error, or a parser that gin calls."""
   if isinstance(error, SyntaxError):
     return not str(error.filename).endswith('.py')
   own = pathlib.Path(gin.__file__).parent

@@ -1,9 +1,9 @@
-"""Many processes of one run: how they find one another.
+"""How the processes of one run find one another.
 
-On a pod every host runs the same command. Before anything else its processes
-join, and make sure that they were given the same; `endings` ends them together.
-They talk through the key-value store of JAX's coordination service, so nothing
-here waits for a device.
+On a pod every host runs the same command. Before anything else the processes
+join, and check that all of them were given the same configuration. The module
+`endings` ends them together. Processes talk through the key-value store of
+JAX's coordination service, so nothing here waits for a device.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.version import VERSION
 from moe_lite.process import endings
 
-# How long processes wait for one another at the start, in seconds: those that
-# somebody starts by hand, and those of a pod, whose hosts may come far apart.
+# How long processes that are started by hand wait for one another, in seconds.
 JOIN_TIMEOUT = 45
+# The hosts of a pod may start far apart, so their processes wait longer.
 POD_JOIN_TIMEOUT = 300
-# After so long without a sign of life a process counts as lost.
+# A process counts as lost after so many seconds without a sign of life.
 HEARTBEAT_TIMEOUT = 30
-# Processes may differ by so much in how long they import, read and compile. One
-# that is lost meanwhile is noticed without this limit.
+# One process may take so many seconds longer than another to import, read and
+# compile. The heartbeats notice a process that is lost meanwhile.
 _PATIENCE = 3600
 _GIVEN = 'moe_lite/given'
 
@@ -46,24 +46,27 @@ def join(
   timeout: int | None = None,
   saves_on_sigterm: bool = False,
 ) -> None:
-  """Joins the other processes; nothing where no flag asks for it.
+  """Joins the other processes of the run.
 
-  Must be called before anything touches a device.
+  This does nothing if no flag asks for other processes. It must be called
+  before anything touches a device. If the other processes do not join in time,
+  this process ends with a message and exit code 2.
 
   Args:
-    multi_host: have JAX find the rest, which it does on Cloud TPU, GKE, Slurm
-      and Open MPI.
+    multi_host: whether JAX finds the other processes by itself. It can on Cloud
+      TPU, GKE, Slurm and Open MPI.
     coordinator_address: HOST:PORT of process 0.
-    process_count: how many there are.
-    process_index: which this one is, from 0.
-    timeout: how long to wait for all of them, in seconds; None for
-      `JOIN_TIMEOUT`, or `POD_JOIN_TIMEOUT` where JAX finds the rest.
-    saves_on_sigterm: whether the program asks `reached_preemption` at every
-      step. SIGTERM ends it at once otherwise.
+    process_count: how many processes there are.
+    process_index: the number of this process, from 0.
+    timeout: how long to wait for all processes, in seconds. None means
+      `POD_JOIN_TIMEOUT` if JAX finds the other processes by itself, and
+      `JOIN_TIMEOUT` otherwise.
+    saves_on_sigterm: whether the program calls `reached_preemption` at every
+      step. If it does not, SIGTERM ends it at once.
 
   Raises:
-    UserError: for wrong flags, or if there is nobody at the address. Where
-      others do not come in time, the process ends with a message and code 2.
+    UserError: if flags are wrong or missing, or if nobody listens at the
+      address.
   """
   flags = {
     '--coordinator_address': coordinator_address,
@@ -93,9 +96,13 @@ def join(
 
 
 def check_same(given: str) -> None:
-  """Raises UserError unless all processes were given the same lines of text.
+  """Raises UserError unless all processes were given the same configuration.
 
-  Where another process differs, this one ends with its message.
+  If it is another process that differs from process 0, that process raises the
+  error, and ends this one.
+
+  Args:
+    given: the configuration of this process, as lines of text.
   """
   client, state = _client(), jax_distributed.global_state
   if client is None:
@@ -115,19 +122,20 @@ def check_same(given: str) -> None:
       f'Process {index} was given another configuration than process 0 '
       f'(-: process 0, +: process {index}):\n{_changes(first, lines)}\n'
       'Run the very same command, with the same files and versions, on every '
-      'host; only --process_index may differ.'
+      'host. Only --process_index may differ.'
     )
   meet('configured')
 
 
 def meet(where: str) -> None:
-  """Returns when all processes are here; at once for a single process.
+  """Waits until all processes call this; a single process does not wait.
 
-  To be called after work that takes one process longer than another, before
-  they first compute together: on CPUs that fails after half a minute.
+  It is called before the processes first compute together, after work that
+  takes one of them longer than another. On CPUs a computation fails if a
+  process comes half a minute later than another.
 
   Args:
-    where: a name that is used once in a run.
+    where: the name of this place. A run may use a name once.
   """
   client = _client()
   if client is not None:
@@ -135,28 +143,33 @@ def meet(where: str) -> None:
 
 
 def _client() -> Any:
-  """Of the key-value store; None for a process that did not join others."""
+  """Returns the client of the key-value store.
+
+  Returns:
+    None if this process did not join others.
+  """
   return jax_distributed.global_state.client
 
 
 def _check_flags(flags: dict[str, Any], missing: list[str]) -> None:
   if missing:
+    verb = 'is' if len(missing) == 1 else 'are'
     raise UserError(
-      f'{" and ".join(missing)} is missing. Give --coordinator_address='
+      f'{" and ".join(missing)} {verb} missing. Give --coordinator_address='
       'HOST:PORT (of process 0), --process_count and --process_index together, '
-      'or --multi_host alone where JAX finds the processes by itself.'
+      'or --multi_host alone if JAX can find the processes by itself.'
     )
   address, count, index = flags.values()
   if not re.fullmatch(r'.+:\d+', address):
     raise UserError(
-      f'--coordinator_address={address} must be HOST:PORT: a host that all '
-      'others reach, where process 0 runs, and a free port of it, such as '
-      '10.0.0.1:8476.'
+      f'--coordinator_address={address} must be HOST:PORT, such as '
+      '10.0.0.1:8476: the host where process 0 runs, which all others reach, '
+      'and a free port of that host.'
     )
   if not 0 <= index < count:
     raise UserError(
-      f'--process_index={index} must be from 0 to {count - 1}, below '
-      f'--process_count={count}: one for each process.'
+      f'--process_index={index} must be from 0 to {count - 1}, because '
+      f'--process_count={count}. Give each process an index of its own.'
     )
 
 
@@ -169,13 +182,13 @@ def _check_free(address: str) -> None:
     except (OSError, OverflowError) as error:
       raise UserError(
         f'--coordinator_address={address}: process 0 cannot listen at port '
-        f'{port} ({error}). Another run may still use it: wait for its end, or '
+        f'{port} ({error}). Another run may still use it. Wait for its end, or '
         'give another port to all processes.'
       ) from error
 
 
 def _find(address: str, deadline: float) -> None:
-  """Returns when somebody listens there."""
+  """Waits until somebody listens at an address, or raises UserError."""
   host, _, port = address.rpartition(':')
   start = time.monotonic()
   while True:
@@ -183,7 +196,8 @@ def _find(address: str, deadline: float) -> None:
       socket.create_connection((host.strip('[]'), int(port)), 2).close()
       return
     except (OSError, OverflowError) as error:
-      # Process 0, and on some clusters its name, may come a little later.
+      # Process 0 may start a little later, and on some clusters its name may
+      # be known a little later, too.
       if time.monotonic() > deadline:
         raise UserError(
           f'--coordinator_address={address}: nobody listened there for '
@@ -197,14 +211,15 @@ def _find(address: str, deadline: float) -> None:
 def _initialize(
   deadline: float, saves_on_sigterm: bool, **arguments: Any
 ) -> None:
-  # What processes on a CPU speak; accelerators have their own.
+  # Processes on CPUs exchange data through gloo. Accelerators have their own
+  # ways.
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-  with contextlib.suppress(AttributeError):  # It is new in JAX.
+  with contextlib.suppress(AttributeError):  # Older versions of JAX lack it.
     jax.config.update('jax_enable_preemption_service', saves_on_sigterm)
   left = max(1.0, deadline - time.monotonic())
   options = {
     **arguments,
-    # JAX would end the process without a word of ours: we come first.
+    # JAX would end the process without our message, so it waits longer than we.
     'initialization_timeout': round(left) + 60,
     'heartbeat_timeout_seconds': HEARTBEAT_TIMEOUT,
   }
@@ -221,7 +236,7 @@ def _initialize(
     signal.signal(signal.SIGABRT, signal.SIG_DFL)
     raise UserError(
       f'The processes of this run cannot find one another: {error} '
-      '--multi_host alone needs Cloud TPU, GKE, Slurm or Open MPI; elsewhere '
+      '--multi_host alone needs Cloud TPU, GKE, Slurm or Open MPI. Elsewhere '
       'give --coordinator_address=HOST:PORT, --process_count and '
       '--process_index.'
     ) from error
@@ -232,6 +247,7 @@ def _initialize(
 
 
 def _give_up(seconds: float) -> NoReturn:
+  """Ends this process because others did not join in `seconds`."""
   state = jax_distributed.global_state
   endings.write(
     f'error: Not all of the {state.num_processes} processes joined at '
@@ -244,6 +260,7 @@ def _give_up(seconds: float) -> NoReturn:
 
 
 def _changes(before: str, after: str) -> str:
+  """Returns the lines that differ between two texts, twelve at most."""
   diff = difflib.unified_diff(
     before.splitlines(), after.splitlines(), lineterm='', n=0
   )

@@ -1,8 +1,9 @@
-"""How the processes of one run end: all of them soon, each with a message.
+"""Ends all processes of a run when one of them ends, each with a message.
 
-What one process says before it ends goes to the others through the key-value
-store of JAX's coordination service, which process 0 holds; a thread of each
-looks there. What says nothing any more, JAX notices, and aborts the others.
+A process that ends writes its reason into the key-value store of JAX's
+coordination service, which process 0 holds. In every process, a thread looks
+there for the reasons of others. If a process is lost without a word, JAX
+notices, and aborts the others.
 """
 
 import atexit
@@ -23,13 +24,13 @@ from typing import Any, NoReturn
 # JAX offers the client of its key-value store nowhere else.
 from jax._src import distributed as jax_distributed
 
-# Between two looks at whether another process has ended; in seconds.
+# How often a process looks whether another one has ended, in seconds.
 _PERIOD = 0.5
-# How long others have to learn why a process ends, before it does.
+# How long a process waits for others to learn why it ends, in seconds.
 _GRACE = 5
 _AGAIN = 'Run the same command again, on every host, to go on.'
 _ENDS = 'moe_lite/ends'
-# In what JAX and Orbax raise when another process no longer answers.
+# Finds the errors that JAX and Orbax raise if another process does not answer.
 _OF_A_LOST_PROCESS = re.compile(
   r'gloo \w|nccl|coordination ?service|barrier (timed|failed)'
   '|connection (reset|closed) by peer',
@@ -42,13 +43,13 @@ class _Run:
   """This process among the others of its run.
 
   Attributes:
-    client: of the key-value store.
-    index: of this process.
-    count: of processes.
-    ending: held by the thread that ends this process.
-    over: set when this process ends by itself, and watches no more.
+    client: the client of the key-value store.
+    index: the number of this process.
+    count: how many processes there are.
+    ending: a lock that the thread holds that ends this process.
+    over: set when this process ends by itself and stops watching the others.
     code: the exit code, once it is known.
-    saved: says what of the run is on disk.
+    saved: returns a sentence on what of the run is on disk.
   """
 
   client: Any
@@ -61,17 +62,17 @@ class _Run:
 
 
 _run: _Run | None = None
-# Of SIGABRT, kept from being collected.
+# The handler of SIGABRT. It stands here so that it is not garbage-collected.
 _handler: Any = None
 
 
 def share(client: Any, index: int, count: int) -> None:
-  """From here on, this process ends with the others, and they with it.
+  """Makes this process end with the others from now on, and them with it.
 
   Args:
-    client: of the key-value store.
-    index: of this process.
-    count: of processes.
+    client: the client of the key-value store.
+    index: the number of this process.
+    count: how many processes there are.
   """
   global _run
   _run = _Run(client, index, count)
@@ -81,30 +82,39 @@ def share(client: Any, index: int, count: int) -> None:
 
 
 def tell_saved(saved: Callable[[], str]) -> None:
-  """Has `saved` say what is on disk, when a process of the run is lost."""
+  """Sets what to say about saved work when a process of the run is lost.
+
+  Args:
+    saved: returns a sentence on what is on disk.
+  """
   if _run is not None:
     _run.saved = saved
 
 
 def end(code: int, text: str) -> None:
-  """Ends all processes because this one ends; nothing for a single process.
+  """Ends all processes because this one ends.
+
+  This does nothing for a process that did not join others.
 
   Args:
-    code: the exit code of all.
-    text: why, for the others; this process has said it.
+    code: the exit code of all processes.
+    text: the reason, which the other processes print. This one has printed it.
   """
   if _run is not None:
     _end(_run, code, None, text)
 
 
 def fail(error: Exception) -> None:
-  """Ends all processes after an error; nothing for a single process."""
+  """Ends all processes because this one failed with an error.
+
+  This does nothing for a process that did not join others.
+  """
   run = _run
   if run is None:
     return
   text = f'{type(error).__name__}: {error}'.partition('\n')[0]
   if _OF_A_LOST_PROCESS.search(str(error)):
-    # If the other ended by itself, its reason is about to be heard.
+    # If the other process ended by itself, its reason will arrive soon.
     time.sleep(4 * _PERIOD)
     _end(run, 1, _lost(run, text[:200]), f'it lost another. {_AGAIN}')
   traceback.print_exception(error)
@@ -112,10 +122,10 @@ def fail(error: Exception) -> None:
 
 
 def speak_when_aborted() -> None:
-  """Adds a message to how JAX ends a process when another one is lost.
+  """Prints a message when JAX aborts this process because another is lost.
 
-  It aborts from C++, and Python's own handlers would run after that. One made
-  by `ctypes` runs in the thread that aborts.
+  JAX aborts from C++, and handlers of Python would only run after that. A
+  handler made with `ctypes` runs in the thread that aborts.
   """
   global _handler
 
@@ -124,8 +134,8 @@ def speak_when_aborted() -> None:
     if run is None:
       write(
         f'error: Process {state.process_id} could not join the others at '
-        f'{state.coordinator_address}; JAX says more above. Each needs a '
-        '--process_index of its own, and each run a port of its own.\n'
+        f'{state.coordinator_address}; JAX says more above. Each process needs '
+        'a --process_index of its own, and each run needs a port of its own.\n'
       )
       os._exit(2)
     if run.ending.acquire(blocking=False):
@@ -136,9 +146,18 @@ def speak_when_aborted() -> None:
   ctypes.CDLL(None).signal(signal.SIGABRT, _handler)
 
 
+def write(text: str) -> None:
+  """Writes a text to standard error, after all that was printed before."""
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(Exception):
+      stream.flush()
+  os.write(2, text.encode())
+
+
 def _stop_watching(run: _Run, watcher: threading.Thread) -> None:
-  # An interpreter that ends tears threads out of what they call. Out of JAX's
-  # client, that aborts the process, though its work was done.
+  # At its end the interpreter kills threads in the middle of a call. If a
+  # thread is killed in JAX's client, the process aborts although its work is
+  # done. So the thread has to stop before.
   run.over.set()
   watcher.join(_GRACE)
 
@@ -160,13 +179,13 @@ def _watch(run: _Run) -> None:
 
 
 def _end(run: _Run, code: int, said: str | None, reason: str) -> NoReturn:
-  """Ends this process.
+  """Ends this process, and tells the others why.
 
   Args:
     run: this process.
     code: the exit code.
-    said: to print, if anything.
-    reason: for the others; '' if it came from one of them.
+    said: what to print; None or '' prints nothing.
+    reason: what the others print. It is '' if one of them ended this process.
   """
   if not run.ending.acquire(blocking=False):
     time.sleep(4 * _GRACE)  # Another thread is about to end the process.
@@ -177,14 +196,14 @@ def _end(run: _Run, code: int, said: str | None, reason: str) -> NoReturn:
     run.client.key_value_set(
       f'{_ENDS}/{run.index}', json.dumps([code, reason]), True
     )
-    # The store ends with process 0, which therefore goes last.
+    # The store ends with process 0, so process 0 waits for the others.
     deadline = time.monotonic() + _GRACE
     while run.index == 0 and time.monotonic() < deadline:
       if len(run.client.key_value_dir_get(_ENDS)) == run.count:
         break
       time.sleep(_PERIOD / 5)
   write('')
-  # Without waiting for the others at exit, as JAX and Orbax would.
+  # A normal exit would wait for the other processes, as JAX and Orbax do.
   os._exit(code)
 
 
@@ -193,10 +212,3 @@ def _lost(run: _Run, detail: str) -> str:
     f'error: Process {run.index} of {run.count} stops: another process of this '
     f'run was lost, or no longer answers ({detail}). {run.saved()} {_AGAIN}'
   )
-
-
-def write(text: str) -> None:
-  for stream in (sys.stdout, sys.stderr):
-    with contextlib.suppress(Exception):
-      stream.flush()
-  os.write(2, text.encode())

@@ -1,4 +1,4 @@
-"""What produced a result: command, software and machine."""
+"""Describes what produced a result: the command, software and machine."""
 
 import importlib.metadata
 import os
@@ -25,7 +25,13 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-  """What produced a result: command, software and machine."""
+  """Returns what produced a result: the command, software and machine.
+
+  Returns:
+    The `command`; the version of each of the `packages`, None for those that
+    are not installed; the version of `python`; the `commit` of the checkout, or
+    None; the `device_kind`; and the number of `devices` and of `processes`.
+  """
   return {
     'command': shlex.join(sys.orig_argv),
     'packages': _versions(),
@@ -48,7 +54,12 @@ def _versions() -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
-  """The commit of the checkout that runs, '+' if it has changes."""
+  """Returns the commit of the checkout that runs.
+
+  Returns:
+    The commit's hash, with '+' if the checkout has changes. None if the package
+    does not run from a checkout, or if git fails.
+  """
   folder = pathlib.Path(__file__).parents[2]
   if not os.path.exists(os.path.join(folder, '.git')):
     return None

@@ -1,6 +1,6 @@
-"""Gin's macros: which there are, who uses them, and which lack a value.
+"""Gin's macros: which ones there are, who uses them, and which lack a value.
 
-A macro is a name in capitals, and a flag: `--gin.NAME=value`.
+A macro is a name in capitals. The flag `--gin.NAME=value` sets it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,39 +17,49 @@ _MACRO = 'gin.macro'
 
 
 def is_configured(entry: str) -> bool:
-  """Whether gin binds something to a function."""
-  # Gin remembers functions of an earlier configuration: bindings count.
+  """Returns whether gin binds something to a function."""
+  # Gin still knows the functions of an earlier configuration, so only bindings
+  # count.
   return any(selector.endswith(f'.{entry}') for _, selector in _config())
 
 
 def bind(name: str, value: str) -> None:
-  """Gives a macro another value, written as in a gin file.
+  """Gives a macro another value.
+
+  Args:
+    name: the name of the macro.
+    value: the value, written as in a gin file.
 
   Raises:
     UserError: if no gin file has that macro.
   """
   if name not in names():
     raise UserError(
-      f'{name} is no macro of these gin files.{nearest(name, names())} They '
+      f'{name} is not a macro of these gin files.{nearest(name, names())} They '
       f'have {", ".join(sorted(names()))}.'
     )
   gin.parse_config(f'{name} = {value}')
 
 
 def names() -> set[str]:
-  """Names of macros that are assigned or used."""
+  """Returns the names of all macros that are assigned or used."""
   config = _config()
   assigned = {scope for scope, selector in config if selector == _MACRO}
   return assigned | {name for name, _ in _uses(config)}
 
 
 def lacks_value(name: str) -> bool:
+  """Returns whether a macro has no value, or requires the user to give one."""
   arguments = _config().get((name, _MACRO))
   return arguments is None or _is_required(arguments.get('value'))
 
 
 def check(of_files: set[str]) -> None:
-  """Raises UserError for a macro that nothing uses, or that lacks a value."""
+  """Raises UserError for a macro that is unknown or lacks a value.
+
+  Args:
+    of_files: the names of the macros that gin files assign or use.
+  """
   config = _config()
   unknown = sorted(names() - of_files)
   if unknown:
@@ -68,7 +78,7 @@ def check(of_files: set[str]) -> None:
 
 
 def _hint(name: str) -> str:
-  """Which files give a macro a value, or how to give it one."""
+  """Returns a sentence on how to give a macro a value."""
   files = [f for f in gin_paths.providers(name) if not f.startswith('runs/')]
   if not files:
     return f' Give it with --gin.{name}=... (strings as "\'...\'").'
@@ -79,7 +89,10 @@ def _hint(name: str) -> str:
 
 
 def _uses(config: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
-  """Macros that a function's arguments need, with that argument."""
+  """Yields each macro that an argument of a function needs, and the argument.
+
+  A macro may need other macros in turn. They are included.
+  """
   for (_, selector), arguments in config.items():
     if selector == _MACRO:
       continue
@@ -108,8 +121,9 @@ def _is_required(value: Any) -> bool:
 
 
 def _config() -> Mapping[Any, Any]:
-  """Gin's bindings: (scope, selector) to arguments.
+  """Returns gin's bindings, which map (scope, selector) to arguments.
 
-  Gin hands them only to hooks of `finalize`, which also locks them.
+  Gin's own interface gives them only to hooks of `finalize`, which also locks
+  them.
   """
   return gin_config._CONFIG

@@ -1,4 +1,4 @@
-"""Where the gin files are, and what they define."""
+"""Finds the gin files of the package, and the macros that they assign."""
 
 import pathlib
 import re
@@ -7,22 +7,29 @@ _ASSIGNMENT = re.compile(r'^([A-Z][A-Z0-9_]*)\s*=', re.MULTILINE)
 
 
 def folder() -> pathlib.Path:
-  """The gin folder: of the checkout, or its copy in the installed wheel."""
+  """Returns the gin folder of the checkout, or its copy in the wheel."""
   package = pathlib.Path(__file__).parents[1]
   checkout = package.parent / 'gin'
-  # Not any folder `gin`: that beside an installed package is gin-config.
+  # The folder `gin` beside an installed package belongs to gin-config, so the
+  # name alone does not suffice.
   if (checkout / 'runs').is_dir():
     return checkout
   return package / 'gin_files'
 
 
 def macros(path: pathlib.Path) -> set[str]:
-  """Names of the macros that a file assigns, without what it includes."""
+  """Returns the names of the macros that a file assigns.
+
+  Files that it includes do not count.
+  """
   return set(_ASSIGNMENT.findall(path.read_text(encoding='utf-8')))
 
 
 def providers(macro: str) -> list[str]:
-  """Files of the gin folder that give the macro a value."""
+  """Returns the files of the gin folder that give a macro a value.
+
+  Paths begin in the gin folder, as in 'data/mini.gin'.
+  """
   required = re.compile(rf'^{re.escape(macro)}\s*=\s*%gin\.REQUIRED', re.M)
   return [
     path.relative_to(folder()).as_posix()

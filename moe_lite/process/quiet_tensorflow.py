@@ -1,4 +1,4 @@
-"""TensorFlow, imported without its notices and kept off accelerators."""
+"""Imports TensorFlow without its notices, and keeps it off accelerators."""
 
 import os
 import sys
@@ -7,15 +7,15 @@ import sys
 def import_tensorflow() -> None:
   """Imports TensorFlow without its notices, and keeps it off accelerators.
 
-  It prints them from C++ to the terminal before any setting takes effect, and
-  they would bury a one-line message on a mistake.
+  TensorFlow prints its notices from C++ before any setting takes effect. They
+  would bury a message of one line about a mistake.
   """
   sys.stderr.flush()
   terminal = os.dup(2)
   with open(os.devnull, 'wb') as nowhere:
     os.dup2(nowhere.fileno(), 2)
     try:
-      import seqio  # noqa: F401  brings TensorFlow, and notices of its own
+      import seqio  # noqa: F401  imports TensorFlow, and prints notices too
 
       hide_accelerators()
     finally:
@@ -24,11 +24,11 @@ def import_tensorflow() -> None:
 
 
 def hide_accelerators() -> None:
-  """Keeps TensorFlow from taking the memory of accelerators from JAX."""
+  """Keeps TensorFlow from taking memory of accelerators that JAX needs."""
   import tensorflow as tf
 
   for kind in ('GPU', 'TPU'):
     try:
       tf.config.set_visible_devices([], kind)
-    except RuntimeError:  # Too late: its devices are initialised.
+    except RuntimeError:  # It is too late: TensorFlow has taken its devices.
       pass

@@ -1,8 +1,9 @@
-"""Starts a command, once nothing in the working folder stands in its way.
+"""Starts a command, unless something in the working folder is in its way.
 
-`python -m` has Python look into the working folder before anywhere else, so a
-file of the user's with the name of a package that a command needs would run in
-its place. This module imports nothing that could be hidden like that.
+With `python -m`, Python looks for packages in the working folder first. If a
+file there bears the name of a package that the command needs, Python would run
+that file in its place. This module checks for such files. It imports nothing
+itself that a file could hide like this.
 """
 
 import importlib
@@ -26,13 +27,18 @@ _PACKAGE = pathlib.Path(__file__).parents[1]
 
 
 def run(module: str) -> NoReturn:
-  """Runs `main(sys.argv)` of a module, and ends with the code it returns."""
+  """Runs `main(sys.argv)` of a module, and exits with the code it returns."""
   _check()
   sys.exit(importlib.import_module(module).main(sys.argv))
 
 
 def run_gin(entry: str, run_file: str) -> NoReturn:
-  """Runs a function that gin configures; arguments as of `cli.main`."""
+  """Runs a function that gin configures, and exits as `cli.main` says.
+
+  Args:
+    entry: the function to call, such as 'training.train'.
+    run_file: a gin file that configures it. Messages name it.
+  """
   _check()
   from moe_lite.process import cli
 
@@ -43,13 +49,14 @@ def check_not_hidden(folder: str) -> None:
   """Raises UserError if something in a folder hides a package.
 
   Args:
-    folder: that Python looks into first.
+    folder: the folder that Python looks into first.
   """
   for name in _NEEDED:
     found = importlib.util.find_spec(name)
     if found is None:
       continue
-    # A folder without an __init__ has no origin, and is many places or one.
+    # A folder without an __init__ is a namespace package. It has no origin, and
+    # lies at one place or more.
     is_namespace = found.origin is None
     places = found.submodule_search_locations or ()
     where = pathlib.Path(found.origin or next(iter(places), '')).resolve()
@@ -58,14 +65,16 @@ def check_not_hidden(folder: str) -> None:
     if name == 'tasks':
       is_hidden = where != _PACKAGE.parent.resolve() / name
     else:
-      # Not anywhere below: a virtual environment often lies in the folder.
+      # What lies deeper in the folder does not count, because a virtual
+      # environment often does.
       is_beside = where.parent == pathlib.Path(folder).resolve()
       is_hidden = is_beside and not is_namespace
     if not is_hidden:
       continue
     raise UserError(
-      f'{where} hides the package `{name}`, which this command needs, because '
-      'Python finds it first. Rename it, or run the command in another folder.'
+      f'{where} hides the package `{name}`: Python finds it first, but this '
+      'command needs the package. Rename it, or run the command in another '
+      'folder.'
     )
 
 

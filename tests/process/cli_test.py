@@ -56,12 +56,12 @@ MISTAKES = {
   'unknown function': (['--gin.trainer.trane.x=3'], 'trainer.trane'),
   'no quotes': (
     ['--gin.MODEL_DIR=/tmp/x'],
-    'Strings need quotes of their own: --gin.MODEL_DIR="\'/tmp/x\'"',
+    'A string needs quotes of its own: --gin.MODEL_DIR="\'/tmp/x\'"',
   ),
   'bad syntax': (['--gin.BATCH_SIZE=(8,'], "'\\(8,' is not a value"),
   'no value': (['--gin.BATCH_SIZE'], 'has no value'),
   'unknown flag': (['--gin_fil=x'], 'gin_fil'),
-  'not a flag': (['BATCH_SIZE=8'], 'is no flag'),
+  'not a flag': (['BATCH_SIZE=8'], 'is not a flag'),
   'no such file': (
     ['--gin_file=methods/mvo.gin'],
     "methods/mvo.gin.*Did you mean 'methods/mov.gin'",
@@ -125,7 +125,7 @@ MISTAKES = {
   ),
   'no such cache': (
     ['--seqio_additional_cache_dirs=/no/such'],
-    "'/no/such' is no folder",
+    "'/no/such' is not a folder",
   ),
 }
 
