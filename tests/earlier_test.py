@@ -100,7 +100,7 @@ def test_both_are_inspected():
     inspection.inspect(str(EARLIER / name)).leaves
     for name in ('run', 'exported')
   ]
-  assert leaves[0] == leaves[1] and len(leaves[0]) == 36
+  assert leaves[0] == leaves[1] and len(leaves[0]) == 32
 
 
 @pytest.mark.parametrize('name', ['run', 'exported'])
