@@ -72,8 +72,8 @@ def check_not_hidden(folder: str) -> None:
     if not is_hidden:
       continue
     raise UserError(
-      f'{where} hides the package `{name}`: Python finds it first, but this '
-      'command needs the package. Rename it, or run the command in another '
+      f'{where} hides the package `{name}`, which this command needs: Python '
+      'finds it before the package. Rename it, or run the command in another '
       'folder.'
     )
 
