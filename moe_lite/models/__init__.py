@@ -1,6 +1,7 @@
-"""What is asked of a network: loss, scores, predictions, routing.
+"""What is computed with a whole network: losses, scores, predictions, routing.
 
-A thing belongs here if it takes a whole network and knows no run and no file.
+A thing belongs here if it takes a whole network and does not know about runs or
+files.
 """
 
 from moe_lite.models.model import EncoderDecoderModel

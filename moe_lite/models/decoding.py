@@ -1,26 +1,29 @@
 """Decoding a batch of sequences, one token at a time, from a cache.
 
-Every decoder is a function of the same first arguments, so that
+Every decoding function has the same first arguments, so
 `models.EncoderDecoderModel.predict_batch` and gin can exchange them:
 
   decode(inputs, cache, tokens_to_logits, eos_id=1, cache_batch_axis=0,
          rng=None, ...its own options) -> int32 [B, T]
 
-  inputs: int32 [B, T]. Its shape gives batch size and output length T; column
-    0 holds the start tokens (0 in T5). Nothing else of it is read.
-  cache: tree of arrays before the first step. A leaf has the batch on axis
-    `cache_batch_axis`; a leaf with no such axis (the scalar cache index in the
-    loop form, the `[layers]` one in the scan form) belongs to all sequences.
-  tokens_to_logits: maps (ids int32 [N, 1], cache) to (logits [N, V], cache).
-    N = B, and B * K in a beam search, example-major: sequence b * K + k is beam
-    k of example b, so whatever else the function holds per example (the
-    encoder's output) must be repeated K times along the batch.
-  eos_id: ends a sequence; what follows it is 0.
-  cache_batch_axis: 0 in the loop form, 1 in the scan form (axis 0 is layers).
-  rng: a key; read by sampling alone.
+  inputs: int32 [B, T]. Its shape gives the batch size and the length T of the
+    outputs. Column 0 holds the start tokens, which are 0 in T5. Nothing else of
+    it is read.
+  cache: the tree of arrays before the first step. A leaf has the batch on axis
+    `cache_batch_axis`. A leaf without such an axis belongs to all sequences.
+    The cache index is such a leaf: it is a scalar in the loop form, and
+    [layers] in the scan form.
+  tokens_to_logits: maps (ids int32 [N, 1], cache) to (logits [N, V], cache). N
+    is B, and B * K in a beam search. Sequence b * K + k is then beam k of
+    example b. Whatever else the function holds for each example, such as the
+    encoder's output, must be repeated K times along the batch.
+  eos_id: the id that ends a sequence. After it, the output is 0.
+  cache_batch_axis: 0 in the loop form. 1 in the scan form, where axis 0 is
+    layers.
+  rng: a key. Only sampling reads it.
 
-Shapes are static and the loops are `lax.while_loop`, which end as soon as every
-sequence has ended. This module needs JAX alone.
+Shapes are static. The loops are `lax.while_loop`, and end as soon as every
+sequence has ended. This module needs only JAX.
 """
 
 from collections.abc import Callable
@@ -35,9 +38,11 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Tree
 
 EOS_ID = 1
-# Far below any sum of log-probabilities, and finite: inf - inf is NaN.
+# A score far below any sum of log-probabilities. It is finite, because inf -
+# inf is NaN.
 _IMPOSSIBLE = np.float32(-1e9)
 
+# Decodes one position; see the module.
 TokensToLogits = Callable[[Array, Tree], tuple[Array, Tree]]
 
 
@@ -49,8 +54,14 @@ def greedy(
   cache_batch_axis: int = 0,
   rng: Array | None = None,
 ) -> Array:
-  """The likeliest token at every step; ties go to the lowest id."""
-  del cache_batch_axis, rng  # Part of every decoder's signature.
+  """Takes the likeliest token at every step. Ties go to the lowest id.
+
+  The arguments are described in the module.
+
+  Returns:
+    int32 [B, T].
+  """
+  del cache_batch_axis, rng  # They are arguments of every decoding function.
   return _extend(
     inputs,
     cache,
@@ -75,23 +86,26 @@ def sample(
 
   Args:
     inputs, cache, tokens_to_logits, eos_id, cache_batch_axis: see the module.
-    rng: the key of the draws; required.
-    temperature: above 0; towards 0 it approaches `greedy`.
-    top_k: draw among the k likeliest tokens only; 0 means all.
-    top_p: draw among the fewest likeliest tokens whose probabilities, at this
-      temperature and after `top_k`, sum to at least top_p (nucleus sampling,
-      Holtzman et al., arXiv 1904.09751); 1 means all.
+    rng: the key of the draws. It is required.
+    temperature: a number above 0. Close to 0, the result is close to `greedy`.
+    top_k: draw only among the k likeliest tokens. 0 means all tokens.
+    top_p: draw only among the likeliest tokens, as few of them as have a total
+      probability of at least top_p, at this temperature and after `top_k`
+      (nucleus sampling, Holtzman et al., arXiv 1904.09751). 1 means all tokens.
+
+  Returns:
+    int32 [B, T].
 
   Raises:
-    UserError: if an option is out of its range, or there is no key.
+    UserError: if an option is out of its range, or if there is no key.
   """
   del cache_batch_axis
   if rng is None:
     raise UserError('Sampling needs a random key: pass rng=jax.random.key(0).')
   if temperature <= 0:
     raise UserError(
-      f'temperature = {temperature} must be above 0; use decoding.greedy for '
-      'the likeliest token at every step.'
+      f'temperature = {temperature} must be above 0. For the likeliest token '
+      'at every step, use decoding.greedy.'
     )
   if top_k < 0 or not 0 < top_p <= 1:
     raise UserError(
@@ -117,24 +131,28 @@ def beam_search(
   alpha: float = 0.6,
   return_all: bool = False,
 ) -> Array | tuple[Array, Array]:
-  """The likeliest whole sequences that a beam of K finds.
+  """Searches for the likeliest whole sequences with K beams.
 
-  The semantics of T5X's `decoding.beam_search`: a finished sequence of n tokens
-  (EOS included) scores log p / ((5 + n) / 6)^alpha (Wu et al., arXiv
-  1609.08144, equation 14); the search ends when no live sequence can beat the
-  worst of K finished ones; an example none of whose sequences finished within T
-  tokens returns its live ones, scored by log p.
+  The search means the same as T5X's `decoding.beam_search`. A finished sequence
+  of n tokens, EOS included, has the score log p / ((5 + n) / 6)^alpha (Wu et
+  al., arXiv 1609.08144, equation 14). The search of an example ends when no
+  live sequence can beat the worst of K finished sequences. If no sequence of an
+  example has finished within T tokens, its live sequences are returned, scored
+  by log p.
 
   Args:
     inputs, cache, tokens_to_logits, eos_id, cache_batch_axis, rng: see the
       module.
-    num_decodes: K, under T5X's name.
-    alpha: exponent of the length penalty; 0 means none.
-    return_all: return every beam instead of the best.
+    num_decodes: the number of beams, K. The name is T5X's.
+    alpha: the exponent of the length penalty. 0 means no penalty.
+    return_all: whether to return all beams instead of the best.
 
   Returns:
-    int32 [B, T], or with `return_all` (int32 [B, K, T], float32 [B, K]), best
-    first.
+    int32 [B, T]. With `return_all`, int32 [B, K, T] and the scores, float32
+    [B, K], best first.
+
+  Raises:
+    UserError: if `num_decodes` is less than 1.
   """
   del rng
   if num_decodes < 1:
@@ -143,7 +161,7 @@ def beam_search(
   K = num_decodes
   state = _Beams(
     step=jnp.int32(0),
-    # All beams start equal, so only the first may be extended at first.
+    # All beams start equal, so at first only the first beam may be extended.
     live_scores=jnp.full((B, K), _IMPOSSIBLE).at[:, 0].set(0.0),
     live=jnp.zeros((B, K, T), jnp.int32),
     done_scores=jnp.full((B, K), _IMPOSSIBLE),
@@ -155,8 +173,9 @@ def beam_search(
   )
 
   def is_unfinished(state: _Beams) -> Array:
-    # Log-probabilities only fall, so the longest length bounds what the best
-    # live sequence may still score. T5X counts the start token in that length.
+    # Log-probabilities only fall. The best score that a live sequence can still
+    # reach is therefore its present log-probability, divided by the penalty of
+    # the greatest length. T5X counts the start token in that length.
     bound = state.live_scores.max(1) / _length_penalty(T + 1, alpha)
     worst = jnp.where(state.is_done, state.done_scores, _IMPOSSIBLE).min(1)
     return (state.step < T) & ~jnp.all(worst > bound)
@@ -171,7 +190,7 @@ def beam_search(
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     V = log_p.shape[-1]
     scores = state.live_scores[:, :, None] + log_p.reshape(B, K, V)
-    # At most K of these 2K end here, so K live ones remain.
+    # At most K of these 2K sequences end here, so at least K live ones remain.
     scores, index = lax.top_k(scores.reshape(B, K * V), min(2 * K, K * V))
     beam, token = index // V, (index % V).astype(jnp.int32)
     longer = jnp.take_along_axis(state.live, beam[:, :, None], axis=1)
@@ -213,7 +232,7 @@ def beam_search(
 
 
 class _Beams(NamedTuple):
-  """State of a beam search; sequences are best first."""
+  """The state of a beam search. Sequences are ordered from best to worst."""
 
   step: Array
   live_scores: Array
@@ -231,7 +250,15 @@ def _extend(
   eos_id: int,
   choose: Callable[[Array, Array], Array],
 ) -> Array:
-  """Appends `choose(logits [B, V], step) -> [B]` until EOS or length T."""
+  """Extends sequences token by token until EOS or length T.
+
+  Args:
+    inputs, cache, tokens_to_logits, eos_id: see the module.
+    choose: maps (logits [B, V], step) to the next ids [B].
+
+  Returns:
+    int32 [B, T].
+  """
   B, T = inputs.shape
 
   def is_unfinished(state):
@@ -257,15 +284,15 @@ def _extend(
 
 
 def _truncate(logits: Array, top_k: int, top_p: float) -> Array:
-  """Makes all but the tokens that `sample` may draw impossible."""
+  """Makes the logits of tokens that `sample` may not draw impossible."""
   if 0 < top_k < logits.shape[-1]:
     least = lax.top_k(logits, top_k)[0][..., -1:]
     logits = jnp.where(logits < least, _IMPOSSIBLE, logits)
   if top_p < 1:
     ordered = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
     p = jax.nn.softmax(ordered)
-    # A token stays while those before it have not yet reached top_p, so at
-    # least one stays.
+    # A token is kept if the likelier tokens have not yet reached top_p. At
+    # least one token is therefore kept.
     is_kept = jnp.cumsum(p, axis=-1) - p < top_p
     least = jnp.where(is_kept, ordered, jnp.inf).min(-1, keepdims=True)
     logits = jnp.where(logits < least, _IMPOSSIBLE, logits)
@@ -279,15 +306,23 @@ def _length_penalty(length: Array | int, alpha: float) -> Array:
 def _per_sequence(
   change: Callable[[Array, int], Array], cache: Tree, axis: int, size: int
 ) -> Tree:
-  """Applies `change(leaf, axis)` to the leaves that have a batch axis."""
+  """Applies `change(leaf, axis)` to the leaves that have a batch axis.
+
+  Args:
+    change: maps a leaf and its batch axis to a new leaf.
+    cache: the tree of leaves.
+    axis: the batch axis.
+    size: the size that the batch axis must have.
+  """
 
   def leaf(x: Array) -> Array:
     if x.ndim <= axis:
       return x
     if x.shape[axis] != size:
       raise ValueError(
-        f'A cache leaf of shape {x.shape} has not {size} sequences on axis '
-        f'{axis}: cache_batch_axis is 0 in the loop and 1 in the scan form.'
+        f'A cache leaf of shape {x.shape} does not have {size} sequences on '
+        f'axis {axis}: cache_batch_axis must be 0 in the loop form and 1 in '
+        'the scan form.'
       )
     return change(x, axis)
 

@@ -1,8 +1,8 @@
-"""Where a model's parameters lie on a mesh: shapes, types and places.
+"""Where the parameters of a model lie on a mesh: shapes, types and shardings.
 
 Nothing is allocated here. The training step is compiled from these shapes
-before the base is read, and the same shapes compile it for a machine that is
-not there.
+before the base is read. The same shapes also compile it for a machine that is
+not present.
 """
 
 import dataclasses
@@ -30,13 +30,14 @@ from moe_lite.models.model import EncoderDecoderModel
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """Where the parameters lie on the mesh.
+  """The shapes of all parameters, and where they lie on the mesh.
 
   Attributes:
     mesh: the mesh.
-    abstract: float32 shapes of all parameters, in the network's form.
-    axes: their logical axes.
-    parameters: their shardings.
+    abstract: the float32 shapes of the parameters, in the form that the network
+      runs.
+    axes: the logical axes of the parameters.
+    parameters: the shardings of the parameters.
   """
 
   mesh: Mesh
@@ -46,23 +47,27 @@ class Layout:
 
   @property
   def replicated(self) -> NamedSharding:
+    """The sharding of an array of which every device holds all."""
     return partitioning.replicated(self.mesh)
 
   def whole(self, shape: Shape, dtype: DType) -> jax.ShapeDtypeStruct:
-    """The shape of an array that every device holds."""
+    """Describes an array of which every device holds all."""
     return jax.ShapeDtypeStruct(shape, dtype, sharding=self.replicated)
 
   def hold(self, base_dtype: str, leaving_out: str = '') -> Tree:
-    """Parameters as the network takes them, in the types they are held in.
+    """Describes the parameters as devices hold them: shapes, types, shardings.
 
     Args:
       base_dtype: the type of the base; see `quantization.hold`. Adapters are
-        float32 whatever it is.
-      leaving_out: a regular expression over whole paths. What matches is left
-        out, as what trains is where only the frozen base is wanted.
+        always float32.
+      leaving_out: a regular expression over whole paths. Parameters that match
+        are left out. It names what trains if only the frozen base is wanted.
+
+    Returns:
+      The parameters as the network takes them.
 
     Raises:
-      UserError: for an unknown type.
+      UserError: if the type is unknown.
     """
     quantization.check_dtype(base_dtype)
     axes, shardings = (
@@ -78,15 +83,22 @@ class Layout:
     return parameters.unflatten(held)
 
   def trainable_shapes(self, trainable: str) -> Tree:
-    """What trains: float32, in the network's form."""
+    """Describes what trains: in float32, in the form that the network runs.
+
+    Args:
+      trainable: the pattern of what trains; see `parameters.split`.
+    """
     return parameters.split(self.hold('float32'), trainable)[0]
 
   def like_trainable(self, shapes: Any) -> Any:
-    """An optimizer's state: slots lie as their parameters; the rest is small.
+    """Describes where the state of an optimizer lies.
+
+    A slot lies where its parameter lies. Every device holds all of the rest,
+    which is small.
 
     Args:
-      shapes: of the state; a slot's path ends with its parameter's, and its
-        shape equals that parameter's.
+      shapes: the shapes of the state. A leaf is the slot of a parameter if its
+        path ends with that of the parameter, and their shapes are equal.
     """
     wanted = parameters.flatten(self.hold('float32'))
 
@@ -108,16 +120,18 @@ def layout(
   mesh: Mesh,
   fully_sharded: bool = False,
 ) -> Layout:
-  """Lays out a model's parameters.
+  """Lays out the parameters of a model on a mesh.
 
   Args:
     model: the model.
-    trainable: see `parameters.split`.
+    trainable: the pattern of what trains; see `parameters.split`.
     mesh: the mesh.
-    fully_sharded: also split the base over `data`, whether or not it trains.
+    fully_sharded: whether the base is split over `data` too, no matter whether
+      it trains.
 
   Raises:
-    UserError: if the mesh does not divide the parameters.
+    UserError: if the mesh does not divide the parameters, or if the pattern
+      distinguishes layers that the network scans over.
   """
   variables = model.abstract_variables()
   axes = partitioning.axis_names(variables['params_axes'])
@@ -127,7 +141,7 @@ def layout(
     split = parameters.flatten(
       partitioning.shardings(axes, mesh, partitioning.FULLY_SHARDED_RULES)
     )
-    # Adapters are small: gathering them would cost more than it saves.
+    # Adapters are small. To gather them would cost more than it would save.
     shardings = parameters.unflatten(
       {
         path: whole if parameters.is_adapter(path) else split[path]
@@ -142,8 +156,9 @@ def layout(
     parameters.flatten(jax.eval_shape(parameters.unstack_layers, form))
   ):
     raise UserError(
-      f'TRAINABLE = {trainable!r} tells layers apart, which a network with '
-      'SCAN_LAYERS = True cannot: give --gin.SCAN_LAYERS=False.'
+      f'TRAINABLE = {trainable!r} distinguishes layers. A network with '
+      'SCAN_LAYERS = True stacks them, so they can only train together: give '
+      '--gin.SCAN_LAYERS=False.'
     )
   return Layout(
     mesh=mesh,
@@ -156,7 +171,18 @@ def layout(
 def abstract_batch(
   batch_size: int, lengths: Mapping[str, int], packing: bool, mesh: Mesh
 ) -> Batch:
-  """Shapes of a training batch, as SeqIO's EncDecFeatureConverter makes it."""
+  """Describes a training batch of SeqIO's EncDecFeatureConverter.
+
+  Args:
+    batch_size: the number of rows, B.
+    lengths: the lengths of 'inputs' and 'targets', and the size of
+      'inputs_embedding' if the data set has it.
+    packing: whether rows are packed.
+    mesh: the mesh that the batch is split over.
+
+  Returns:
+    The shape, type and sharding of each feature.
+  """
   names = [ENCODER_INPUTS, DECODER_TARGETS, DECODER_INPUTS, LOSS_WEIGHTS]
   sharding = partitioning.batch_sharding(mesh)
   batch: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Losses: cross entropy as T5X computes it, with its weights."""
+"""Cross entropy as T5X computes it, and the weights of its tokens."""
 
 import math
 from collections.abc import Mapping
@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from moe_lite.core.errors import UserError
-from moe_lite.core.types import Array
+from moe_lite.core.features import DECODER_TARGETS, LOSS_WEIGHTS
+from moe_lite.core.types import Array, Metrics
 
+# The names that `normalization` knows.
 NORMALIZING_FACTORS = (
   'NUM_REAL_TARGET_TOKENS',
   'NUM_TOTAL_TARGET_TOKENS',
@@ -22,25 +24,28 @@ def cross_entropy(
   z_loss: float = 0.0,
   label_smoothing: float = 0.0,
 ) -> tuple[Array, Array]:
-  """Cross entropy of each token.
+  """Computes the cross entropy of each token.
 
   Args:
     logits: [..., V].
-    targets: ids, [...].
-    z_loss: coefficient of `log(Z)**2`, which keeps logits from drifting.
-    label_smoothing: probability spread over the other V - 1 ids; the smoothed
-      targets' own entropy is subtracted, so that zero stays the best value.
+    targets: the ids of the targets, [...].
+    z_loss: the coefficient of `log(Z)**2`, a loss that keeps logits from
+      drifting.
+    label_smoothing: the probability that is spread over the V - 1 other ids.
+      The entropy of the smoothed targets is subtracted from the loss, so that
+      its best value stays zero.
 
   Returns:
-    The loss [...], z-loss included, and the z-loss [...], in nats, float32.
+    The loss of each token, z-loss included, and its z-loss. Both are float32
+    [...], in nats.
 
   Source: T5X's `compute_weighted_cross_entropy`, before weights and sums.
   """
   logits = logits.astype(jnp.float32)
   vocab_size = logits.shape[-1]
   log_z = jax.nn.logsumexp(logits, axis=-1)
-  # A masked sum instead of a gather: it fuses, and the vocabulary may be split
-  # over chips.
+  # This is a masked sum and not a gather. XLA fuses it, and it also works if
+  # the vocabulary is split over chips.
   ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
   is_target = ids == targets[..., None]
   target_logits = jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
@@ -68,22 +73,25 @@ def check_normalizing_factor(factor: str | float | None) -> None:
 def normalization(
   batch: Mapping[str, Array], factor: str | float | None
 ) -> tuple[Array, Array]:
-  """Weights of target tokens, and what their weighted loss is divided by.
+  """Returns the weights of target tokens, and what their loss is divided by.
 
   Args:
-    batch: `decoder_target_tokens` [B, T]; `decoder_loss_weights` [B, T] or
-      all tokens alike; `decoder_segment_ids` [B, T] if packed.
-    factor: NUM_REAL_TARGET_TOKENS, NUM_TOTAL_TARGET_TOKENS (padding counts),
-      AVERAGE_PER_SEQUENCE (every sequence weighs the same, whatever its
-      length), a number, or None for 1.
+    batch: has `decoder_target_tokens` [B, T]. If it has no
+      `decoder_loss_weights` [B, T], all tokens have the weight 1. If it is
+      packed, it also has `decoder_segment_ids` [B, T].
+    factor: 'NUM_REAL_TARGET_TOKENS' divides by the sum of the weights.
+      'NUM_TOTAL_TARGET_TOKENS' divides by the number of target positions,
+      padding included. 'AVERAGE_PER_SEQUENCE' gives every sequence the same
+      weight, whatever its length, and divides by the number of sequences. A
+      number divides by itself, and None divides by 1.
 
   Returns:
-    Weights [B, T] and a scalar.
+    Float32 weights [B, T], and a scalar.
 
   Source: T5X's `get_loss_normalizing_factor_and_weights`.
   """
-  targets = batch['decoder_target_tokens']
-  weights = batch.get('decoder_loss_weights')
+  targets = batch[DECODER_TARGETS]
+  weights = batch.get(LOSS_WEIGHTS)
   if weights is None:
     weights = targets > 0
   weights = weights.astype(jnp.float32)
@@ -101,3 +109,54 @@ def normalization(
     weights = jnp.where(totals > 0, weights / jnp.maximum(totals, 1e-9), 0.0)
     return weights, weights.sum()
   return weights, jnp.float32(1.0 if factor is None else factor)
+
+
+def weighted_sums(
+  logits: Array,
+  batch: Mapping[str, Array],
+  factor: str | float | None,
+  z_loss: float,
+  label_smoothing: float,
+) -> tuple[Metrics, Array]:
+  """Sums the losses of a batch over its tokens.
+
+  Args:
+    logits: [B, T, V].
+    batch: as in `normalization`.
+    factor: as in `normalization`.
+    z_loss: as in `cross_entropy`.
+    label_smoothing: as in `cross_entropy`.
+
+  Returns:
+    Sums that add up over batches, and the number that `loss` is to be divided
+    by. `loss` and `z_loss` are weighted sums over tokens, in nats; `loss`
+    includes the z-loss. `weight_sum` is the sum of the weights. `tokens` counts
+    the tokens with a weight, and `correct` those of them that have the highest
+    logit.
+  """
+  targets = batch[DECODER_TARGETS]
+  token_losses, z_losses = cross_entropy(
+    logits, targets, z_loss, label_smoothing
+  )
+  weights, normalizer = normalization(batch, factor)
+  is_token = weights > 0
+  sums: Metrics = {
+    'loss': jnp.sum(token_losses * weights),
+    'z_loss': jnp.sum(z_losses * weights),
+    'weight_sum': weights.sum(),
+    'correct': jnp.sum((logits.argmax(-1) == targets) & is_token),
+    'tokens': jnp.sum(is_token),
+  }
+  return sums, normalizer
+
+
+def log_probability(logits: Array, batch: Mapping[str, Array]) -> Array:
+  """Returns the log-probability of each row's target, float32 [B].
+
+  Args:
+    logits: [B, T, V].
+    batch: as in `normalization`, which gives the weights of the tokens.
+  """
+  weights, _ = normalization(batch, None)
+  token_losses, _ = cross_entropy(logits, batch[DECODER_TARGETS])
+  return -jnp.sum(token_losses * weights, axis=-1)

@@ -1,15 +1,16 @@
-"""How the metrics of steps make those of a period."""
+"""How the metrics of several training steps are reduced to one value."""
 
 import enum
 
 
 class Reduction(enum.Enum):
-  """What becomes of a metric over several steps.
+  """How a metric is reduced over several steps.
 
-  The parts of one batch always add up, whichever this is.
+  Over the parts of one batch, every metric adds up.
   """
 
-  # The values of steps add up, as counts of tokens do.
+  # The values of the steps add up, as counts of tokens do.
   SUM = 'sum'
-  # A value is of one step, as a learning rate is, and is averaged over steps.
+  # A value describes one step, as a learning rate does. The values of several
+  # steps are averaged.
   MEAN = 'mean'

@@ -1,45 +1,34 @@
-"""What is asked of a network: loss, scores, predictions, routing.
+"""A model: the loss, scores, predictions and routing of a network.
 
-The model is unaware of what trains: it takes the whole parameter tree in the
-form that its network runs (see `parameters.merge` and `stack_layers`).
+A model does not know which parameters train. Its methods take the whole
+parameter tree, in the form that its network runs (see `parameters.merge` and
+`parameters.stack_layers`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from moe_lite.core.features import (
-  DECODER_INPUTS,
-  DECODER_TARGETS,
-  ENCODER_INPUTS,
-  INPUTS_EMBEDDING,
-  PACKING,
-)
-from moe_lite.core.types import Array, Batch, Metrics, Shape, Tree
-from moe_lite.models import decoding, losses, router_losses
+from moe_lite.core.features import DECODER_INPUTS, DECODER_TARGETS
+from moe_lite.core.types import Array, Batch, Metrics, Tree
+from moe_lite.models import cached_decoder, decoding, losses, router_losses
+from moe_lite.models.forward import Forward, Rngs
 from moe_lite.models.metrics import Reduction
 from moe_lite.models.surface import Network
 from moe_lite.routing.router import STATISTICS, TOKEN_STATISTICS
-from moe_lite.routing.statistics import by_path, sum_examples
+from moe_lite.routing.statistics import sum_by_path
 
-Rngs = Mapping[str, Array]
-
-# The metric that holds the statistics of every router.
+# The metric that holds the statistics of all routers.
 ROUTING = 'routing'
-# What a batch may have beside its tokens, packed or not.
-_BESIDE = (*PACKING, INPUTS_EMBEDDING)
 
 
-class EncoderDecoderModel:
-  """Loss, scoring and decoding over a network.
+class EncoderDecoderModel(Forward):
+  """Computes losses, scores, predictions and routing with a network.
 
-  Batches are those of SeqIO's EncDecFeatureConverter: int32 [B, L]
-  `encoder_input_tokens`, [B, T] `decoder_input_tokens` and
-  `decoder_target_tokens`, `decoder_loss_weights` [B, T]; packed ones also have
-  segment ids and positions, and others `inputs_embedding` [B, F] if their task
-  does.
+  The passes through the network are those of `Forward`, which also describes
+  what a batch holds.
   """
 
   def __init__(
@@ -53,78 +42,41 @@ class EncoderDecoderModel:
     entropy_bonus: float = 0.0,
     routing_metrics: bool = False,
   ):
-    """Args: `routing_metrics` adds routers' statistics to those of a loss; the
-    others as in `losses` and `router_losses`.
+    """Checks the settings of the losses.
+
+    Args:
+      module: the network.
+      z_loss: the coefficient of the z-loss; see `losses.cross_entropy`.
+      label_smoothing: the probability that is spread over the other ids; see
+        `losses.cross_entropy`.
+      loss_normalizing_factor: what the loss is divided by; see
+        `losses.normalization`.
+      load_balance: the weight of the load balance; see
+        `router_losses.RouterLosses`, also for the next two.
+      router_z_loss: the weight of the routers' z-loss.
+      entropy_bonus: the weight of the routers' entropy, which is subtracted.
+      routing_metrics: whether the metrics of a loss include the statistics of
+        the routers.
 
     Raises:
-      UserError: for an unknown factor, or a negative weight.
+      UserError: if the factor is unknown, or a weight is negative.
     """
+    super().__init__(module)
     losses.check_normalizing_factor(loss_normalizing_factor)
     self.router_losses = router_losses.RouterLosses(
       load_balance, router_z_loss, entropy_bonus
     )
     self.routing_metrics = routing_metrics
-    self.module = module
     self.z_loss = z_loss
     self.label_smoothing = label_smoothing
     self.loss_normalizing_factor = loss_normalizing_factor
 
-  def get_initial_variables(
-    self, rng: Array, input_shapes: Mapping[str, Shape]
-  ) -> Tree:
-    """Draws all parameters, base included.
-
-    Args:
-      rng: a key.
-      input_shapes: of `encoder_input_tokens` and `decoder_input_tokens`;
-        parameters depend on neither.
-
-    Returns:
-      `params`, and `params_axes` with the logical axes of each.
-    """
-    sources = jnp.ones(input_shapes[ENCODER_INPUTS], jnp.int32)
-    targets = jnp.ones(input_shapes[DECODER_INPUTS], jnp.int32)
-    variables = self.module.init(
-      {'params': rng}, sources, targets, targets, enable_dropout=False
-    )
-    return {name: variables[name] for name in ('params', 'params_axes')}
-
-  def abstract_variables(
-    self, input_shapes: Mapping[str, Shape] | None = None
-  ) -> Tree:
-    """`get_initial_variables` by shapes alone: nothing is allocated."""
-    if input_shapes is None:
-      input_shapes = dict.fromkeys((ENCODER_INPUTS, DECODER_INPUTS), (1, 8))
-    return jax.eval_shape(
-      lambda rng: self.get_initial_variables(rng, input_shapes),
-      jax.random.key(0),
-    )
-
-  def logits(
-    self,
-    params: Tree,
-    batch: Batch,
-    rngs: Rngs | None = None,
-    mutable: Any = False,
-  ) -> Any:
-    """Teacher-forced logits [B, T, V]; with dropout if `rngs` has 'dropout'."""
-    beside = {name: batch[name] for name in _BESIDE if name in batch}
-    return self._apply(
-      {'params': params},
-      batch[ENCODER_INPUTS],
-      batch[DECODER_INPUTS],
-      batch[DECODER_TARGETS],
-      **beside,
-      enable_dropout=bool(rngs) and 'dropout' in rngs,
-      rngs=rngs,
-      mutable=mutable,
-    )
-
   def loss_normalizer(self, batch: Batch) -> Array:
-    """What the loss of this batch is divided by.
+    """Returns the number that the loss of this batch is divided by.
 
-    It depends on no parameter, so that microbatches of one batch can share it:
-    their losses then add up to the whole batch's.
+    It does not depend on parameters. The microbatches of a batch can therefore
+    share the number of the whole batch, and their losses then add up to its
+    loss.
     """
     return losses.normalization(batch, self.loss_normalizing_factor)[1]
 
@@ -136,61 +88,53 @@ class EncoderDecoderModel:
     normalizer: Array | None = None,
     routed: Tree | None = None,
   ) -> tuple[Array, Metrics]:
-    """The training loss.
+    """Computes the training loss.
 
     Args:
-      params: merged parameters.
-      batch: see the class.
-      rngs: 'dropout' and 'router' streams; None at evaluation.
-      normalizer: of the whole batch, where `batch` is a part of it.
-      routed: likewise, the sum of `routing_needed` over all parts.
+      params: the merged parameters.
+      batch: see `Forward`.
+      rngs: the random streams 'dropout' and 'router'; None at evaluation.
+      normalizer: the `loss_normalizer` of the whole batch, if `batch` is only a
+        part of it.
+      routed: the sum of `routing_needed` over all parts of the batch, if
+        `batch` is only a part of it.
 
     Returns:
-      The normalised loss, auxiliary losses included, and metrics that add up
-      over batches: `loss` and `z_loss` (weighted sums over tokens, nats, no
-      auxiliary loss included), `weight_sum`, `correct` and `tokens` (counts of
-      target tokens). Where they are asked for, also the auxiliary losses, which
-      add up over the parts of a batch, and `routing`: router's path to its
-      statistics, summed over tokens.
+      The normalised loss, which includes auxiliary losses, and the metrics. The
+      metrics `loss` and `z_loss` are weighted sums over tokens, in nats,
+      without auxiliary losses. `weight_sum` is the sum of the weights.
+      `correct` and `tokens` count target tokens. These add up over batches. If
+      auxiliary losses are on, each is a metric too, and adds up over the parts
+      of a batch. If routing metrics are on, `routing` maps the path of each
+      router to its statistics, summed over tokens.
 
     Raises:
-      UserError: if routers are asked for, and there are none.
+      UserError: if something is asked of routers and there are none.
     """
-    of_routers: Metrics = {}
     if self.router_losses or self.routing_metrics:
-      logits, sums = self._routed(params, batch, rngs)
-      if self.routing_metrics:
-        of_routers[ROUTING] = router_losses.reported(sums)
+      logits, sown = self._routed(params, batch, rngs)
     else:
-      logits, sums = self.logits(params, batch, rngs), {}
-    targets = batch[DECODER_TARGETS]
-    token_losses, z_losses = losses.cross_entropy(
-      logits, targets, self.z_loss, self.label_smoothing
+      logits, sown = self.logits(params, batch, rngs), {}
+    metrics, own_normalizer = losses.weighted_sums(
+      logits,
+      batch,
+      self.loss_normalizing_factor,
+      self.z_loss,
+      self.label_smoothing,
     )
-    weights, own_normalizer = losses.normalization(
-      batch, self.loss_normalizing_factor
+    loss = metrics['loss'] / (
+      own_normalizer if normalizer is None else normalizer
     )
-    if normalizer is None:
-      normalizer = own_normalizer
-    total = jnp.sum(token_losses * weights)
-    is_token = weights > 0
-    metrics = {
-      'loss': total,
-      'z_loss': jnp.sum(z_losses * weights),
-      'weight_sum': weights.sum(),
-      'correct': jnp.sum((logits.argmax(-1) == targets) & is_token),
-      'tokens': jnp.sum(is_token),
-      **of_routers,
-    }
-    loss = total / normalizer
+    if self.routing_metrics:
+      metrics[ROUTING] = router_losses.reported(sown)
     if self.router_losses:
-      auxiliary, values = self.router_losses(params, sums, routed)
+      auxiliary, values = self.router_losses(params, sown, routed)
       loss, metrics = loss + auxiliary, metrics | values
     return loss, metrics
 
   @property
   def reductions(self) -> dict[str, Reduction]:
-    """Each metric of `loss_fn` to how the values of several steps are one."""
+    """How the values of each metric of `loss_fn` are reduced over steps."""
     sums = ('loss', 'z_loss', 'weight_sum', 'correct', 'tokens', ROUTING)
     return {
       **dict.fromkeys(sums, Reduction.SUM),
@@ -200,32 +144,21 @@ class EncoderDecoderModel:
   def routing_needed(
     self, params: Tree, batch: Batch, rngs: Rngs | None = None
   ) -> Tree:
-    """What `loss_fn` needs of all parts of a batch; it adds up over parts."""
+    """Returns what `loss_fn` must know of all parts of a batch.
+
+    The values of the parts are to be added up. The arguments are those of
+    `loss_fn`.
+    """
     _, sums = self._routed(params, batch, rngs)
     return self.router_losses.needed(params, sums)
 
   def score_batch(self, params: Tree, batch: Batch) -> Array:
-    """Log-probability of each row's target, [B] float32.
+    """Returns the log-probability of the target of each row, float32 [B].
 
-    Summed over the target's tokens, EOS included, without z-loss or length
-    normalisation, as T5X's `score_batch`.
+    It is the sum over the tokens of the target, EOS included. There is no
+    z-loss and no normalisation by length, as in T5X's `score_batch`.
     """
-    weights, _ = losses.normalization(batch, None)
-    return _score(self.logits(params, batch), batch, weights)
-
-  def encode(self, params: Tree, batch: Batch, mutable: Any = False) -> Any:
-    """What the decoder reads, [B, L, D], of the batch's part for the encoder.
-
-    That is `encoder_input_tokens`, and `inputs_embedding` if a router asks.
-    """
-    return self._apply(
-      {'params': params},
-      batch[ENCODER_INPUTS],
-      enable_dropout=False,
-      inputs_embedding=batch.get(INPUTS_EMBEDDING),
-      mutable=mutable,
-      method=self.module.encode,
-    )
+    return losses.log_probability(self.logits(params, batch), batch)
 
   def score_choices(
     self,
@@ -235,36 +168,27 @@ class EncoderDecoderModel:
     decoder_input_tokens: Array,
     decoder_target_tokens: Array,
   ) -> Array:
-    """`score_batch` of several targets for each of some encoded inputs.
+    """Scores several targets for each input, as `score_batch` scores one.
 
     Args:
-      params: merged parameters.
-      encoded: what `encode` gave, [B, L, D].
-      batch: that it gave it for.
-      decoder_input_tokens: [B, C, T].
-      decoder_target_tokens: [B, C, T].
+      params: the merged parameters.
+      encoded: what `encode` returned for the batch, [B, L, D].
+      batch: the batch of the inputs.
+      decoder_input_tokens: the ids that the decoder reads for each of C
+        choices, [B, C, T].
+      decoder_target_tokens: the ids of each choice, [B, C, T].
 
     Returns:
-      Log-probabilities, [B, C] float32.
+      Log-probabilities, float32 [B, C].
     """
 
     def score(decoder_inputs: Array, targets: Array) -> Array:
-      logits = self._apply(
-        {'params': params},
-        encoded,
-        batch[ENCODER_INPUTS],
-        decoder_inputs,
-        targets,
-        enable_dropout=False,
-        inputs_embedding=batch.get(INPUTS_EMBEDDING),
-        method=self.module.decode,
-      )
-      of_targets = {DECODER_TARGETS: targets}
-      weights, _ = losses.normalization(of_targets, None)
-      return _score(logits, of_targets, weights)
+      logits = self.decode(params, encoded, batch, decoder_inputs, targets)
+      return losses.log_probability(logits, {DECODER_TARGETS: targets})
 
-    # What depends on the inputs alone, as the keys and values that the decoder
-    # attends to, is not mapped, and is computed once for all choices.
+    # Only the choices are mapped over. Whatever depends on the inputs alone,
+    # such as the keys and values that the decoder attends to, is computed once
+    # for all choices.
     return jax.vmap(score, in_axes=1, out_axes=1)(
       decoder_input_tokens, decoder_target_tokens
     )
@@ -277,55 +201,28 @@ class EncoderDecoderModel:
     num_decodes: int = 1,
     **decoder_params,
   ) -> Any:
-    """Decodes from the batch's inputs with a cache.
+    """Decodes an output for each input of a batch.
 
     Args:
-      params: merged parameters.
-      batch: as in `encode`, and `decoder_input_tokens` [B, T], which tells only
-        how long an output may be.
-      decode_fn: see `decoding`.
-      num_decodes: hypotheses an example, for beam search.
-      **decoder_params: passed on to `decode_fn`.
+      params: the merged parameters.
+      batch: what `encode` reads, and `decoder_input_tokens` [B, T]. Only the
+        shape of the latter is read: T is the longest that an output may be.
+      decode_fn: one of the functions of `decoding`.
+      num_decodes: the number of hypotheses for each example in a beam search.
+      **decoder_params: further arguments of `decode_fn`.
 
     Returns:
-      What `decode_fn` returns: ids [B, T], padded with 0 after EOS.
+      What `decode_fn` returns: int32 ids [B, T], with 0 after EOS.
     """
-    shape = batch[DECODER_INPUTS].shape
-    starts = jnp.zeros(shape, jnp.int32)
-    given = (
+    starts = jnp.zeros(batch[DECODER_INPUTS].shape, jnp.int32)
+    cache, tokens_to_logits = cached_decoder.prepare(
+      self.module,
+      params,
       self.encode(params, batch),
-      batch[ENCODER_INPUTS],
-      batch.get(INPUTS_EMBEDDING),
+      batch,
+      starts,
+      num_decodes,
     )
-
-    def decode(variables: Tree, given: Tree, ids: Array) -> tuple[Array, Tree]:
-      encoded, sources, embedding = given
-      return self._apply(
-        variables,
-        encoded,
-        sources,
-        ids,
-        ids,
-        enable_dropout=False,
-        inputs_embedding=embedding,
-        decode=True,
-        max_decode_length=shape[1],
-        mutable=['cache'],
-        method=self.module.decode,
-      )
-
-    _, created = jax.eval_shape(decode, {'params': params}, given, starts)
-    cache = jax.tree.map(
-      lambda x: jnp.zeros(x.shape, x.dtype), created['cache']
-    )
-    # Beams are example-major; the decoder repeats the cache itself.
-    given = jax.tree.map(lambda x: jnp.repeat(x, num_decodes, axis=0), given)
-
-    def tokens_to_logits(ids: Array, cache: Tree) -> tuple[Array, Tree]:
-      variables = {'params': params, 'cache': cache}
-      logits, updated = decode(variables, given, ids)
-      return logits[:, 0], updated['cache']
-
     if num_decodes > 1:
       decoder_params['num_decodes'] = num_decodes
     return decode_fn(
@@ -338,24 +235,28 @@ class EncoderDecoderModel:
     )
 
   def routing_batch(self, params: Tree, batch: Batch) -> Tree:
-    """Sums of routers' statistics over each example's tokens.
+    """Returns the statistics of all routers, summed over each example's tokens.
 
     Returns:
-      A tree like the parameters', whose '.../router' nodes hold `probability`,
-      `weight`, `load` and `first` [B, E], `entropy`, `square_logsumexp` and
-      `tokens` [B]; stacked on axis 0 where the network scans. Empty without
-      routers.
+      A tree like that of the parameters. Its nodes '.../router' hold
+      `probability`, `weight`, `load` and `first` [B, E], and `entropy`,
+      `square_logsumexp` and `tokens` [B]. If the network scans, layers are
+      stacked on axis 0. The tree is empty if there are no routers.
     """
     _, variables = self.logits(params, batch, mutable=[STATISTICS])
     return variables.get(STATISTICS, {})
 
   def routing_tokens(self, params: Tree, batch: Batch) -> Tree:
-    """What every router makes of every token; without targets, the encoder's.
+    """Returns what every router decides for every token.
+
+    If the batch has no targets, only the encoder runs, and only its routers are
+    in the result.
 
     Returns:
-      A tree like the parameters', whose '.../router' nodes hold `probability`
-      and `weight`, [B, L, E] or [B, L, H, E]; stacked on axis 0 where the
-      network scans. Empty without routers. Padding is in it.
+      A tree like that of the parameters. Its nodes '.../router' hold
+      `probability` and `weight`, [B, L, E] or [B, L, H, E]. If the network
+      scans, layers are stacked on axis 0. The tree is empty if there are no
+      routers. Values at padding are included.
     """
     mutable = [TOKEN_STATISTICS]
     if DECODER_TARGETS in batch:
@@ -367,18 +268,9 @@ class EncoderDecoderModel:
   def _routed(
     self, params: Tree, batch: Batch, rngs: Rngs | None
   ) -> tuple[Array, Tree]:
-    """Logits, and every router's statistics summed over examples."""
+    """Returns logits, and the statistics of each router over the batch."""
     logits, variables = self.logits(params, batch, rngs, mutable=[STATISTICS])
-    sown = by_path(variables.get(STATISTICS, {}))
-    if self.routing_metrics and not sown:
+    sums = sum_by_path(variables.get(STATISTICS, {}))
+    if self.routing_metrics and not sums:
       raise router_losses.no_routers('ROUTING_METRICS', True)
-    return logits, {path: sum_examples(x) for path, x in sown.items()}
-
-  def _apply(self, variables: Tree, *args: Any, **kwargs: Any) -> Any:
-    """Flax's `apply`, which returns a pair where `mutable` is given."""
-    return self.module.apply(variables, *args, **kwargs)
-
-
-def _score(logits: Array, batch: Batch, weights: Array) -> Array:
-  token_losses, _ = losses.cross_entropy(logits, batch[DECODER_TARGETS])
-  return -jnp.sum(token_losses * weights, axis=-1)
+    return logits, sums

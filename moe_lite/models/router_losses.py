@@ -1,8 +1,8 @@
-"""Auxiliary losses of routers, made from the statistics that they sow.
+"""Auxiliary losses of routers, computed from the statistics that routers sow.
 
-A router's sums over tokens, padding left out, are all that is read, so losses
-know neither adapters nor networks. Each is a mean over tokens and over routers
-(sites and layers), so that a weight means the same for any size.
+The losses read only a router's sums over tokens without padding. They know
+neither adapters nor networks. Each loss is a mean over tokens and over routers
+(sites and layers), so a weight means the same for networks of any size.
 """
 
 import dataclasses
@@ -15,30 +15,33 @@ from flax.traverse_util import flatten_dict
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Tree
 
-# The losses as metrics, each by itself and without its weight.
+# The metrics of the losses. Each is the value of one loss without its weight.
 METRICS = ('load_balance', 'router_z_loss', 'router_entropy')
-# Statistics of one router, or with a leading axis of layers of a stack of them.
+# The statistics of one router by name. Those of a scanned stack of routers have
+# a leading axis of layers.
 Sums = Mapping[str, Array]
 
 
 @dataclasses.dataclass(frozen=True)
 class RouterLosses:
-  """Weights of the losses; with all of them 0 nothing is computed.
+  """The weights of the losses. If all of them are 0, nothing is computed.
 
   Attributes:
-    load_balance: of `E * sum_e f_e P_e`, f_e the share of tokens whose
-      likeliest expert is e and P_e its mean probability: 1 where both are
-      uniform, E where one expert has everything. f has no gradient. Source:
-      Switch Transformer, arXiv 2101.03961, equations 4 to 6. Of a soft router
-      too f counts likeliest experts: all of its experts take part in every
-      mixture, and a loss of that count would be constant.
-    router_z_loss: of the mean of `logsumexp(logits)**2`, which keeps logits
-      small (ST-MoE, arXiv 2202.08906, equation 5).
-    entropy_bonus: of a token's entropy over experts in nats, subtracted: it
-      draws each token's probabilities apart from a single expert.
+    load_balance: the weight of `E * sum_e f_e P_e`. Here f_e is the share of
+      tokens whose likeliest expert is e, and P_e is the mean probability of e.
+      The loss is 1 if both are uniform, and E if one expert has everything. f
+      has no gradient. Source: Switch Transformer, arXiv 2101.03961, equations 4
+      to 6. For a soft router, f counts likeliest experts too. All of its
+      experts take part in every mixture, so a loss that counted these would be
+      constant.
+    router_z_loss: the weight of the mean of `logsumexp(logits)**2`. This loss
+      keeps logits small (ST-MoE, arXiv 2202.08906, equation 5).
+    entropy_bonus: the weight of the entropy of a token's probabilities, in
+      nats. It is subtracted from the loss, and keeps a token from giving all
+      probability to a single expert.
 
   Raises:
-    UserError: for a weight that is negative or no number.
+    UserError: if a weight is negative or not a number.
   """
 
   load_balance: float = 0.0
@@ -49,22 +52,24 @@ class RouterLosses:
     for field, weight in dataclasses.asdict(self).items():
       if not (isinstance(weight, int | float) and 0 <= weight < math.inf):
         raise UserError(
-          f'{field.upper()} = {weight!r} must be a number of at least 0; 0 '
-          'turns it off.'
+          f'{field.upper()} = {weight!r} must be a number of at least 0. 0 '
+          'turns the loss off.'
         )
 
   def __bool__(self) -> bool:
+    """Whether any loss is on."""
     return any(dataclasses.asdict(self).values())
 
   def needed(self, params: Tree, sums: Mapping[str, Sums]) -> dict[str, Sums]:
-    """What `__call__` must know of a whole batch, of which there are parts.
+    """Selects what `__call__` must know of all parts of a batch.
 
     Args:
-      params: merged parameters.
-      sums: router's path to its statistics, of a part.
+      params: the merged parameters.
+      sums: from the path of each router to its statistics in one part.
 
     Returns:
-      Fewer statistics of fewer routers; those of all parts are to be added up.
+      Some of the statistics, for the routers that learn. The values of all
+      parts are to be added up.
     """
     names = ['tokens', *(['first'] if self.load_balance else [])]
     return {
@@ -78,17 +83,22 @@ class RouterLosses:
     sums: Mapping[str, Sums],
     whole: Mapping[str, Sums] | None = None,
   ) -> tuple[Array, dict[str, Array]]:
-    """The weighted losses' sum, and each by itself without its weight.
+    """Computes the losses of a batch, or of a part of it.
 
-    All add up over parts of a batch: what is not linear in a part, the shares
-    of a load balance, is of the whole batch. Routers without parameters are
-    left out.
+    The losses of the parts of a batch add up to those of the batch. A load
+    balance is not linear in the shares of tokens, so these are always the
+    shares in the whole batch. Routers without parameters are left out.
 
     Args:
-      params: merged parameters.
-      sums: router's path to its statistics, of a part of a batch: `probability`
-        and `first` [..., E], `square_logsumexp`, `entropy`, `tokens` [...].
-      whole: those `needed`, of the whole batch; None where it is no part.
+      params: the merged parameters.
+      sums: from the path of each router to its statistics in the part:
+        `probability` and `first` [..., E], and `square_logsumexp`, `entropy`
+        and `tokens` [...].
+      whole: what is `needed` of the whole batch; None if `sums` are those of
+        the whole batch.
+
+    Returns:
+      The weighted sum of the losses, and the value of each without its weight.
 
     Raises:
       UserError: if no router learns.
@@ -123,7 +133,7 @@ class RouterLosses:
   def _learning(
     self, params: Tree, sums: Mapping[str, Sums]
   ) -> dict[str, Sums]:
-    """Those of routers with parameters."""
+    """Returns the statistics of the routers that have parameters."""
     paths = flatten_dict(params, sep='/')
     learns = lambda router: any(p.startswith(f'{router}/') for p in paths)
     learning = {router: x for router, x in sums.items() if learns(router)}
@@ -135,7 +145,7 @@ class RouterLosses:
 
 
 def reported(sums: Mapping[str, Sums]) -> dict[str, Sums]:
-  """The statistics that `routing_metrics` makes scalars of."""
+  """Selects the statistics that routing metrics are computed from."""
   names = ('weight', 'entropy', 'tokens')
   return {
     router: {name: of_router[name] for name in names}
@@ -144,7 +154,12 @@ def reported(sums: Mapping[str, Sums]) -> dict[str, Sums]:
 
 
 def no_routers(macro: str, value: object) -> UserError:
-  """The mistake of asking for what only routers have."""
+  """Returns the error of asking for something that only routers have.
+
+  Args:
+    macro: the gin macro that asks for it.
+    value: the macro's value.
+  """
   return UserError(
     f'{macro} = {value!r} is for routers that learn, and this method has none: '
     'leave it out, or train a method that routes, such as methods/mov.gin or '

@@ -1,4 +1,4 @@
-"""The surface of a network that a model needs: that of T5X's networks."""
+"""What a model needs of a network. Networks of T5X have the same surface."""
 
 from typing import Any, Protocol
 
@@ -6,13 +6,14 @@ from moe_lite.core.types import Array
 
 
 class Network(Protocol):
-  """An encoder and decoder in flax.linen, such as `t5.Transformer`.
+  """An encoder-decoder in flax.linen, such as `t5.Transformer`.
 
-  A model calls these through `apply`, with the argument names of T5X.
+  A model calls `encode` and `decode` through `apply`, with the argument names
+  of T5X.
 
   Attributes:
-    config: its sizes, and the adapters that stand in it.
-    scan_layers: whether its parameters are stacked over layers.
+    config: the sizes of the network, and the adapters that stand in it.
+    scan_layers: whether parameters are stacked over layers.
   """
 
   config: Any
@@ -21,19 +22,19 @@ class Network(Protocol):
   def scan_layers(self) -> bool: ...
 
   def init(self, rngs: Any, *args: Any, **kwargs: Any) -> Any:
-    """Draws parameters: `params`, with their logical axes in `params_axes`."""
+    """Draws `params`, and gives their logical axes in `params_axes`."""
     ...
 
   def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
-    """Calls a method of the network with parameters."""
+    """Calls a method of the network with given parameters."""
     ...
 
   def clone(self, **changes: Any) -> 'Network':
-    """The same network with other fields."""
+    """Returns the same network with some fields changed."""
     ...
 
   def encode(self, encoder_input_tokens: Array, **kwargs: Any) -> Array:
-    """[B, S] ids to what the decoder reads, [B, S, D]."""
+    """Maps ids [B, S] to what the decoder attends to, [B, S, D]."""
     ...
 
   def decode(
@@ -44,5 +45,5 @@ class Network(Protocol):
     decoder_target_tokens: Array,
     **kwargs: Any,
   ) -> Array:
-    """Logits [B, T, V], teacher-forced or one position with a cache."""
+    """Returns logits [B, T, V], teacher-forced or for one cached position."""
     ...
