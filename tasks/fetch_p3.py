@@ -74,7 +74,7 @@ def fetch(argv: Sequence[str]) -> None:
   _pin(values.out, values.revision, commit)
   _check_space(values.out, _GROWS * size)
   import_tensorflow()
-  with _downloads(values.out) as downloads:
+  with downloads(values.out) as folder:
     jobs = [
       Job(
         task=name,
@@ -82,7 +82,7 @@ def fetch(argv: Sequence[str]) -> None:
         size=sizes[name],
         commit=commit,
         out=values.out,
-        downloads=downloads,
+        downloads=folder,
         num_shards=values.num_shards,
       )
       for name, of in files.items()
@@ -264,7 +264,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _downloads(out: str) -> Iterator[str]:
+def downloads(out: str) -> Iterator[str]:
   """Where files are downloaded to; a failed task's wait for the next call.
 
   Those for a bucket do not: the next call may come from another machine.
