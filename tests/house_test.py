@@ -45,6 +45,7 @@ NO_TENSORFLOW = (
   *('inference/scoring.py', 'inference/generation.py', 'inference/loading.py'),
   *('inference/padding.py', 'inference/source.py', 'inference/text_model.py'),
   *('inference/answers.py', 'inference/ranking.py', 'inference/trained.py'),
+  *('inference/facts.py', 'inference/heatmaps.py', 'inference/texts.py'),
   *('inference/token_routing.py', 'inference/vocabulary.py'),
   *('training/optimizers.py', 'training/plan.py', 'training/train_step.py'),
   *('training/routing_metrics.py', 'training/run_folder.py'),

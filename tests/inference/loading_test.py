@@ -14,7 +14,8 @@ import pytest
 import moe_lite
 from moe_lite import adapters
 from moe_lite.checkpoints import exported
-from moe_lite.checkpoints.hugging_face import model as hugging_face
+from moe_lite.checkpoints.hugging_face import config
+from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
 from moe_lite.checkpoints.peft.folder import write
 from moe_lite.convert import command
 from moe_lite.core import parameters
@@ -99,7 +100,7 @@ def test_what_a_folder_carries_wins_over_its_base(folder, tmp_path):
   assert list(adapted.facts['method']) == ['intermediate', 'key']
   assert 'key: MoV(' in repr(adapted) and 'no adapters' in repr(alone)
   own = tiny_export.write(tmp_path / 'own', vocabulary=MINI.read_bytes())
-  shutil.copy(ROOT / 'setup.py', tmp_path / 'own' / exported.VOCABULARY)
+  shutil.copy(ROOT / 'setup.py', tmp_path / 'own' / VOCABULARY)
   with pytest.raises(UserError, match='spiece.model is no SentencePiece model'):
     moe_lite.load('mini', own)
   again = moe_lite.load('mini', own, vocabulary=str(MINI))
@@ -149,7 +150,7 @@ def test_other_forms_of_their_base_read_text_alike(tmp_path):
   assert (ours / 'spiece.model').read_bytes() == b'pieces'
   # Adapters of the identity, as somebody trained them with PEFT.
   network = dataclasses.replace(
-    hugging_face.network(root), adapters={'key': adapters.IA3}
+    config.network(root), adapters={'key': adapters.IA3}
   )
   shapes = EncoderDecoderModel(Transformer(network)).abstract_variables()
   ones = {

@@ -1,0 +1,65 @@
+"""The programs of a run, as shapes: what they take, and what they need."""
+
+import gin
+import jax
+import pytest
+
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.preflight import configuration, programs
+from tests import gin_test
+
+MINI = ('models/t5_1_1_mini', 'methods/mov', 'data/mini')
+
+
+@pytest.fixture(autouse=True)
+def empty_config():
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+def make(run, **macros):
+  entry = configuration.configure(gin_test.command(*MINI, run))
+  configuration.bind(macros)
+  arguments = gin.get_bindings(entry)
+  return arguments, programs.programs(entry, arguments, jax.devices()[:1])
+
+
+def test_training_is_one_step():
+  arguments, (step,) = make('runs/finetune', BATCH_SIZE=4)
+  assert step.name == 'train step' and step.rows == 4 and step.mesh == (1, 1)
+  assert list(step.parts) == ['base', 'trainable', 'optimizer', 'batch']
+  paths = parameters.flatten(step.parts['trainable'])
+  assert paths and all(map(parameters.is_adapter, paths))
+  assert not any(
+    map(parameters.is_adapter, parameters.flatten(step.parts['base']))
+  )
+  lengths = arguments['dataset'].task_feature_lengths
+  assert step.tokens == 4 * (lengths['inputs'] + lengths['targets'])
+
+
+def test_evaluation_encodes_and_scores():
+  arguments, made = make('runs/eval', BATCH_SIZE=4)
+  lengths = arguments['task_feature_lengths']
+  encode, score = made
+  assert (encode.name, score.name) == ('encode', 'score')
+  assert encode.tokens == 4 * lengths['inputs']
+  assert score.tokens == 4 * lengths['targets']
+  for program in made:
+    parts = program.parts
+    assert list(parts) == ['base', 'trainable', 'batch']
+    count = lambda tree: len(jax.tree.leaves(tree))
+    whole = count(program.arguments[0])
+    assert count(parts['base']) + count(parts['trainable']) == whole
+  # Shapes are enough to trace it.
+  shapes = jax.eval_shape(score.function, *score.arguments)
+  assert shapes.shape == (4, 1)
+
+
+def test_a_batch_that_the_mesh_does_not_split_is_refused():
+  entry = configuration.configure(gin_test.command(*MINI, 'runs/eval'))
+  configuration.bind({'BATCH_SIZE': 3, 'MESH': (2, 1)})
+  devices = jax.devices()[:1] * 2
+  with pytest.raises(UserError, match='BATCH_SIZE = 3 must be a multiple of'):
+    programs.programs(entry, gin.get_bindings(entry), devices)
