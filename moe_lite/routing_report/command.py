@@ -4,21 +4,22 @@
       [--examples=N] [--routers=REGEX] [--sentences=N] [--to=DIR]
       [--seqio_additional_cache_dirs=DIR,DIR]
 
-reads a finished run and N examples of every task of the mixtures (that of its
-training by default), and writes to DIR (RUN/routing by default)
+reads a finished run and N examples of every task of the mixtures (by default,
+those that it was trained on), and writes to DIR (RUN/routing by default)
 
   index.html     all of the following, in one file that needs no other
-  usage.*        mean probability of each expert by data set
+  usage.*        the mean probability of each expert, by data set
   entropy.*      how sure routers are, by depth
   datasets.*     which data sets are routed alike, in clusters
   shift.*        held-out against training data sets, where both are read
   experts.*      which experts do the same
   sentences.csv  what routers make of the tokens of a few examples
 
-each a picture (.png) and its numbers (.csv). The routers that are looked at
-closely are those that REGEX is found in; by default those of the last layer of
-each place. Means are over tokens, padding left out, and over heads where heads
-route apart.
+There is a picture (.png) and its numbers (.csv) of each. REGEX chooses the
+routers to look at closely: it is looked for anywhere in their names. By default
+these are the routers of the last layer, at each place in a layer. Means are
+over tokens, without padding, and over heads where each head is routed by
+itself.
 """
 
 from collections.abc import Sequence
