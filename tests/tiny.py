@@ -6,11 +6,15 @@ import jax
 import numpy as np
 
 from moe_lite import adapters
-from moe_lite.checkpoints import bases
+from moe_lite.checkpoints import base_folder
+from moe_lite.checkpoints.description import NO_BASE, Description
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
+from moe_lite.t5.method import Method
 
 MOV = dict.fromkeys(('key', 'intermediate'), adapters.MoV)
+# What a run says that trained everything, and does not name its network.
+DESCRIPTION = Description(Method('.*', {}), NO_BASE)
 
 
 def model(sites=None, scan_layers=False, layers=2, **arguments):
@@ -47,7 +51,7 @@ def base_params(seed=0):
 
 def save_base(folder, seed=0):
   """Writes a float32 base; returns its folder as a string."""
-  bases.save_base(str(folder), base_params(seed), {'seed': seed})
+  base_folder.save_base(str(folder), base_params(seed), {'seed': seed})
   return str(folder)
 
 

@@ -7,7 +7,10 @@ import jax
 import numpy as np
 
 from moe_lite import adapters, routing
-from moe_lite.checkpoints import bases, exported
+from moe_lite.checkpoints import bases, exported, formats
+from moe_lite.checkpoints.base_folder import save_base
+from moe_lite.checkpoints.description import BaseInfo, Description
+from moe_lite.checkpoints.metadata import read_metadata
 from moe_lite.core import parameters
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import Transformer
@@ -40,7 +43,7 @@ def draw(shapes):
 
 def write_base(folder):
   """Writes one of two layers that reads the shipped base's ids."""
-  said = bases.metadata('mini')
+  said = read_metadata(formats.local('mini'))
   config = dataclasses.replace(
     bases.network('mini'),
     emb_dim=8,
@@ -53,7 +56,7 @@ def write_base(folder):
   tiny = EncoderDecoderModel(Transformer(config))
   kept = {'network': to_json(config), 'text': said['text']}
   params = draw(tiny.abstract_variables()['params'])
-  bases.save_base(str(folder), params, kept)
+  save_base(str(folder), params, kept)
   return str(folder)
 
 
@@ -64,22 +67,19 @@ def write(folder, base='mini', fingerprint=None, vocabulary=None):
     folder: to write.
     base: its path, or the name of one that ships.
     fingerprint: to claim in place of that of the base.
-    vocabulary: see `portable.save`.
+    vocabulary: see `exported.save`.
   """
   made = model(base)
   trained, _ = parameters.split(
     draw(made.abstract_variables()['params']), parameters.TRAINABLE_ADAPTERS
   )
-  fingerprint = fingerprint or bases.metadata(base)['fingerprint']
-  description = {
-    **describe_run(made.module.config, parameters.TRAINABLE_ADAPTERS),
-    'base': {'source': base, 'fingerprint': fingerprint},
-    'step': 1,
-    'tree': {
-      path: [list(leaf.shape), 'float32']
-      for path, leaf in parameters.flatten(trained).items()
-    },
-  }
+  if fingerprint is None:
+    fingerprint = read_metadata(formats.local(base))['fingerprint']
+  description = Description(
+    describe_run(made.module.config, parameters.TRAINABLE_ADAPTERS),
+    BaseInfo(base, fingerprint),
+    step=1,
+  )
   text = {'inputs_eos': False, 'extra_ids': 32}
   exported.save(str(folder), trained, description, {}, vocabulary, text=text)
   return str(folder)

@@ -10,8 +10,9 @@ import seqio
 import tensorflow as tf
 
 from moe_lite import adapters
-from moe_lite.checkpoints import bases as base_checkpoints
-from moe_lite.checkpoints import runs
+from moe_lite.checkpoints.base_folder import save_base
+from moe_lite.checkpoints.description import BaseInfo, Description
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import parameters
 from moe_lite.data import catalog
 from moe_lite.models.model import EncoderDecoderModel
@@ -64,21 +65,18 @@ def write(folder, scale=1.0):
   """
   trainable, frozen = parameters.split(draw(), parameters.TRAINABLE_ADAPTERS)
   base_path, run_path = folder / 'base', folder / 'run'
-  base_checkpoints.save_base(str(base_path), frozen, {})
+  save_base(str(base_path), frozen, {})
   trainable = jax.tree.map(lambda x: jnp.asarray(scale * x), trainable)
-  checkpoints = runs.Checkpoints(str(run_path))
+  checkpoints = Checkpoints(str(run_path))
   checkpoints.save(
     STEP,
     trainable,
     {'count': jnp.int32(STEP)},
     {},
-    {
-      **describe_run(model().module.config, parameters.TRAINABLE_ADAPTERS),
-      'base': {
-        'source': str(base_path),
-        'fingerprint': parameters.fingerprint(frozen),
-      },
-    },
+    Description(
+      describe_run(model().module.config, parameters.TRAINABLE_ADAPTERS),
+      BaseInfo(str(base_path), parameters.fingerprint(frozen)),
+    ),
   )
   checkpoints.close()
   return str(base_path), str(run_path)

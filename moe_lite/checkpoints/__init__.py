@@ -9,7 +9,7 @@ from moe_lite.core import facade
 
 if TYPE_CHECKING:
   from moe_lite.checkpoints.bases import load_base
-  from moe_lite.checkpoints.runs import Checkpoints
+  from moe_lite.checkpoints.run_checkpoints import Checkpoints
 
 __all__ = ['Checkpoints', 'load_base']
 
@@ -17,6 +17,6 @@ __getattr__ = facade.lazy(
   __name__,
   {
     'load_base': 'bases',
-    'Checkpoints': 'runs',
+    'Checkpoints': 'run_checkpoints',
   },
 )

@@ -9,7 +9,7 @@
 Anything that names a run for evaluation or inference may name such a folder.
 """
 
-import importlib.resources
+import dataclasses
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,17 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from moe_lite.checkpoints import buckets, safetensors_files
+from moe_lite.checkpoints import buckets, safetensors_files, torch_file
+from moe_lite.checkpoints.description import (
+  FORMAT_NAME,
+  VERSION,
+  Description,
+)
+from moe_lite.checkpoints.format import Format, Found
 from moe_lite.checkpoints.hugging_face import hub
-from moe_lite.checkpoints.hugging_face.weights import VOCABULARY
+from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
+from moe_lite.checkpoints.leaf_shapes import shapes
+from moe_lite.checkpoints.model_card import write_card
 from moe_lite.core import files, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
@@ -28,12 +36,9 @@ from moe_lite.core.types import Tree
 
 WEIGHTS = 'adapter_model.safetensors'
 CONFIG = 'adapter_config.json'
-TORCH = 'torch_adapters.py'
 CARD = 'README.md'
-FORMAT = 'moe_lite'
-VERSION = 1
-# What the description always has.
-_KINDS = {
+# What the configuration always has, and of which type it is.
+_TYPES = {
   'version': int,
   'step': int,
   'base': dict,
@@ -44,46 +49,6 @@ _KINDS = {
   'text': dict,
   'tree': dict,
 }
-# Adapters and routers that the file for torch knows.
-IN_TORCH = {'IA3', 'LoRA', 'MoV', 'MoLoRA', 'SoftRouter', 'TopKRouter'}
-# And the fields of those routers.
-_ROUTER_IN_TORCH = {'type', 'num_experts', 'jitter', 'k', 'renormalize'}
-
-_CARD = """\
----
-library_name: moe_lite
-tags: [adapter, mixture-of-experts, t5]
----
-
-# {name}
-
-Adapters for a frozen T5, made with moe_lite: {count:,} parameters at
-{sites}.
-
-| | |
-|---|---|
-{rows}
-
-They stand on the base named above and on no other; its fingerprint is checked
-when they are loaded, as by `moe_lite.load(base, adapters)` in Python. Name this
-folder where a run is asked for:
-
-```
-python -m moe_lite.eval ... --gin.CHECKPOINT_PATH="'{name}'" \\
-  --gin.INITIAL_CHECKPOINT_PATH="'...'"
-```
-"""
-_CARD_OF_TORCH = """
-With torch and transformers alone, on Hugging Face's form of that base, from
-Python started in this folder:
-
-```
-import torch_adapters, transformers
-network = transformers.T5ForConditionalGeneration.from_pretrained('...')
-torch_adapters.attach(network)
-network.generate(...)
-```
-"""
 
 
 def local(path: str) -> str:
@@ -98,13 +63,13 @@ def local(path: str) -> str:
   return hub.download(path, wanted, f'{CONFIG} or {WEIGHTS}', CONFIG)
 
 
-def is_portable(path: str) -> bool:
-  """Whether adapters of this form lie there; other formats share the names."""
+def is_exported(path: str) -> bool:
+  """Whether adapters of this form lie there; PEFT's have files of its names."""
   contents = buckets.read(posixpath.join(path, CONFIG))
   if contents is None:
     return False
   try:
-    return json.loads(contents).get('format') == FORMAT
+    return json.loads(contents).get('format') == FORMAT_NAME
   except (ValueError, AttributeError):
     return False
 
@@ -112,22 +77,22 @@ def is_portable(path: str) -> bool:
 def save(
   folder: str,
   trainable: Tree,
-  description: Mapping[str, Any],
+  description: Description,
   training: Mapping[str, Any],
   vocabulary: bytes | None = None,
   text: Mapping[str, Any] | None = None,
   overwrite: bool = False,
 ) -> None:
-  """Writes adapters, under a temporary name first.
+  """Writes adapters, which appear whole or not at all.
 
   Args:
     folder: must not exist.
-    trainable: what `own.restore_trainable` gave, unrolled.
-    description: likewise; that of the optimizer's state is left out, and
-      `tree` is that of the leaves.
-    training: what to say of the run, for JSON.
+    trainable: what `runs.restore_trainable` gave, unrolled.
+    description: what it gave beside that, with a network; what describes the
+      training loop is left out, and `tree` is that of the leaves.
+    training: what to say of the run, for people to read.
     vocabulary: a SentencePiece model.
-    text: how texts became ids, see `moe_lite.vocabulary.Text`.
+    text: how texts became ids; see `inference.vocabulary.Text`.
     overwrite: replace what stands there.
 
   Raises:
@@ -137,26 +102,27 @@ def save(
     path: np.ascontiguousarray(leaf)
     for path, leaf in sorted(parameters.flatten(trainable).items())
   }
-  kept = ('step', 'base', 'method', 'network', 'trainable')
-  config = {
-    'format': FORMAT,
-    'version': VERSION,
-    'training': dict(training),
-    'text': dict(text or {}),
-    **{key: description[key] for key in kept},
-    'tree': _tree(leaves),
-  }
+  description = dataclasses.replace(
+    description,
+    tree=shapes(leaves),
+    optimizer=None,
+    data=None,
+    batches=None,
+    training=dict(training),
+    text=dict(text or {}),
+    version=VERSION,
+  )
   with files.new(folder, overwrite) as partial:
     safetensors_files.write(partial / WEIGHTS, leaves)
-    (partial / CONFIG).write_text(json.dumps(config, indent=2) + '\n')
     if vocabulary is not None:
       (partial / VOCABULARY).write_bytes(vocabulary)
-    if _fits_torch(leaves, config):
-      (partial / TORCH).write_text(_torch_file())
-    (partial / CARD).write_text(_card(folder, leaves, config))
+    if _serves_torch(description):
+      (partial / torch_file.TORCH).write_text(torch_file.contents())
+    for file, contents in _texts(folder, leaves, description).items():
+      (partial / file).write_text(contents)
 
 
-def describe(path: str) -> dict[str, Any]:
+def describe(path: str) -> Description:
   """What adapters say of themselves.
 
   Raises:
@@ -165,45 +131,43 @@ def describe(path: str) -> dict[str, Any]:
   file = epath.Path(path) / CONFIG
   try:
     # The first exports had neither.
-    config = {'training': {}, 'text': {}, **json.loads(file.read_text())}
+    said = {'training': {}, 'text': {}, **json.loads(file.read_text())}
   except (OSError, TypeError, ValueError) as error:
     raise UserError(f'{file} cannot be read: {error}.') from error
-  for name, kind in _KINDS.items():
-    if not isinstance(config.get(name), kind):
+  for name, kind in _TYPES.items():
+    if not isinstance(said.get(name), kind):
       raise UserError(
-        f'{file} is damaged: its {name} is {config.get(name)!r}. Export or '
+        f'{file} is damaged: its {name} is {said.get(name)!r}. Export or '
         'fetch it again.'
       )
-  if not {'source', 'fingerprint'} <= config['base'].keys():
+  if not {'source', 'fingerprint'} <= said['base'].keys():
     raise UserError(f'{file} is damaged: it does not say which base it is on.')
-  if config['version'] > VERSION:
+  if said['version'] > VERSION:
     raise UserError(
-      f'{file} has version {config["version"]}, and this package reads up to '
+      f'{file} has version {said["version"]}, and this package reads up to '
       f'{VERSION}: install a newer moe_lite.'
     )
-  return config
+  return Description.from_json(said)
 
 
-def load(path: str) -> tuple[Tree, dict[str, Any]]:
-  """Reads adapters; see `own.restore_trainable` for what it returns.
+def load(path: str) -> tuple[Tree, Description]:
+  """Reads adapters; see `runs.restore_trainable` for what it returns.
 
   Raises:
     UserError: if a file is missing, damaged or of a newer version, or its
       leaves are not those that the configuration lists.
   """
-  folder = epath.Path(path)
-  config = describe(path)
-  weights = folder / WEIGHTS
+  description = describe(path)
+  weights = epath.Path(path) / WEIGHTS
   leaves = safetensors_files.read(weights)
-  found = _tree(leaves)
-  for name in sorted(found.keys() | config['tree'].keys()):
-    if found.get(name) != config['tree'].get(name):
+  found, wanted = shapes(leaves), description.tree
+  for name in sorted(found.keys() | wanted.keys()):
+    if found.get(name) != wanted.get(name):
       raise UserError(
         f'{weights}: {name} is {_say(found.get(name))}, but '
-        f'{_say(config["tree"].get(name))} in {CONFIG}. Export or fetch both '
-        'again.'
+        f'{_say(wanted.get(name))} in {CONFIG}. Export or fetch both again.'
       )
-  return parameters.unflatten(leaves), config
+  return parameters.unflatten(leaves), description
 
 
 def note(folder: str, rows: Mapping[str, Any]) -> None:
@@ -216,60 +180,52 @@ def note(folder: str, rows: Mapping[str, Any]) -> None:
   Raises:
     UserError: see `load`.
   """
-  tree, config = load(folder)
-  config['training'] |= rows
+  tree, description = load(folder)
+  training = {**(description.training or {}), **rows}
+  description = dataclasses.replace(description, training=training)
   leaves = parameters.flatten(tree)
-  target = epath.Path(folder)
-  replace_text(target / CONFIG, json.dumps(config, indent=2) + '\n')
-  replace_text(target / CARD, _card(folder, leaves, config))
+  for file, contents in _texts(folder, leaves, description).items():
+    replace_text(epath.Path(folder) / file, contents)
 
 
-def _tree(leaves: Mapping[str, Any]) -> dict[str, Any]:
-  """Path to shape and type, as JSON holds them."""
-  return {
-    name: [list(x.shape), np.dtype(x.dtype).name] for name, x in leaves.items()
-  }
+class _Exported(Format):
+  """A folder of this form."""
+
+  name = 'exported adapters'
+
+  def is_at(self, path: str) -> bool:
+    return is_exported(path)
+
+  def inspect(self, path: str) -> Found:
+    return Found.of_trained(self.name, *load(path))
+
+  def describe(self, path: str, step: int | None = None) -> Description:
+    return describe(path)
+
+  def trained(
+    self, path: str, step: int | None = None, assumed: Description | None = None
+  ) -> tuple[Tree, Description]:
+    return load(path)
 
 
-def _torch_file() -> str:
-  # Read, not imported: it needs torch.
-  package = importlib.resources.files('moe_lite.checkpoints')
-  return (package / TORCH).read_text(encoding='utf-8')
+FORMAT = _Exported()
 
 
-def _fits_torch(leaves: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-  """Whether nothing but adapters was trained, of types known there."""
-  types = set()
-  for described in config['network']['adapters'].values():
-    types.add(described['type'])
-    if 'router' in described:
-      router = described['router']
-      if not isinstance(router, Mapping):
-        types.add(router)
-        continue
-      types.add(router['type'])
-      if not router.keys() <= _ROUTER_IN_TORCH:
-        return False
-  return types <= IN_TORCH and all(map(parameters.is_adapter, leaves))
+def _texts(
+  folder: str, leaves: Mapping[str, Any], description: Description
+) -> dict[str, str]:
+  """File to contents, of the configuration and the card."""
+  config = json.dumps(description.to_json(), indent=2) + '\n'
+  count = parameters.count(list(leaves.values()))
+  name = epath.Path(folder).name
+  card = write_card(name, description, count, _serves_torch(description))
+  return {CONFIG: config, CARD: card}
+
+
+def _serves_torch(description: Description) -> bool:
+  assert description.method.network is not None
+  return torch_file.serves(description.tree, description.method.network)
 
 
 def _say(leaf: Any) -> str:
   return 'absent' if leaf is None else f'{leaf[1]} {leaf[0]}'
-
-
-def _card(
-  folder: str, leaves: Mapping[str, Any], config: Mapping[str, Any]
-) -> str:
-  rows = {
-    'base': f'{config["base"]["source"]}, fingerprint '
-    f'{config["base"]["fingerprint"]}',
-    **{f'at `{site}`': what for site, what in config['method'].items()},
-    **config['training'],
-  }
-  card = _CARD + (_CARD_OF_TORCH if _fits_torch(leaves, config) else '')
-  return card.format(
-    name=epath.Path(folder).name,
-    count=parameters.count(list(leaves.values())),
-    sites=', '.join(f'`{site}`' for site in config['network']['adapters']),
-    rows='\n'.join(f'| {key} | {value} |' for key, value in rows.items()),
-  )

@@ -1,51 +1,91 @@
-"""Which of the known forms lies at a path: the one place that tells them apart.
+"""The table of all forms in which parameters lie on disk."""
 
-The order is that of the questions: what needs nothing but tensorstore comes
-first, so that a bucket of T5X's needs neither TensorFlow nor gcsfs.
-"""
-
-import enum
 import importlib.resources
-import posixpath
 
 from etils import epath
 
-from moe_lite.checkpoints import buckets, exported, runs
+from moe_lite.checkpoints import base_folder, exported, runs
+from moe_lite.checkpoints.base_folder import WEIGHTS
+from moe_lite.checkpoints.description import Description
+from moe_lite.checkpoints.format import BaseFormat, Format
 from moe_lite.checkpoints.hugging_face import hub, model
-from moe_lite.checkpoints.peft.folder import is_peft
+from moe_lite.checkpoints.hugging_face.file_names import CONFIG
+from moe_lite.checkpoints.peft import summary
 from moe_lite.checkpoints.t5x import native
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.types import Tree
 
-# Of a base of ours.
-WEIGHTS = 'model.safetensors'
+# In the order in which a path is asked for them. T5X's come first: they need
+# nothing but tensorstore, so that one in a bucket is found without TensorFlow
+# and gcsfs, which the questions of others may need there.
+TABLE: tuple[Format, ...] = (
+  native.FORMAT,
+  exported.FORMAT,
+  summary.FORMAT,
+  model.FORMAT,
+  base_folder.FOLDER,
+  runs.FORMAT,
+  base_folder.FILE,
+)
 
 
-class Kind(enum.Enum):
-  """What lies at a path, in words."""
-
-  T5X = 'T5X checkpoint'
-  EXPORTED = 'exported adapters'
-  PEFT = "adapters of PEFT's"
-  HUGGING_FACE = "model of Hugging Face's"
-  BASE = 'base'
-  RUN = 'run'
-  FILE = 'file of a base'
+def find(path: str) -> Format | None:
+  """The form that lies at a path, as `local` gives it; None if none does."""
+  return next((form for form in TABLE if form.is_at(path)), None)
 
 
-def kind(path: str) -> Kind | None:
-  """What lies at a path, as `local` gives it; None for nothing known."""
-  if native.is_checkpoint(path):
-    return Kind.T5X
-  if exported.is_portable(path):
-    return Kind.EXPORTED
-  if is_peft(path):
-    return Kind.PEFT
-  if model.is_checkpoint(path):
-    return Kind.HUGGING_FACE
-  if buckets.exists(posixpath.join(path, WEIGHTS)):
-    return Kind.BASE
-  if runs.is_run_folder(path):
-    return Kind.RUN
-  return Kind.FILE if buckets.exists(path) else None
+def find_base(path: str, given: str) -> BaseFormat:
+  """The form of the base that lies at a path.
+
+  Args:
+    path: the path, as `local` gives it.
+    given: the path as the user gave it, for the message.
+
+  Raises:
+    UserError: if there is no base.
+  """
+  found = find(path)
+  if not isinstance(found, BaseFormat):
+    raise no_base(path, given)
+  return found
+
+
+def no_base(path: str, given: str) -> UserError:
+  """The error for a path where there is no base; see `find_base`."""
+  names = shipped()
+  return UserError(
+    f'{given!r}: there is no base. Give a safetensors file, a folder with '
+    f'{WEIGHTS}, a T5X checkpoint, a folder of Hugging '
+    f"Face's ({CONFIG} and weights), a model of its hub "
+    f'({hub.PREFIX}ORGANISATION/NAME), the MODEL_DIR of a run '
+    'that trained every parameter, or the name of a base that ships with the '
+    f'package ({", ".join(names) or "there are none"}).{nearest(given, names)}'
+    f'{_checkpoints_in(epath.Path(path))}'
+  )
+
+
+def read_trained(
+  path: str, step: int | None = None, assumed: Description | None = None
+) -> tuple[Tree, Description]:
+  """Reads what a run trained, in whatever form it lies at a path.
+
+  Args:
+    path: the path of a run, of exported adapters, or of a T5X checkpoint.
+    step: the step of a run's checkpoint; None takes the last one.
+    assumed: what to take a T5X checkpoint for, which does not describe itself.
+
+  Returns:
+    The trained parameters, layers apart, as NumPy arrays; and what they say of
+    themselves.
+
+  Raises:
+    UserError: if nothing of the kind lies there, or it is damaged.
+  """
+  found = find(path)
+  read = None if found is None else found.trained(path, step, assumed)
+  if read is None:
+    raise runs.not_a_run(path)
+  return read
 
 
 def local(path: str) -> str:
@@ -69,3 +109,14 @@ def _shipped_folder() -> epath.Path:
   return epath.Path(
     str(importlib.resources.files('moe_lite.checkpoints') / 'shipped')
   )
+
+
+def _checkpoints_in(folder: epath.Path) -> str:
+  """' T5X checkpoints are in it: give ...' for the folder of a run of T5X."""
+  if not folder.is_dir():
+    return ''
+  steps = [p for p in folder.iterdir() if native.is_checkpoint(str(p))]
+  if not steps:
+    return ''
+  last = max(steps, key=lambda p: (len(p.name), p.name))
+  return f' T5X checkpoints are in it: give one, such as {last}.'

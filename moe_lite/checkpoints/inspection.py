@@ -1,35 +1,14 @@
 """What a path holds: kind, leaves, types, sizes, step, and the base's name."""
 
-import dataclasses
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from moe_lite.checkpoints import bases, exported, formats, lazy_arrays, runs
-from moe_lite.checkpoints.formats import Kind
-from moe_lite.checkpoints.peft import folder
-from moe_lite.checkpoints.t5x import native
-from moe_lite.core import parameters
+from moe_lite.checkpoints import formats
+from moe_lite.checkpoints.format import Found
 from moe_lite.core.tables import table
-
-
-@dataclasses.dataclass(frozen=True)
-class Found:
-  """What lies at a path.
-
-  Attributes:
-    kind: in words.
-    leaves: path to shape and type, unrolled.
-    facts: what its files say beside that, in order.
-  """
-
-  kind: str
-  leaves: Mapping[str, tuple[tuple[int, ...], str]]
-  facts: Mapping[str, Any]
 
 
 def inspect(path: str) -> Found:
@@ -39,31 +18,10 @@ def inspect(path: str) -> Found:
     UserError: if it is none of these, or is damaged.
   """
   path = formats.local(path)
-  kind = formats.kind(path)
-  if kind is Kind.EXPORTED:
-    tree, config = exported.load(path)
-    return Found(kind.value, _leaves(tree), _of_run(config))
-  if kind is Kind.PEFT:
-    what, theirs, facts = folder.summary(path)
-    return Found(f"{what} of PEFT's", _leaves(theirs), facts)
-  if kind is Kind.RUN:
-    tree, description = runs.restore_trainable(path)
-    return Found(kind.value, _leaves(tree), _of_run(description))
-  return _base(path, kind)
-
-
-def _base(path: str, kind: Kind | None) -> Found:
-  arrays = bases.arrays(path)
-  assert kind is not None  # Else there were none.
-  facts: dict[str, Any] = bases.metadata(path)
-  if kind is Kind.T5X:
-    facts['step'] = native.read_step(path)
-  facts['fingerprint'] = lazy_arrays.fingerprint(arrays)
-  leaves = lazy_arrays.unrolled(arrays)
-  adapters = sum(bool(parameters.is_adapter(name)) for name in leaves)
-  with_adapters = f' with {adapters} leaves of adapters' if adapters else ''
-  found = {name: (x.shape, x.dtype.name) for name, x in leaves.items()}
-  return Found(kind.value + with_adapters, found, facts)
+  found = formats.find(path)
+  if found is None:
+    raise formats.no_base(path, path)
+  return found.inspect(path)
 
 
 def text(path: str, found: Found) -> str:
@@ -90,19 +48,3 @@ def text(path: str, found: Found) -> str:
     table(('leaf', 'type', 'shape', 'layers'), rows),
   ]
   return '\n'.join(lines)
-
-
-def _leaves(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
-  return {
-    name: (tuple(leaf.shape), np.dtype(leaf.dtype).name)
-    for name, leaf in parameters.flatten(tree).items()
-  }
-
-
-def _of_run(description: Mapping[str, Any]) -> dict[str, Any]:
-  stands_on = description['base']
-  return {
-    'step': description['step'],
-    'base': f'{stands_on["source"]} (fingerprint {stands_on["fingerprint"]})',
-    **{f'at {site}': what for site, what in description['method'].items()},
-  }

@@ -1,19 +1,24 @@
 """What a run trained, in other forms."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from absl import flags
 from etils import epath
 
-from moe_lite.checkpoints import exported, runs
+from moe_lite.checkpoints import exported, formats
+from moe_lite.checkpoints.description import Description
+from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.convert import arguments
 from moe_lite.core import files, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
-from moe_lite.inference import vocabulary as vocabularies
+from moe_lite.inference.vocabulary import describe, model_in
+from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import from_json, to_json
 from moe_lite.training import run_folder
 
@@ -21,12 +26,12 @@ from moe_lite.training import run_folder
 def export(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = arguments.to_flag()
-  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
+  arguments.add(values, flags.DEFINE_integer, 'step')
   run = arguments.one_path('export', argv, values)
   trained, description = read(run, values.step)
-  if 'text' in description:  # Of a run that `import` made.
-    training, text = description['training'], description['text']
-    texts = vocabularies.model_in(run), text
+  if description.text is not None:  # Of a run that `import` made.
+    training = description.training or {}
+    texts = model_in(run), description.text
   else:
     dataset = run_folder.read_config(run)['dataset']
     training = training_of(run, description, dataset)
@@ -46,46 +51,63 @@ def import_(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = arguments.to_flag()
   folder = arguments.one_path('import', argv, values)
-  if not exported.is_portable(folder):
+  if not exported.is_exported(folder):
     raise UserError(f'{folder} holds no adapters that `export` wrote.')
   trained, description = exported.load(folder)
-  from_json(description['network'])  # Or a message, before a run.
-  vocabulary = vocabularies.model_in(folder)
+  network_of(description)  # A message where it is not understood.
+  vocabulary = model_in(folder)
   with files.new(values.to, values.overwrite) as partial:
-    checkpoints = runs.Checkpoints(str(partial))
-    # Nothing of the loop's: a run that trains on begins its optimizer anew.
+    checkpoints = Checkpoints(str(partial))
+    # The loop kept nothing: a run that trains on begins its optimizer anew.
     nothing = {'imported': np.zeros((), np.int32)}
-    checkpoints.save(description['step'], trained, nothing, {}, description)
+    checkpoints.save(description.step, trained, nothing, {}, description)
     checkpoints.close()
     if vocabulary is not None:
-      (partial / exported.VOCABULARY).write_bytes(vocabulary)
+      (partial / VOCABULARY).write_bytes(vocabulary)
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
 
-def read(source: str, step: int | None = None) -> tuple[Tree, dict[str, Any]]:
-  """What a run trained, or exported adapters; `network` is in the description.
+def read(source: str, step: int | None = None) -> tuple[Tree, Description]:
+  """Reads what a run trained, or exported adapters.
 
   Args:
-    source: its folder.
-    step: of a run's checkpoint; the last by default.
+    source: the folder of either.
+    step: the step of a run's checkpoint; None takes the last one.
+
+  Returns:
+    What was trained, layers apart, and what it says of itself; that always
+    names the network.
 
   Raises:
     UserError: if it is neither, or has no such step.
   """
-  if exported.is_portable(source):
-    if step is not None:
-      raise UserError(f'--step is of a run, and {source!r} is none.')
-    return exported.load(source)
-  trained, description = runs.restore_trainable(source, step)
-  if 'network' not in description:
-    # Of before runs said it themselves; their configuration has it.
+  found = formats.find(source)
+  if step is not None and found is not None and not found.has_steps:
+    raise UserError(f'--step is of a run, and {source!r} is none.')
+  trained, description = formats.read_trained(source, step)
+  if description.method.network is None:
+    # Early runs did not say it, but their configuration has it.
     network = run_folder.read_config(source)['model'].module.config
-    description = {**description, 'network': to_json(network)}
+    method = dataclasses.replace(description.method, network=to_json(network))
+    description = dataclasses.replace(description, method=method)
   return trained, description
 
 
+def network_of(description: Description) -> T5Config:
+  """The network that adapters say they are of.
+
+  Args:
+    description: from `read`.
+
+  Raises:
+    UserError: if what they say is not understood.
+  """
+  assert description.method.network is not None
+  return from_json(description.method.network)
+
+
 def training_of(
-  run: str, description: Mapping[str, Any], dataset: Any
+  run: str, description: Description, dataset: Any
 ) -> dict[str, Any]:
   """What an exported folder says of the run that it is of.
 
@@ -95,7 +117,7 @@ def training_of(
     dataset: that its configuration names.
   """
   return {
-    'steps': description['step'],
+    'steps': description.step,
     'data': dataset.mixture_or_task_name,
     'batch size': dataset.batch_size,
     'run': run,
@@ -110,14 +132,14 @@ def texts_of(dataset: Any) -> tuple[bytes | None, dict[str, Any]]:
 
   Returns:
     The SentencePiece model of what it read, where it has one; and
-    `vocabularies.describe` of it.
+    `vocabulary.describe` of it.
   """
   # After the configuration of a run, which imports its tasks.
   from moe_lite.data.dataset import find
 
   provider = find(dataset.mixture_or_task_name)
   inputs = provider.output_features['inputs']
-  return _model(inputs.vocabulary), vocabularies.describe(inputs)
+  return _model(inputs.vocabulary), describe(inputs)
 
 
 def _model(vocabulary: Any) -> bytes | None:

@@ -1,7 +1,8 @@
 """Arguments of a conversion: one path, `--to`, and what else a verb takes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -10,11 +11,32 @@ from moe_lite.core.errors import UserError
 
 
 def to_flag() -> flags.FlagValues:
-  """Flags of one verb, `--to` and `--overwrite` among them."""
+  """The flags that every verb has: `--to` and `--overwrite`."""
   values = flags.FlagValues()
-  flags.DEFINE_string('to', None, 'Folder to write.', flag_values=values)
-  flags.DEFINE_bool('overwrite', False, 'What is there.', flag_values=values)
+  add(values, flags.DEFINE_string, 'to')
+  add(values, flags.DEFINE_bool, 'overwrite', False)
   return values
+
+
+def add(
+  values: flags.FlagValues,
+  define: Callable[..., Any],
+  name: str,
+  default: Any = None,
+  **limits: Any,
+) -> None:
+  """Adds a flag to those of a verb.
+
+  It has no help of its own: `--help` prints the docstring of `command`.
+
+  Args:
+    values: the flags of the verb.
+    define: a function of absl's, such as `flags.DEFINE_integer`.
+    name: the name of the flag.
+    default: its value where it is not given.
+    **limits: what else `define` takes, such as `lower_bound`.
+  """
+  define(name, default, help=None, flag_values=values, **limits)
 
 
 def one_path(

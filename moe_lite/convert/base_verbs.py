@@ -7,15 +7,15 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from moe_lite.checkpoints import bases, formats, runs
-from moe_lite.checkpoints.formats import Kind
+from moe_lite.checkpoints import bases, formats, lazy_arrays
+from moe_lite.checkpoints.base_folder import DTYPES, save_base
 from moe_lite.checkpoints.hugging_face import model
 from moe_lite.checkpoints.t5x import native
 from moe_lite.convert import arguments
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
-from moe_lite.inference import vocabulary as vocabularies
+from moe_lite.inference.vocabulary import model_in
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import to_json
 from moe_lite.training import run_folder
@@ -27,7 +27,7 @@ def export_base(argv: Sequence[str]) -> None:
   source = formats.local(arguments.one_path('export_base', argv, values))
   leaves, facts = _read(source, values)
   described = to_json(network_of(source))
-  bases.save_base(
+  save_base(
     values.to,
     parameters.unflatten(leaves),
     {
@@ -35,7 +35,7 @@ def export_base(argv: Sequence[str]) -> None:
       'dtype': _types(leaves),
       'network': {**described, 'adapters': {}},
     },
-    vocabularies.model_in(source),
+    model_in(source),
     values.overwrite,
   )
   _say_written(values.to, leaves)
@@ -55,66 +55,57 @@ def export_hf(argv: Sequence[str]) -> None:
 def export_t5x(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = _flags()
-  flags.DEFINE_bool('scan_layers', False, 'Stacked.', flag_values=values)
+  arguments.add(values, flags.DEFINE_bool, 'scan_layers', False)
   source = formats.local(arguments.one_path('export_t5x', argv, values))
-  if formats.kind(source) is Kind.RUN:
-    trained, facts = runs.restore_trainable(source, values.step)
+  if _has_steps(source):
+    # A run, of which adapters are written, too.
+    trained, description = formats.read_trained(source, values.step)
     leaves = _cast(parameters.flatten(trained), values.dtype)
+    step = description.step
   else:
     leaves, facts = _read(source, values)
+    step = facts.get('step') or 0
   form = parameters.like_network(
     parameters.unflatten(leaves), values.scan_layers
   )
-  native.write(
-    values.to,
-    parameters.flatten(form),
-    facts.get('step') or 0,
-    values.overwrite,
-  )
+  native.write(values.to, parameters.flatten(form), step, values.overwrite)
   _say_written(values.to, leaves)
 
 
 def network_of(source: str) -> T5Config:
   """The network of a run or a base, by what it says or by its leaves."""
-  is_run = formats.kind(source) is Kind.RUN
-  if is_run and (epath.Path(source) / run_folder.CONFIG).exists():
+  config = epath.Path(source) / run_folder.CONFIG
+  if _has_steps(source) and config.exists():
     return run_folder.read_config(source)['model'].module.config
   return bases.network(source)
 
 
 def _flags() -> flags.FlagValues:
   values = arguments.to_flag()
-  flags.DEFINE_enum('dtype', None, bases.DTYPES, 'To write in.', values)
-  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
+  arguments.add(values, flags.DEFINE_enum, 'dtype', enum_values=DTYPES)
+  arguments.add(values, flags.DEFINE_integer, 'step')
   return values
+
+
+def _has_steps(source: str) -> bool:
+  found = formats.find(source)
+  return found is not None and found.has_steps
 
 
 def _read(
   source: str, values: flags.FlagValues
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """A base's leaves, layers apart, without adapters; what is known of it."""
-  kind = formats.kind(source)
-  if kind is Kind.RUN:
-    leaves, description = bases.read_run(source, values.step)
-    facts = {
-      'run': source,
-      'step': description['step'],
-      'data': description.get('data'),
-    }
-  elif values.step is not None:
+  found = formats.find_base(source, source)
+  if values.step is not None and not found.has_steps:
     raise UserError(f'--step is of a run, and {source!r} is none.')
-  else:
-    leaves = {
-      name: leaf
-      for name, leaf in bases.read(source).items()
-      if not parameters.is_adapter(name)
-    }
-    facts = {**bases.metadata(source), 'source': source}
-    if text := bases.text(source):
-      facts['text'] = text
-    if kind is Kind.T5X:
-      facts['step'] = native.read_step(source)
-  return _cast(leaves, values.dtype), facts
+  leaves = lazy_arrays.read_all(found.arrays(source, values.step))
+  kept = {
+    name: leaf
+    for name, leaf in leaves.items()
+    if not parameters.is_adapter(name)
+  }
+  return _cast(kept, values.dtype), found.origin(source, values.step)
 
 
 def _cast(

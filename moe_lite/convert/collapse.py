@@ -23,7 +23,6 @@ from moe_lite.inference.source import ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
 from moe_lite.process.quiet_tensorflow import import_tensorflow
-from moe_lite.t5 import description
 from moe_lite.t5.description import describe_run
 from moe_lite.training import run_folder
 
@@ -35,14 +34,14 @@ _BEFORE, _AFTER, _BY_TASK = 'before', 'after', 'by_task'
 def collapse(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = arguments.to_flag()
-  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
-  flags.DEFINE_list('mixture', None, 'Mixtures or tasks.', values)
-  flags.DEFINE_string('split', 'train', 'Of every task.', values)
-  flags.DEFINE_integer('examples', 64, 'Of every task.', 1, flag_values=values)
-  flags.DEFINE_string('evaluate', None, 'A mixture or task.', values)
-  flags.DEFINE_string('evaluate_split', 'validation', 'Of its tasks.', values)
-  flags.DEFINE_bool('by_task', False, 'Each at its own means, too.', values)
-  flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', values)
+  arguments.add(values, flags.DEFINE_integer, 'step')
+  arguments.add(values, flags.DEFINE_list, 'mixture')
+  arguments.add(values, flags.DEFINE_string, 'split', 'train')
+  arguments.add(values, flags.DEFINE_integer, 'examples', 64, lower_bound=1)
+  arguments.add(values, flags.DEFINE_string, 'evaluate')
+  arguments.add(values, flags.DEFINE_string, 'evaluate_split', 'validation')
+  arguments.add(values, flags.DEFINE_bool, 'by_task', False)
+  arguments.add(values, flags.DEFINE_list, 'seqio_additional_cache_dirs', [])
   run = arguments.one_path('collapse', argv, values)
   if values.by_task and not values.evaluate:
     raise UserError('--by_task needs --evaluate: the tasks to fix routers for.')
@@ -127,7 +126,7 @@ class _Collapsing:
     """Raises UserError unless it is a run whose routers can be fixed."""
     self.run, self.values = run, values
     self._trained, self._description = adapter_verbs.read(run, values.step)
-    self.step = self._description['step']
+    self.step = self._description.step
     self.bound = run_folder.read_config(run)
     self.source = ModelSource.of_run(run, self.bound, self.step)
     arguments.check_apart(values.to, self.bound['initial_checkpoint_path'])
@@ -149,10 +148,10 @@ class _Collapsing:
     exported.save(
       folder,
       plain,
-      {
-        **self._description,
-        **describe_run(network, parameters.TRAINABLE_ADAPTERS),
-      },
+      dataclasses.replace(
+        self._description,
+        method=describe_run(network, parameters.TRAINABLE_ADAPTERS),
+      ),
       {
         **adapter_verbs.training_of(
           self.run, self._description, self.bound['dataset']
@@ -171,7 +170,7 @@ class _Collapsing:
   def evaluate(self, folder: str, output: str, mixture: str) -> Evaluation:
     """Evaluates what `write` wrote."""
     model = self.bound['model']
-    network = description.from_json(exported.load(folder)[1]['network'])
+    network = adapter_verbs.network_of(exported.describe(folder))
     config = dataclasses.replace(model.module.config, adapters=network.adapters)
     plain = EncoderDecoderModel(
       model.module.clone(config=config), model.z_loss, model.label_smoothing

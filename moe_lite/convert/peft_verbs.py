@@ -2,30 +2,31 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
 from moe_lite.checkpoints import bases, exported, formats, lazy_arrays
-from moe_lite.checkpoints.hugging_face import hub, model
-from moe_lite.checkpoints.peft.folder import read, summary, write
+from moe_lite.checkpoints.description import BaseInfo, Description
+from moe_lite.checkpoints.hugging_face import config, hub, model
+from moe_lite.checkpoints.peft.folder import read, write
+from moe_lite.checkpoints.peft.summary import summary
 from moe_lite.convert import adapter_verbs, arguments, base_verbs
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
-from moe_lite.inference import vocabulary as vocabularies
+from moe_lite.inference.vocabulary import model_in
 from moe_lite.t5.config import T5Config
-from moe_lite.t5.description import describe_run, from_json
+from moe_lite.t5.description import describe_run
 
 
 def export_peft(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = arguments.to_flag()
-  flags.DEFINE_string('base', None, 'They stand on.', flag_values=values)
-  flags.DEFINE_integer('step', None, 'Of a checkpoint.', flag_values=values)
+  arguments.add(values, flags.DEFINE_string, 'base')
+  arguments.add(values, flags.DEFINE_integer, 'step')
   source = arguments.one_path('export_peft', argv, values)
   trained, description = adapter_verbs.read(source, values.step)
-  network = from_json(description['network'])
+  network = adapter_verbs.network_of(description)
   name, revision = _base(values.base, description, network)
   write(
     values.to,
@@ -41,7 +42,7 @@ def export_peft(argv: Sequence[str]) -> None:
   )
   if name is None:
     say(
-      f"The run's base, {description['base']['source']}, is no model of "
+      f"The run's base, {description.base.source}, is no model of "
       "Hugging Face's: give --base to name one, such as what `export_hf` makes "
       'of it.'
     )
@@ -50,7 +51,7 @@ def export_peft(argv: Sequence[str]) -> None:
 def import_peft(argv: Sequence[str]) -> None:
   """See `convert`; raises UserError for a mistake."""
   values = arguments.to_flag()
-  flags.DEFINE_string('base', None, 'They stand on.', flag_values=values)
+  arguments.add(values, flags.DEFINE_string, 'base')
   folder = arguments.one_path('import_peft', argv, values)
   if not values.base:
     raise UserError(
@@ -63,14 +64,11 @@ def import_peft(argv: Sequence[str]) -> None:
   network = base_verbs.network_of(source)
   trained, standing = read(folder, network)
   network = dataclasses.replace(network, adapters=standing)
-  description = {
-    'step': 0,
-    'base': {
-      'source': values.base,
-      'fingerprint': lazy_arrays.fingerprint(bases.arrays(source)),
-    },
-    **describe_run(network, parameters.TRAINABLE_ADAPTERS),
-  }
+  fingerprint = lazy_arrays.fingerprint(bases.arrays(source))
+  description = Description(
+    describe_run(network, parameters.TRAINABLE_ADAPTERS),
+    BaseInfo(values.base, fingerprint),
+  )
   training = {
     'imported from': f"{folder}, {kind} of PEFT's",
     'trained on the base': facts.get('base_model_name_or_path', 'not named'),
@@ -80,12 +78,12 @@ def import_peft(argv: Sequence[str]) -> None:
     parameters.unflatten(trained),
     description,
     training,
-    vocabularies.model_in(source),
+    model_in(source),
     bases.text(source),
     values.overwrite,
   )
   standing_there = ', '.join(
-    f'{what} at {site}' for site, what in description['method'].items()
+    f'{what} at {site}' for site, what in description.method.sites.items()
   )
   say(
     f'Wrote {values.to}: {parameters.count(list(trained.values())):,} '
@@ -94,15 +92,15 @@ def import_peft(argv: Sequence[str]) -> None:
 
 
 def _base(
-  given: str | None, description: dict[str, Any], network: T5Config
+  given: str | None, description: Description, network: T5Config
 ) -> tuple[str | None, str | None]:
   """Name or path of Hugging Face's model, None if there is none; revision."""
-  named = given or description['base']['source']
+  named = given or description.base.source
   if hub.is_address(named):
     return hub.parse(named)
   if model.is_checkpoint(named):
-    model.check(named, network)
-    trained_on = description['base']['fingerprint']
+    config.check(named, network)
+    trained_on = description.base.fingerprint
     if lazy_arrays.fingerprint(bases.arrays(named)) != trained_on:
       say(
         f'{named} is not, bit for bit, the base that they were trained on '

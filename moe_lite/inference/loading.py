@@ -11,11 +11,9 @@ Neither TensorFlow nor SeqIO is imported. `text_model` says what a model does.
 
 import dataclasses
 import os
-from typing import Any
 
-from moe_lite.checkpoints import bases as base_checkpoints
-from moe_lite.checkpoints import exported, formats, runs
-from moe_lite.checkpoints.formats import Kind
+from moe_lite.checkpoints import bases, exported, formats
+from moe_lite.checkpoints.description import Description
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.inference import text_model
@@ -23,6 +21,7 @@ from moe_lite.inference import vocabulary as vocabularies
 from moe_lite.inference.source import BASE, ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import description
+from moe_lite.t5.config import T5Config
 from moe_lite.t5.network import Transformer
 
 # Networks deeper than this scan over their layers, which compile in a time that
@@ -69,17 +68,18 @@ def load(
   """
   base = os.fspath(base)
   folders = [formats.local(base)]
-  says = base_checkpoints.text(base)
-  described: dict[str, Any] = {}
+  says = bases.text(base)
+  trainable = parameters.TRAINABLE_ADAPTERS
   if adapters is not None:
     adapters = os.fspath(adapters)
     folders.insert(0, exported.local(adapters))
     described = _describe(adapters, folders[0], step)
-    config = description.from_json(described['network'])
+    trainable = described.method.trainable
+    config = _network_of(adapters, described)
     # A run that says nothing of it was trained on a task of ours, without.
-    says = {**says, 'inputs_eos': False, **described.get('text', {})}
+    says = {**says, 'inputs_eos': False, **(described.text or {})}
   else:
-    config = base_checkpoints.network(folders[0])
+    config = bases.network(folders[0])
   if inputs_eos is None:
     inputs_eos = bool(says.get('inputs_eos', False))
   words = vocabularies.load(vocabulary, folders, says, config.vocab_size)
@@ -92,7 +92,7 @@ def load(
     EncoderDecoderModel(Transformer(config)),
     BASE if adapters is None else _path(folders[0]),
     base,
-    described.get('trainable', parameters.TRAINABLE_ADAPTERS),
+    trainable,
     base_dtype or config.dtype.name,
     mesh,
     step,
@@ -100,28 +100,31 @@ def load(
   return text_model.TextModel(source.load(), text, batch_size, max_input_length)
 
 
-def _describe(adapters: str, folder: str, step: int | None) -> dict[str, Any]:
-  """What adapters say of themselves, their network included."""
-  kind = formats.kind(folder)
-  if kind is Kind.EXPORTED:
-    if step is not None:
-      raise UserError(f'step = {step} is of a run, and {adapters!r} is none.')
-    described = exported.describe(folder)
-  elif kind is Kind.RUN:
-    described = runs.describe(folder, step)
-  else:
+def _describe(adapters: str, folder: str, step: int | None) -> Description:
+  """What adapters say of themselves."""
+  found = formats.find(folder)
+  described = None if found is None else found.describe(folder, step)
+  if found is None or described is None:
     raise UserError(
       f'adapters = {adapters!r}: there are none. Give a folder that `python -m '
       'moe_lite.convert export` wrote, its address on the hub '
       '(hf://ORGANISATION/NAME), or the MODEL_DIR of a run.'
     )
-  if 'network' not in described:
+  if step is not None and not found.has_steps:
+    raise UserError(f'step = {step} is of a run, and {adapters!r} is none.')
+  return described
+
+
+def _network_of(adapters: str, described: Description) -> T5Config:
+  """The network that adapters say they are of."""
+  network = described.method.network
+  if network is None:
     raise UserError(
       f'{adapters} does not say of which network it is: it is of an older '
       'moe_lite. Export it first: python -m moe_lite.convert export '
       f'{adapters} --to=DIR'
     )
-  return described
+  return description.from_json(network)
 
 
 def _path(folder: str) -> str:

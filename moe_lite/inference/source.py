@@ -11,8 +11,13 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from moe_lite.checkpoints import bases, exported, runs
-from moe_lite.checkpoints.t5x import native
+from moe_lite.checkpoints import bases, exported, formats
+from moe_lite.checkpoints.description import (
+  BaseInfo,
+  Description,
+  check_same,
+)
+from moe_lite.checkpoints.leaf_shapes import check_fits
 from moe_lite.core import memory, parameters, partitioning
 from moe_lite.core.meshes import AUTO, first_mesh
 from moe_lite.core.types import Tree
@@ -20,7 +25,8 @@ from moe_lite.inference.facts import BaseFacts, Facts
 from moe_lite.inference.trained import Trained
 from moe_lite.models import layout
 from moe_lite.models.model import EncoderDecoderModel
-from moe_lite.t5.description import check_method, describe_run
+from moe_lite.t5.description import describe_run
+from moe_lite.t5.method import check_method
 
 # The CHECKPOINT_PATH that stands for the frozen base without any run.
 BASE = 'base'
@@ -92,13 +98,14 @@ class ModelSource:
     model = _without_adapters(self.model) if description is None else self.model
     where = self._lay_out(model)
     params: dict[str, Any] = {}
-    base: Mapping[str, str] = {}
+    base = None
     if description is not None:
-      params, base = self._place_trained(leaves, where), description['base']
+      params, base = self._place_trained(leaves, where), description.base
     held = parameters.flatten(where.hold(self.base_dtype))
     if set(held) - set(params):
       frozen, base = self._load_base(model, held, description)
       params = {**frozen, **params}
+    assert base is not None  # It was loaded, or a run trained all of it.
     return Trained(
       model,
       parameters.unflatten(params),
@@ -106,39 +113,22 @@ class ModelSource:
       _facts(self.checkpoint_path, leaves, description, base, where),
     )
 
-  def _read_trained(self) -> tuple[Tree, dict[str, Any] | None]:
+  def _read_trained(self) -> tuple[Tree, Description | None]:
     """Reads what was trained, layers apart, and what it says of itself.
 
     For the base alone there is nothing to read, and the description is None.
     """
     if self.checkpoint_path == BASE:
       return {}, None
+    # A T5X checkpoint records neither, so that only its shapes are checked.
+    assumed = Description(
+      describe_run(self.model.module.config, self.trainable),
+      BaseInfo(str(self.initial_checkpoint_path), _NOT_RECORDED),
+    )
     path = exported.local(self.checkpoint_path)
-    if native.is_checkpoint(path):
-      return self._read_t5x(path)
-    if exported.is_portable(path):
-      leaves, description = exported.load(path)
-    else:
-      leaves, description = runs.restore_trainable(path, self.step)
-    check_method(self.checkpoint_path, description, self._described())
+    leaves, description = formats.read_trained(path, self.step, assumed)
+    check_method(self.checkpoint_path, description.method, assumed.method)
     return leaves, description
-
-  def _read_t5x(self, path: str) -> tuple[Tree, dict[str, Any]]:
-    """Reads a T5X checkpoint, and takes it for what this source describes.
-
-    It records neither the method nor the base, so that only shapes are checked.
-    """
-    leaves = parameters.unflatten(native.read(path))
-    base = {
-      'source': str(self.initial_checkpoint_path),
-      'fingerprint': _NOT_RECORDED,
-    }
-    step = native.read_step(path)
-    return leaves, {**self._described(), 'step': step, 'base': base}
-
-  def _described(self) -> dict[str, Any]:
-    """The network and the method, as a checkpoint describes its own."""
-    return describe_run(self.model.module.config, self.trainable)
 
   def _lay_out(self, model: EncoderDecoderModel) -> layout.Layout:
     """Lays the parameters out on the mesh, which is chosen if it is 'auto'."""
@@ -164,7 +154,7 @@ class ModelSource:
     """Puts what was trained on the mesh, by path, in the network's form."""
     unrolled = jax.eval_shape(parameters.unstack_layers, where.abstract)
     wanted, _ = parameters.split(unrolled, self.trainable)
-    runs.check_fits(leaves, wanted, self.checkpoint_path)
+    check_fits(leaves, wanted, self.checkpoint_path)
     form = parameters.like_network(leaves, self.model.module.config.scan_layers)
     places = parameters.flatten(where.hold('float32'))
     return {
@@ -176,8 +166,8 @@ class ModelSource:
     self,
     model: EncoderDecoderModel,
     held: Mapping[str, Any],
-    description: Mapping[str, Any] | None,
-  ) -> tuple[dict[str, Any], dict[str, Any]]:
+    description: Description | None,
+  ) -> tuple[dict[str, Any], BaseInfo]:
     """Loads the base, and checks that the run stands on it.
 
     Args:
@@ -186,7 +176,7 @@ class ModelSource:
       description: what the run says of itself; None for the base alone.
 
     Returns:
-      Path to parameter; and the source and the fingerprint of the base.
+      Path to parameter, and which base it is.
     """
     base, info = bases.load_base(
       self.initial_checkpoint_path,
@@ -195,11 +185,9 @@ class ModelSource:
       ),
       model.module.config,
     )
-    facts = dataclasses.asdict(info)
-    recorded = description and description['base']
-    if recorded and recorded['fingerprint'] != _NOT_RECORDED:
-      bases.check_same(self.checkpoint_path, recorded, facts)
-    return parameters.flatten(base), facts
+    if description and description.base.fingerprint != _NOT_RECORDED:
+      check_same(self.checkpoint_path, description.base, info)
+    return parameters.flatten(base), info
 
 
 def _without_adapters(model: EncoderDecoderModel) -> EncoderDecoderModel:
@@ -211,8 +199,8 @@ def _without_adapters(model: EncoderDecoderModel) -> EncoderDecoderModel:
 def _facts(
   checkpoint_path: str,
   leaves: Tree,
-  description: Mapping[str, Any] | None,
-  base: Mapping[str, str],
+  description: Description | None,
+  base: BaseInfo,
   where: layout.Layout,
 ) -> Facts:
   """What results say of a model.
@@ -221,15 +209,15 @@ def _facts(
     checkpoint_path: where it was trained, or 'base'.
     leaves: what was trained, layers apart.
     description: what the run says of itself; None for the base alone.
-    base: the source and the fingerprint of the base.
+    base: which base it is.
     where: all parameters.
   """
   count = parameters.count(leaves)
   return Facts(
     checkpoint=checkpoint_path,
-    step=None if description is None else description['step'],
-    base=BaseFacts(**base),
-    method={} if description is None else description['method'],
+    step=None if description is None else description.step,
+    base=BaseFacts(base.source, base.fingerprint),
+    method={} if description is None else description.method.sites,
     trainable_parameters=count,
     base_parameters=sum(
       math.prod(leaf.shape)

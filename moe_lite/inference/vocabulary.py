@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from etils import epath
 
 from moe_lite.checkpoints import buckets
-from moe_lite.checkpoints.hugging_face.weights import VOCABULARY
+from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
 from moe_lite.core.errors import UserError
 from moe_lite.models import decoding
 

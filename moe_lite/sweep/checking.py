@@ -1,11 +1,12 @@
-"""Every configuration of a plan is built before anything runs."""
+"""Builds every configuration of a plan, before anything runs."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gin
@@ -19,7 +20,7 @@ from moe_lite.sweep.expansion import Command, Plan, Setting
 from moe_lite.t5.description import describe_run
 from moe_lite.training import run_folder
 
-# What tells one run of a setting from another is left out of configurations.
+# Configurations leave out what differs between the runs of one setting.
 _SAME = {'MODEL_DIR': "'MODEL_DIR'", 'SEED': '0'}
 _OUTPUT = {'CHECKPOINT_PATH': "'base'", 'EVAL_OUTPUT_DIR': "'EVAL_OUTPUT_DIR'"}
 
@@ -29,10 +30,10 @@ class Checked:
   """What the configurations of a plan say.
 
   Attributes:
-    configurations: what is run of a setting, 'MoV, LEARNING_RATE=0.03: eval',
-      to gin's text without folders and seeds.
-    train_steps: a setting's name to the steps of its runs.
-    counts: a variant to its trained and base parameters.
+    configurations: gin's text of each command of a setting, without folders and
+      seeds. The keys are such as 'MoV, LEARNING_RATE=0.03: eval'.
+    train_steps: the steps of the runs of each setting, by its name.
+    counts: the numbers of trained and of base parameters of each variant.
   """
 
   configurations: dict[str, str]
@@ -44,11 +45,11 @@ def check(plan: Plan, count: bool = True) -> Checked:
   """Parses every configuration, and traces every variant's parameters.
 
   Args:
-    plan: to check.
-    count: whether to trace; `counts` stays empty without.
+    plan: the plan to check.
+    count: whether to count parameters; otherwise `counts` stays empty.
 
   Raises:
-    UserError: for the first mistake; it names the variant.
+    UserError: for the first mistake; it names the setting.
   """
   checked = Checked({}, {}, {})
   traced: dict[str, tuple[int, int]] = {}
@@ -92,7 +93,8 @@ def _check_setting(setting: Setting, searches: bool, checked: Checked) -> None:
 
 
 def _check_dataset(dataset: Dataset, model: EncoderDecoderModel) -> None:
-  # Not whether its files are here: commands may be printed for elsewhere.
+  # Whether the files of the data are here does not matter: the commands may be
+  # printed for another machine.
   provider = find(dataset.mixture_or_task_name)
   check_vocabulary(provider, model.module.config.vocab_size)
 
@@ -100,12 +102,15 @@ def _check_dataset(dataset: Dataset, model: EncoderDecoderModel) -> None:
 def _configure(
   command: Command, changes: dict[str, str], config: str = ''
 ) -> Callable[[], dict[str, Any]]:
-  """Parses a command's configuration; returns what builds its arguments.
+  """Parses the configuration of a command.
 
   Args:
-    command: to parse.
-    changes: values of macros in place of the command's.
-    config: stands for the configuration that the run will have written.
+    command: the command.
+    changes: values of macros, which replace those of the command.
+    config: a file that stands for the configuration that the run will write.
+
+  Returns:
+    A function that builds the arguments of the command.
   """
   argv = [command.module]
   for flag in command.flags:
@@ -127,18 +132,19 @@ def _configure(
 def _counts(
   setting: Setting, traced: dict[str, tuple[int, int]]
 ) -> tuple[int, int]:
-  """Trained and base parameters of a variant, by their shapes.
+  """Counts the trained and the base parameters of a variant, by their shapes.
 
   Args:
-    setting: of the variant.
-    traced: those of methods seen before; a large one takes seconds.
+    setting: a setting of the variant.
+    traced: the numbers of the methods that were counted before, because a large
+      network takes seconds; it is added to.
   """
   run = setting.runs[0]
   arguments = _configure(run.train or run.evaluation, {**_SAME, **_OUTPUT})
   with _gin_errors():
     model, trainable = arguments()['model'], arguments()['trainable']
     method = describe_run(model.module.config, trainable)
-    key = json.dumps(method, sort_keys=True)
+    key = json.dumps(method.to_json(), sort_keys=True)
     if key not in traced:
       params = model.abstract_variables()['params']
       trained, _ = parameters.split(params, trainable)
@@ -152,14 +158,12 @@ def _counts(
   return (trained if run.train is not None else 0), base
 
 
-class _gin_errors:
-  """A ValueError of a mistaken value in a binding is the user's."""
-
-  def __enter__(self) -> None:
-    pass
-
-  def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-    if isinstance(error, TypeError | ValueError) and not isinstance(
-      error, UserError
-    ):
-      raise UserError(cli.message(error)) from error
+@contextlib.contextmanager
+def _gin_errors() -> Iterator[None]:
+  """Makes errors of mistaken values in bindings the user's errors."""
+  try:
+    yield
+  except UserError:
+    raise
+  except (TypeError, ValueError) as error:
+    raise UserError(cli.message(error)) from error

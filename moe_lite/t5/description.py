@@ -1,7 +1,7 @@
-"""Networks in JSON: sizes, and what stands at which site.
+"""Descriptions of networks in JSON: their sizes, and what stands at which site.
 
-What a run or exported adapters say of themselves, so that a network can be
-built from it again without gin.
+Runs and exported adapters store such a description. A network can be built from
+it again without gin.
 """
 
 import dataclasses
@@ -14,8 +14,9 @@ from moe_lite import adapters, routing
 from moe_lite.adapters.adapter import AdapterFactory
 from moe_lite.core.errors import UserError
 from moe_lite.t5.config import T5Config
+from moe_lite.t5.method import Method
 
-# Sizes and switches that its parameters fit, and no others.
+# The sizes and switches that the parameters of a network depend on.
 SIZES = (
   'vocab_size',
   'emb_dim',
@@ -29,18 +30,22 @@ SIZES = (
   'relative_attention_num_buckets',
   'relative_attention_max_distance',
 )
-# Packages' own classes go by their bare names.
+# The classes that these packages hand on are described by their bare names.
 _OURS = (adapters, routing)
+# The classes that a description may name.
 _KINDS = (adapters.Adapter, routing.BaseRouter, routing.Decision)
+# The key under which a description names a class.
 _TYPE = 'type'
 
 
 def to_json(config: T5Config) -> dict[str, Any]:
-  """What parameters of a network depend on.
+  """Describes what the parameters of a network depend on.
 
   Returns:
-    `SIZES`, and `adapters`: site to {'type': 'MoV', 'num_experts': 10,
-    'router': {'type': 'SoftRouter', ...}, ...}; `decisions` likewise, if any.
+    All of `SIZES`. `adapters` maps each site to the class and the fields of the
+    adapter there, such as {'type': 'MoV', 'num_experts': 10, 'router':
+    {'type': 'SoftRouter', ...}, ...}. `decisions` maps each place to a decision
+    in the same form. It is absent if there are no decisions.
   """
   sizes = {name: getattr(config, name) for name in SIZES}
   sizes['mlp_activations'] = list(config.mlp_activations)
@@ -51,15 +56,16 @@ def to_json(config: T5Config) -> dict[str, Any]:
 
 
 def from_json(described: Mapping[str, Any], **changes: Any) -> T5Config:
-  """The inverse of `to_json`.
+  """Builds the config that `to_json` described.
 
   Args:
-    described: what `to_json` gave; without `adapters`, there are none.
-    **changes: other fields of the network, such as `dtype`.
+    described: what `to_json` returned. If it has no `adapters`, the network has
+      none.
+    **changes: other fields of the config, such as `dtype`.
 
   Raises:
-    UserError: if it is not such a description, or an adapter's class is
-      neither of this package nor imported.
+    UserError: if this is not such a description, or if it names a class that is
+      neither part of this package nor imported.
   """
   fields = {name: described[name] for name in SIZES if name in described}
   try:
@@ -69,25 +75,43 @@ def from_json(described: Mapping[str, Any], **changes: Any) -> T5Config:
     return T5Config(**{**fields, **changes})
   except (AttributeError, KeyError, TypeError) as error:
     raise UserError(
-      f'The description of a network cannot be understood: {error}. It is of '
-      'another version of moe_lite, or damaged.'
+      f'The description of a network cannot be understood: {error}. It was '
+      'written by another version of moe_lite, or it is damaged.'
     ) from error
 
 
 def describe_method(config: T5Config) -> dict[str, str]:
-  """What stands at every site: 'MoV(num_experts=10, ...)', and what decides.
+  """Describes what stands at every site, and the decisions, as text.
 
-  Two runs of one method have equal descriptions; parameter shapes alone would
-  not tell a top-1 from a top-2 router, or one ALPHA from another.
+  Two runs of the same method have equal descriptions. The shapes of parameters
+  alone would not tell a top-1 router from a top-2 router, or one ALPHA from
+  another.
+
+  Returns:
+    From each site or place to a text such as 'MoV(num_experts=10, ...)'.
   """
   there = _adapters(config) | _decisions(config)
   return {where: _text(what) for where, what in there.items()}
 
 
 def at_sites(standing: Mapping[str, adapters.Adapter]) -> str:
-  """'IA3 at key, LoRA at wo'; 'none' where there are none."""
+  """Lists adapters as 'IA3 at key, LoRA at wo', or says 'none'.
+
+  Args:
+    standing: from each site to the adapter there.
+  """
   described = [f'{type(x).__name__} at {site}' for site, x in standing.items()]
   return ', '.join(described) or 'none'
+
+
+def describe_run(config: T5Config, trainable: str) -> Method:
+  """Describes the method of a command, as the checkpoints of its run store it.
+
+  Args:
+    config: the config of the network, with its adapters.
+    trainable: the pattern of what trains; see `parameters.split`.
+  """
+  return Method(trainable, describe_method(config), to_json(config))
 
 
 def _adapters(config: T5Config) -> dict[str, Any]:
@@ -104,7 +128,7 @@ def _decisions(config: T5Config) -> dict[str, Any]:
 
 
 def _describe(module: Any) -> dict[str, Any]:
-  """A module's class and fields, initial values aside."""
+  """Describes a module by its class and its fields, without initialisers."""
   kind = type(module)
   is_ours = any(getattr(x, kind.__name__, None) is kind for x in _OURS)
   name = kind.__name__ if is_ours else f'{kind.__module__}.{kind.__qualname__}'
@@ -114,7 +138,7 @@ def _describe(module: Any) -> dict[str, Any]:
     value = getattr(module, field.name)
     if field.name in ('parent', 'name', 'site') or field.name.endswith('_init'):
       continue
-    # What runs said of a method before it had this field stays true.
+    # A run whose description is older than this field must compare equal.
     if field.name in later and value == field.default:
       continue
     fields[field.name] = _value(field.name, value, module)
@@ -122,17 +146,19 @@ def _describe(module: Any) -> dict[str, Any]:
 
 
 def _value(field: str, value: Any, module: Any) -> Any:
-  """A field's value for JSON; of a router, its own description."""
+  """Returns the value of a field for JSON. A router is described itself."""
   if not callable(value):
     return value
   experts = getattr(module, 'num_experts', None)
   if experts is not None and field.endswith('router'):
-    # A router is built where it is used, with the adapter's experts.
+    # The field holds a factory. The adapter builds the router from it with its
+    # own number of experts, and so does this.
     return _describe(value(num_experts=experts, parent=None))
   return getattr(value, '__qualname__', type(value).__qualname__)
 
 
 def _build(described: Mapping[str, Any]) -> AdapterFactory:
+  """Returns what builds the described adapter, router or decision."""
   fields = {
     name: _build(value) if isinstance(value, Mapping) else value
     for name, value in described.items()
@@ -142,16 +168,17 @@ def _build(described: Mapping[str, Any]) -> AdapterFactory:
 
 
 def _class(name: str) -> Any:
+  """Finds a class by its name, without importing anything."""
   module, _, last = name.rpartition('.')
-  # Importing what a file names would run whatever its author names.
+  # If a module were imported because a file names it, the author of the file
+  # could run any code.
   for place in [sys.modules.get(module)] if module else _OURS:
     found = getattr(place, last, None)
     if isinstance(found, type) and issubclass(found, _KINDS):
       return found
   raise UserError(
     f'{name} is not an adapter or router of this moe_lite, nor of a module '
-    'that is imported. If you trust where it comes from, import its module '
-    'first.'
+    'that is imported. If you trust its source, import its module first.'
   )
 
 
@@ -161,44 +188,3 @@ def _text(value: Any) -> str:
   kind = value[_TYPE].rpartition('.')[2]
   fields = [f'{k}={_text(v)}' for k, v in value.items() if k != _TYPE]
   return f'{kind}({", ".join(fields)})'
-
-
-def describe_run(config: T5Config, trainable: str) -> dict[str, Any]:
-  """What a checkpoint says of its network and method; see `check_method`."""
-  return {
-    'trainable': trainable,
-    'method': describe_method(config),
-    'network': to_json(config),
-  }
-
-
-def check_method(
-  run: str, saved: Mapping[str, Any], now: Mapping[str, Any]
-) -> None:
-  """Refuses another method, also one with parameters of the same shapes.
-
-  Args:
-    run: its folder, for the message.
-    saved: the description of its checkpoint.
-    now: from `describe_run`.
-
-  Raises:
-    UserError: if they differ; it says in what.
-  """
-  lines = []
-  if saved['trainable'] != now['trainable']:
-    lines.append(
-      f'TRAINABLE: {saved["trainable"]!r} in the run, {now["trainable"]!r} in '
-      'this command.'
-    )
-  for site in sorted({*saved['method'], *now['method']}):
-    old, new = (x['method'].get(site, 'nothing') for x in (saved, now))
-    if old != new:
-      lines.append(f'ADAPTERS at {site}: {old} in the run, {new} now.')
-  if lines:
-    raise UserError(
-      f'The run {run} trained another method than this command names:\n'
-      + '\n'.join(f'  {line}' for line in lines)
-      + '\nGive the methods/ and routers/ files and the macros that it was '
-      'trained with (its config.gin has them), or another run.'
-    )

@@ -4,6 +4,7 @@ Running the same command again resumes where its last checkpoint stands, with
 the same data, randomness and result as a run that was never interrupted.
 """
 
+import dataclasses
 import signal
 import sys
 import time
@@ -11,7 +12,8 @@ import time
 import jax
 from etils import epath
 
-from moe_lite.checkpoints import runs
+from moe_lite.checkpoints import run_items
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import memory, parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
@@ -84,7 +86,7 @@ def train(
   check(dataset, model.module.config.vocab_size)
 
   # What is there already.
-  checkpoints = runs.Checkpoints(model_dir, keep)
+  checkpoints = Checkpoints(model_dir, keep)
   method = describe_run(model.module.config, trainable)
   before = starting.find_before(model_dir, checkpoints, method)
   if before is not None and before.step >= train_steps:
@@ -145,7 +147,7 @@ def train(
   run_folder.write_run(
     model_dir,
     {
-      **description,
+      **description.of_run(),
       'trainable_parameters': parameters.count(trained),
       'base_parameters': parameters.count(frozen),
       'seed': seed,
@@ -176,7 +178,7 @@ def train(
             state.trainable,
             starting.beside_trainable(state),
             batches.position(),
-            {**description, 'batches': batches.count},
+            dataclasses.replace(description, batches=batches.count),
           )
         if stop and done < train_steps:
           checkpoints.wait()
@@ -206,7 +208,7 @@ def _check_positive(**values: int) -> None:
       raise UserError(f'{name} = {value!r} must be a positive whole number.')
 
 
-def _describe_saved(model_dir: str, checkpoints: runs.Checkpoints) -> str:
+def _describe_saved(model_dir: str, checkpoints: Checkpoints) -> str:
   step = checkpoints.latest_step()
   if step is None:
     return f'No checkpoint is saved in {model_dir} yet.'
@@ -216,6 +218,6 @@ def _describe_saved(model_dir: str, checkpoints: runs.Checkpoints) -> str:
 def _say_results(model_dir: str) -> None:
   say(
     f'Results are in {model_dir}: {run_folder.CURVE}, {run_folder.METRICS}, '
-    f'{run_folder.CONFIG}, {runs.FOLDER}/.',
+    f'{run_folder.CONFIG}, {run_items.FOLDER}/.',
     *next_command.lines(model_dir),
   )

@@ -2,12 +2,18 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 
-from moe_lite.checkpoints import bases, runs
+from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.description import (
+  NO_BASE,
+  BaseInfo,
+  Description,
+  check_same,
+)
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
@@ -17,7 +23,7 @@ from moe_lite.data.dataset import Dataset
 from moe_lite.models.layout import Layout
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5.config import T5Config
-from moe_lite.t5.description import check_method
+from moe_lite.t5.method import Method, check_method
 from moe_lite.training.train_step import TrainState
 
 
@@ -31,17 +37,16 @@ class Before:
   """
 
   step: int
-  description: Mapping[str, Any]
+  description: Description
 
   @property
   def data_shards(self) -> int:
     """In how many streams its data were read."""
-    # A run from before there were shards had one.
-    return self.description['data'].get('data_shards', 1)
+    return self.description.data_shards
 
 
 def find_before(
-  model_dir: str, checkpoints: runs.Checkpoints, method: Mapping[str, Any]
+  model_dir: str, checkpoints: Checkpoints, method: Method
 ) -> Before | None:
   """Returns the last checkpoint of a run, or None where it has none.
 
@@ -57,7 +62,7 @@ def find_before(
   if step is None:
     return None
   description = checkpoints.description(step)
-  check_method(model_dir, description, method)
+  check_method(model_dir, description.method, method)
   return Before(step, description)
 
 
@@ -83,7 +88,7 @@ def load_base(
   trainable: str,
   dtype: str,
   network: T5Config,
-) -> tuple[Tree, Tree, bases.BaseInfo]:
+) -> tuple[Tree, Tree, BaseInfo]:
   """Reads a base into its place on the mesh.
 
   Args:
@@ -100,7 +105,7 @@ def load_base(
     UserError: if there is no base, or it does not fit the network.
   """
   if path is None:
-    return {}, {}, bases.NO_BASE
+    return {}, {}, NO_BASE
   is_trainable = re.compile(trainable).fullmatch
   wanted = {
     **parameters.flatten(where.hold('float32')),
@@ -121,11 +126,11 @@ def load_base(
 
 def restore(
   model_dir: str,
-  checkpoints: runs.Checkpoints,
+  checkpoints: Checkpoints,
   before: Before,
   state: TrainState,
   batches: Batches,
-  description: Mapping[str, Any],
+  description: Description,
 ) -> TrainState:
   """Returns the state of a checkpoint, and puts `batches` where it stood.
 
@@ -141,17 +146,17 @@ def restore(
     UserError: if the checkpoint stands on another base, or holds other leaves.
   """
   step, saved = before.step, before.description
-  bases.check_same(model_dir, saved['base'], description['base'])
+  check_same(model_dir, saved.base, description.base)
   shapes = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format), state
   )
   values, rest, position = checkpoints.restore(
     step, shapes.trainable, beside_trainable(shapes), batches.shard_names()
   )
-  stream = {'data_shards': 1, **saved['data']}
+  stream = {'data_shards': saved.data_shards, **(saved.data or {})}
   changed = [
     f'{name} {stream.get(name)!r} is now {value!r}'
-    for name, value in description['data'].items()
+    for name, value in (description.data or {}).items()
     if name != 'save_position' and stream.get(name) != value
   ]
   if changed:
@@ -159,17 +164,17 @@ def restore(
       f'The data differ from those before step {step} ({"; ".join(changed)}): '
       'they start from their beginning.'
     )
-  elif not batches.restore(position, saved['batches']):
+  elif not batches.restore(position, saved.batches or 0):
     say(f'Read {batches.count} batches again to find the place in the data.')
   return state.replace(trainable=values, **rest)
 
 
 def describe(
-  method: Mapping[str, Any],
-  base: bases.BaseInfo,
+  method: Method,
+  base: BaseInfo,
   dataset: Dataset,
   seed: int,
-) -> dict[str, Any]:
+) -> Description:
   """Returns what the run's checkpoints say of it.
 
   Args:
@@ -183,7 +188,7 @@ def describe(
     'task_feature_lengths': dict(dataset.task_feature_lengths),
     'seed': seed,
   }
-  return {**method, 'base': dataclasses.asdict(base), 'data': stream}
+  return Description(method, base, data=stream)
 
 
 def beside_trainable(state: TrainState) -> dict[str, Any]:

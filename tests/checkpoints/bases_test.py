@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from moe_lite.checkpoints import bases, runs
+from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.base_folder import WEIGHTS, save_base
+from moe_lite.checkpoints.metadata import METADATA
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import parameters, quantization
 from moe_lite.core.errors import UserError
 from moe_lite.t5 import description
@@ -32,7 +36,7 @@ def wanted(**arguments):
 def test_it_comes_back_in_the_form_and_type_wanted(
   folder, source, dtype, scan_layers
 ):
-  path = folder if source == 'folder' else f'{folder}/{bases.WEIGHTS}'
+  path = folder if source == 'folder' else f'{folder}/{WEIGHTS}'
   abstract = parameters.unflatten(
     {
       name: quantization.abstract(name, leaf, dtype)
@@ -49,7 +53,7 @@ def test_it_comes_back_in_the_form_and_type_wanted(
   expected = parameters.like_network(parameters.unflatten(held), scan_layers)
   jax.tree.map(np.testing.assert_array_equal, params, expected)
   assert info.fingerprint == parameters.fingerprint(tiny.base_params())
-  metadata = json.loads((bases.epath.Path(folder) / bases.METADATA).read_text())
+  metadata = json.loads((pathlib.Path(folder) / METADATA).read_text())
   assert metadata == {'seed': 0, 'fingerprint': info.fingerprint}
 
 
@@ -66,10 +70,10 @@ def test_leaves_may_be_held_in_types_of_their_own(folder):
 
 def test_a_base_is_never_overwritten(folder, tmp_path):
   with pytest.raises(UserError, match='not overwritten'):
-    bases.save_base(folder, tiny.base_params(1), {})
+    save_base(folder, tiny.base_params(1), {})
   # What an interrupted save left is no base.
   (tmp_path / 'new.partial').mkdir()
-  bases.save_base(
+  save_base(
     str(tmp_path / 'new'),
     parameters.cast(tiny.base_params(), ml_dtypes.bfloat16),
     {},
@@ -79,8 +83,10 @@ def test_a_base_is_never_overwritten(folder, tmp_path):
 
 
 def test_a_run_that_trained_everything_is_a_base(tmp_path):
-  checkpoints = runs.Checkpoints(str(tmp_path))
-  checkpoints.save(1, tiny.base_params(), {'step': jnp.int32(1)}, {}, {})
+  checkpoints = Checkpoints(str(tmp_path))
+  checkpoints.save(
+    1, tiny.base_params(), {'step': jnp.int32(1)}, {}, tiny.DESCRIPTION
+  )
   checkpoints.close()
   params, info = bases.load_base(str(tmp_path), wanted())
   jax.tree.map(np.testing.assert_array_equal, params, tiny.base_params())
@@ -88,9 +94,9 @@ def test_a_run_that_trained_everything_is_a_base(tmp_path):
 
 
 def test_a_run_of_adapters_is_none(tmp_path):
-  checkpoints = runs.Checkpoints(str(tmp_path))
+  checkpoints = Checkpoints(str(tmp_path))
   adapters = {'layers_0': {'key_adapter': {'scale': jnp.ones(3)}}}
-  checkpoints.save(1, adapters, {'step': jnp.int32(1)}, {}, {})
+  checkpoints.save(1, adapters, {'step': jnp.int32(1)}, {}, tiny.DESCRIPTION)
   checkpoints.close()
   with pytest.raises(UserError, match='adapters only'):
     bases.load_base(str(tmp_path), wanted())
@@ -113,14 +119,14 @@ def test_other_types_are_refused(folder, tmp_path, dtype):
   name = 'encoder/layers_0/mlp/wo/kernel'
   leaves = bases.read(folder)
   leaves[name] = leaves[name].astype(dtype)
-  safetensors.numpy.save_file(leaves, tmp_path / bases.WEIGHTS)
+  safetensors.numpy.save_file(leaves, tmp_path / WEIGHTS)
   with pytest.raises(UserError, match=f'types other than .*: {name} {dtype}'):
     bases.load_base(str(tmp_path), wanted())
 
 
 def test_what_shapes_do_not_tell_is_compared(tmp_path):
   network = tiny.model({}).module.config
-  bases.save_base(
+  save_base(
     str(tmp_path / 'x'),
     tiny.base_params(),
     {'network': description.to_json(network)},

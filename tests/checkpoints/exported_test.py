@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import moe_lite
-from moe_lite.checkpoints import bases as base_checkpoints
-from moe_lite.checkpoints import exported as portable
-from moe_lite.checkpoints import runs
+from moe_lite.checkpoints import exported, runs, torch_file
+from moe_lite.checkpoints.base_folder import save_base
+from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
 from moe_lite.convert import command
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
@@ -28,34 +28,34 @@ def paths(tmp_path_factory):
 
 
 @pytest.fixture
-def exported(paths, tmp_path):
+def mine(paths, tmp_path):
   folder = tmp_path / 'mine'
   restored = runs.restore_trainable(paths[1])
-  portable.save(
+  exported.save(
     str(folder), *restored, TRAINING, b'pieces', {'inputs_eos': True}
   )
   return folder
 
 
-def test_what_serves_it_on_torch_lies_beside(exported):
+def test_what_serves_it_on_torch_lies_beside(mine):
   package = pathlib.Path(moe_lite.__file__).parent
-  file = package / 'integrations' / portable.TORCH
-  assert (exported / portable.TORCH).read_bytes() == file.read_bytes()
-  card = (exported / portable.CARD).read_text()
+  file = package / 'checkpoints' / torch_file.TORCH
+  assert (mine / torch_file.TORCH).read_bytes() == file.read_bytes()
+  card = (mine / exported.CARD).read_text()
   assert 'torch_adapters.attach(network)' in card
 
 
 def change_adapter(description, leaves):
-  description['network']['adapters']['key']['type'] = 'theirs.MoV'
+  description.method.network['adapters']['key']['type'] = 'theirs.MoV'
 
 
 def change_router(description, leaves):
-  router = description['network']['adapters']['key']['router']
+  router = description.method.network['adapters']['key']['router']
   router['type'] = 'theirs.Router'
 
 
 def hide_router(description, leaves):
-  description['network']['adapters']['key']['router'] = 'theirs_router'
+  description.method.network['adapters']['key']['router'] = 'theirs_router'
 
 
 def train_more(description, leaves):
@@ -68,16 +68,16 @@ def train_more(description, leaves):
 def test_nothing_for_torch_where_it_does_not_fit(paths, tmp_path, change):
   trained, description = runs.restore_trainable(paths[1])
   change(description, trained)
-  portable.save(str(tmp_path / 'mine'), trained, description, TRAINING)
-  assert not (tmp_path / 'mine' / portable.TORCH).exists()
-  assert 'torch' not in (tmp_path / 'mine' / portable.CARD).read_text()
+  exported.save(str(tmp_path / 'mine'), trained, description, TRAINING)
+  assert not (tmp_path / 'mine' / torch_file.TORCH).exists()
+  assert 'torch' not in (tmp_path / 'mine' / exported.CARD).read_text()
 
 
-def test_the_first_exports_are_read(exported):
-  config = json.loads((exported / portable.CONFIG).read_text())
+def test_the_first_exports_are_read(mine):
+  config = json.loads((mine / exported.CONFIG).read_text())
   del config['text']
-  (exported / portable.CONFIG).write_text(json.dumps(config))
-  assert portable.load(str(exported))[1]['text'] == {}
+  (mine / exported.CONFIG).write_text(json.dumps(config))
+  assert exported.load(str(mine))[1].text == {}
 
 
 def load(path, base):
@@ -94,24 +94,24 @@ def assert_equal(one, other):
     np.testing.assert_array_equal(leaf, other[name])
 
 
-def test_it_is_read_back_bit_for_bit(paths, exported):
+def test_it_is_read_back_bit_for_bit(paths, mine):
   trained, description = runs.restore_trainable(paths[1])
-  again, config = portable.load(str(exported))
+  again, said = exported.load(str(mine))
   assert_equal(again, trained)
-  for key in ('step', 'base', 'method', 'network', 'trainable', 'tree'):
-    assert config[key] == description[key]
+  for name in ('step', 'base', 'method', 'tree'):
+    assert getattr(said, name) == getattr(description, name)
   network = tiny_run.model().module.config
-  assert config['network'] == to_json(network)
-  built = from_json(config['network'])
-  assert describe_method(built) == config['method']
-  card = (exported / portable.CARD).read_text()
-  assert config['base']['fingerprint'] in card and '# mine' in card
-  assert not portable.is_portable(paths[1])
+  assert said.method.network == to_json(network)
+  built = from_json(said.method.network)
+  assert describe_method(built) == said.method.sites
+  card = (mine / exported.CARD).read_text()
+  assert said.base.fingerprint in card and '# mine' in card
+  assert not exported.is_exported(paths[1])
 
 
-def test_it_serves_as_the_run(paths, exported):
+def test_it_serves_as_the_run(paths, mine):
   base, run = paths
-  one, other = load(run, base), load(exported, base)
+  one, other = load(run, base), load(mine, base)
   assert_equal(
     jax.tree.map(np.asarray, one.params), jax.tree.map(np.asarray, other.params)
   )
@@ -119,19 +119,19 @@ def test_it_serves_as_the_run(paths, exported):
   assert one.facts.trainable_fingerprint == other.facts.trainable_fingerprint
 
 
-def test_another_base_is_refused(exported, tmp_path):
+def test_another_base_is_refused(mine, tmp_path):
   _, frozen = parameters.split(
     tiny_run.draw(seed=1), parameters.TRAINABLE_ADAPTERS
   )
   base = str(tmp_path / 'other')
-  base_checkpoints.save_base(base, frozen, {})
+  save_base(base, frozen, {})
   with pytest.raises(UserError, match='stands on another base'):
-    load(exported, base)
+    load(mine, base)
 
 
 def damage(folder, how):
-  config = json.loads((folder / portable.CONFIG).read_text())
-  weights = folder / portable.WEIGHTS
+  config = json.loads((folder / exported.CONFIG).read_text())
+  weights = folder / exported.WEIGHTS
   first = next(iter(config['tree']))
   if how == 'cut short':
     weights.write_bytes(weights.read_bytes()[:-5])
@@ -154,7 +154,7 @@ def damage(folder, how):
   else:
     config['tree'][first][0] = [99]
     says = f'{first} is float32 .* but float32 .99. in'
-  (folder / portable.CONFIG).write_text(json.dumps(config))
+  (folder / exported.CONFIG).write_text(json.dumps(config))
   return says
 
 
@@ -163,25 +163,23 @@ def damage(folder, how):
   ['cut short', 'no weights', 'newer', 'no step', 'a base as a text']
   + ['a leaf is missing', 'shape'],
 )
-def test_a_damaged_folder_is_refused(exported, how):
-  says = damage(exported, how)
+def test_a_damaged_folder_is_refused(mine, how):
+  says = damage(mine, how)
   with pytest.raises(UserError, match=says):
-    portable.load(str(exported))
+    exported.load(str(mine))
 
 
-def test_a_run_folder_is_made_of_it_again(paths, exported, tmp_path, capsys):
-  argv = ['convert', 'import', str(exported), f'--to={tmp_path / "run"}']
+def test_a_run_folder_is_made_of_it_again(paths, mine, tmp_path, capsys):
+  argv = ['convert', 'import', str(mine), f'--to={tmp_path / "run"}']
   assert cli.guard(command.convert, argv, None) == 0
   trained, description = runs.restore_trainable(str(tmp_path / 'run'))
   assert_equal(trained, runs.restore_trainable(paths[1])[0])
-  assert description['step'] == tiny_run.STEP
+  assert description.step == tiny_run.STEP
   # It is exported again as it came, although it has no configuration.
   again = ['convert', 'export', str(tmp_path / 'run'), f'--to={tmp_path}/x']
   assert cli.guard(command.convert, again, None) == 0
-  for name in (portable.CONFIG, portable.WEIGHTS, portable.VOCABULARY):
-    assert (tmp_path / 'x' / name).read_bytes() == (
-      (exported / name).read_bytes()
-    )
+  for name in (exported.CONFIG, exported.WEIGHTS, VOCABULARY):
+    assert (tmp_path / 'x' / name).read_bytes() == ((mine / name).read_bytes())
   # Nothing is overwritten, and a run is no portable folder.
   assert cli.guard(command.convert, argv, None) == 2
   assert 'exists already' in capsys.readouterr().err

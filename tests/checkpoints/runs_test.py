@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from moe_lite.checkpoints import runs
+from moe_lite.checkpoints.leaf_shapes import check_fits
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.training import optimizers
+from tests import tiny
 
 PATHS = {
   'encoder/layers_0/attention/key_adapter/scale': (2, 3),
@@ -31,17 +34,17 @@ def rest(values):
 @pytest.fixture
 def run(tmp_path):
   """A run folder with checkpoints at steps 1, 2 and 3, of which 2 are kept."""
-  checkpoints = runs.Checkpoints(str(tmp_path), keep=2)
+  checkpoints = Checkpoints(str(tmp_path), keep=2)
   for step in (1, 2, 3):
     values = tree(step)
     position = {'shard_0_of_1': b'%d' % step}
-    checkpoints.save(step, values, rest(values), position, {'method': {}})
+    checkpoints.save(step, values, rest(values), position, tiny.DESCRIPTION)
   checkpoints.close()
   return tmp_path
 
 
 def test_everything_comes_back(run):
-  checkpoints = runs.Checkpoints(str(run))
+  checkpoints = Checkpoints(str(run))
   assert checkpoints.latest_step() == 3
   abstract = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
@@ -57,9 +60,9 @@ def test_everything_comes_back(run):
 
 def test_the_last_ones_are_kept(run):
   values, description = runs.restore_trainable(str(run))
-  assert description['step'] == 3
+  assert description.step == 3
   jax.tree.map(np.testing.assert_array_equal, values, tree(3.0))
-  assert runs.restore_trainable(str(run), 2)[1]['step'] == 2
+  assert runs.restore_trainable(str(run), 2)[1].step == 2
   with pytest.raises(UserError, match='no checkpoint at step 1; it has 2, 3'):
     runs.restore_trainable(str(run), 1)
 
@@ -69,8 +72,8 @@ def test_half_written_checkpoints_are_ignored(run):
     parents=True
   )
   (run / 'checkpoints' / '5' / 'trainable').mkdir(parents=True)
-  assert runs.restore_trainable(str(run))[1]['step'] == 3
-  checkpoints = runs.Checkpoints(str(run))
+  assert runs.restore_trainable(str(run))[1].step == 3
+  checkpoints = Checkpoints(str(run))
   assert checkpoints.latest_step() == 3
   checkpoints.close()
 
@@ -103,11 +106,11 @@ def test_no_checkpoint_is_an_error_that_says_so(tmp_path, exists):
 )
 def test_another_method_is_refused(run, paths, message):
   wanted = tree(paths=paths)
-  checkpoints = runs.Checkpoints(str(run))
+  checkpoints = Checkpoints(str(run))
   with pytest.raises(UserError, match=message) as error:
     checkpoints.restore(3, wanted, rest(wanted))
   assert 'NUM_EXPERTS' in str(error.value)
   checkpoints.close()
   values, _ = runs.restore_trainable(str(run))
   with pytest.raises(UserError, match=message):
-    runs.check_fits(values, wanted, str(run))
+    check_fits(values, wanted, str(run))

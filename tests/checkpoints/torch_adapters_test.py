@@ -13,7 +13,8 @@ import pytest
 import safetensors.numpy
 
 from moe_lite import adapters, routing
-from moe_lite.checkpoints import exported
+from moe_lite.checkpoints import exported, torch_file
+from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.hugging_face.model import read
 from moe_lite.core import parameters
 from moe_lite.models import model
@@ -94,19 +95,15 @@ class Case:
     merged = parameters.merge(trained, parameters.unflatten(base))
     self.params = jax.tree.map(jnp.asarray, merged)
     self.folder = folder / 'exported'
-    description = {
-      **describe_run(config, parameters.TRAINABLE_ADAPTERS),
-      'step': 1,
-      'base': BASE,
-      'tree': {
-        path: [list(leaf.shape), leaf.dtype.name]
-        for path, leaf in self.leaves.items()
-      },
-    }
+    description = Description(
+      describe_run(config, parameters.TRAINABLE_ADAPTERS),
+      BaseInfo(**BASE),
+      step=1,
+    )
     exported.save(str(self.folder), trained, description, {})
     # As a user imports it.
     spec = importlib.util.spec_from_file_location(
-      'torch_adapters', self.folder / exported.TORCH
+      'torch_adapters', self.folder / torch_file.TORCH
     )
     self.file = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(self.file)
@@ -372,4 +369,4 @@ def test_folders_and_networks_that_do_not_fit_are_refused(mixed, tmp_path):
 
 def test_it_knows_what_is_exported_with_it(mixed):
   known = mixed.file.ADAPTERS.keys() | mixed.file.ROUTERS.keys()
-  assert known == exported.IN_TORCH
+  assert known == torch_file.IN_TORCH

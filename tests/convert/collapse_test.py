@@ -13,7 +13,9 @@ import seqio
 
 from moe_lite import adapters, routing
 from moe_lite.checkpoints import exported, runs
+from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.peft.folder import read
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.convert import collapse, command, fixed_routers
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
@@ -232,19 +234,16 @@ def trained(tmp_path_factory):
   model = run_folder.read_config(str(run))['model']
   params = draw(model, kernel=1.0)
   leaves, _ = parameters.split(params, parameters.TRAINABLE_ADAPTERS)
-  checkpoints = runs.Checkpoints(str(run))
+  checkpoints = Checkpoints(str(run))
   checkpoints.save(
     3,
     jax.tree.map(jnp.asarray, leaves),
     {'count': jnp.int32(3)},
     {},
-    {
-      **describe_run(model.module.config, parameters.TRAINABLE_ADAPTERS),
-      'base': {
-        'source': base,
-        'fingerprint': parameters.fingerprint(tiny.base_params()),
-      },
-    },
+    Description(
+      describe_run(model.module.config, parameters.TRAINABLE_ADAPTERS),
+      BaseInfo(base, parameters.fingerprint(tiny.base_params())),
+    ),
   )
   checkpoints.close()
   return base, str(run)
@@ -270,20 +269,20 @@ def test_the_command_on_a_run(trained, tmp_path, capsys):
   code, printed = call(capsys, *argv)
   assert code == 0, printed
   report = json.loads((to / collapse.REPORT).read_text())
-  tree, config = exported.load(str(to))
-  description = runs.restore_trainable(run)[1]
+  tree, said = exported.load(str(to))
+  description = runs.describe(run)
   routers = {
     path.partition('_adapter/')[0]
-    for path in description['tree']
+    for path in description.tree
     if path.endswith('router/kernel')
   }
   assert report['weights'].keys() == routers
   for p in report['weights'].values():
     np.testing.assert_allclose(sum(p), 1, rtol=1e-5)
-  assert config['method'].keys() == description['method'].keys()
-  assert set(config['method'].values()) == {'LoRA(rank=6, alpha=48.0)'}
-  assert 'tiny_task, train, 8 examples' in config['training']['collapsed']
-  assert config['training']['run'] == run
+  assert said.method.sites.keys() == description.method.sites.keys()
+  assert set(said.method.sites.values()) == {'LoRA(rank=6, alpha=48.0)'}
+  assert 'tiny_task, train, 8 examples' in said.training['collapsed']
+  assert said.training['run'] == run
   # Equal to an evaluation by hand, of the run and of the folder.
   accuracy = report['accuracy']
   for name in ('before', 'after'):
@@ -300,7 +299,7 @@ def test_the_command_on_a_run(trained, tmp_path, capsys):
   # It serves as a run of plain LoRA, and PEFT has it.
   network = dataclasses.replace(
     run_folder.read_config(run)['model'].module.config,
-    adapters=from_json(config['network']).adapters,
+    adapters=from_json(said.method.network).adapters,
   )
   model = EncoderDecoderModel(Transformer(network))
   ModelSource(model, str(to), base).load()

@@ -3,7 +3,7 @@
 import pytest
 from etils import epath
 
-from moe_lite.checkpoints import bases
+from moe_lite.checkpoints import bases, formats
 from moe_lite.convert import command
 from moe_lite.core import files
 from moe_lite.core.errors import UserError
@@ -85,7 +85,7 @@ def test_a_link_is_never_replaced(tmp_path, monkeypatch, capsys):
 
 
 def test_it_is_refused_before_anything_is_read(tmp_path, monkeypatch):
-  monkeypatch.setattr(bases, 'arrays', None)
+  monkeypatch.setattr(formats, 'find', None)
   argv = ['convert', 'export_base', 'mini', f'--to={tmp_path}']
   assert cli.guard(command.convert, argv, None) == 2
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from moe_lite import adapters, routing
-from moe_lite.checkpoints import exported
+from moe_lite.checkpoints import torch_file
 from moe_lite.core.errors import UserError
 from moe_lite.t5 import description
 from tests import tiny
@@ -101,8 +101,7 @@ def test_what_differs_is_described_and_built_again(router, fields):
   ],
 )
 def test_the_file_for_torch_goes_with_what_it_knows_alone(made, fits):
-  described = {'network': description.to_json(made)}
-  assert exported._fits_torch({}, described) == fits
+  assert torch_file.serves([], description.to_json(made)) == fits
 
 
 def test_a_shared_decision_is_described_and_built_again():

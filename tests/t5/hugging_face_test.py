@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.base_folder import save_base
+from moe_lite.checkpoints.hugging_face import config as configs
 from moe_lite.checkpoints.hugging_face import model as hugging_face
 from moe_lite.convert import command
 from moe_lite.core.errors import UserError
@@ -96,7 +98,7 @@ def test_every_format_holds_the_same(tmp_path, version):
     folder = tmp_path / name
     folder.mkdir()
     save(theirs, folder)
-    assert hugging_face.network(folder) == our_config(version)
+    assert configs.network(folder) == our_config(version)
     read[name] = hugging_face.read(folder)
   whole = read.pop('whole')
   for leaves in read.values():
@@ -132,7 +134,7 @@ def test_transformers_loads_what_is_exported(tmp_path, version):
   save_whole(theirs, source)
   # By way of a base of ours, of which leaves alone tell the network.
   model, params = load(source, our_config(version))
-  bases.save_base(str(tmp_path / 'base'), params, {})
+  save_base(str(tmp_path / 'base'), params, {})
   folder = source
   if version in ('1.0', '1.1'):
     folder = tmp_path / 'base'

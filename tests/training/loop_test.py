@@ -173,7 +173,7 @@ def test_a_killed_run_ends_as_one_never_interrupted(whole, base, tmp_path):
     text=True,
   )
   assert process.returncode == -signal.SIGKILL, process.stderr
-  assert everything(folder)[1]['step'] == 3
+  assert everything(folder)[1].step == 3
   assert [row['step'] for row in rows(folder)] == [2, 4]
   with (folder / 'metrics.jsonl').open('a') as file:
     file.write('{"step": 5, "lo')  # A line cut off.
@@ -209,7 +209,7 @@ def test_ctrl_c_saves_and_resuming_changes_nothing(
     with pytest.raises(interrupts.Interrupted, match='step 5 of 8') as error:
       train(folder, base)
   assert error.value.exit_code == 130
-  assert everything(folder)[1]['step'] == 5
+  assert everything(folder)[1].step == 5
   train(folder, base)
   assert everything(folder)[0] == everything(whole)[0]
 
@@ -235,7 +235,7 @@ def test_pretraining_begins_from_nothing_and_becomes_a_base(tmp_path):
   model = tiny.model({})
   train(folder, None, 4, model, trainable='.*')
   train(tmp_path / 'next', str(folder), 2)
-  assert everything(tmp_path / 'next')[1]['base']['source'] == str(folder)
+  assert everything(tmp_path / 'next')[1].base.source == str(folder)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_other_data_go_on_from_their_beginning(whole, base, tmp_path, capsys):
   assert "'tiny_mixture' is now 'tiny_task'" in capsys.readouterr().err
   # Two of four steps read the new data, and a third call reads on from there.
   _, description = everything(folder)
-  assert (description['step'], description['batches']) == (4, 2)
+  assert (description.step, description.batches) == (4, 2)
 
 
 def test_what_is_no_checkpoint_is_not_skipped_silently(base, tmp_path):

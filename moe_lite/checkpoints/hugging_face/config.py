@@ -12,10 +12,10 @@ from typing import Any
 
 from etils import epath
 
+from moe_lite.checkpoints.hugging_face.file_names import CONFIG
 from moe_lite.core.errors import UserError
 from moe_lite.t5.config import T5Config
 
-FILE = 'config.json'
 MODEL_TYPE = 't5'
 TIED = 'tie_word_embeddings'
 SCALED = 'scale_decoder_outputs'
@@ -58,7 +58,7 @@ def load(folder: epath.PathLike) -> dict[str, Any]:
   Raises:
     UserError: if it cannot be read, or is of no T5.
   """
-  path = epath.Path(folder) / FILE
+  path = epath.Path(folder) / CONFIG
   try:
     values = json.loads(path.read_text())
   except (OSError, ValueError) as error:
@@ -79,7 +79,7 @@ def network(folder: epath.PathLike) -> T5Config:
   Raises:
     UserError: if it cannot be read, or is of a network that is none of ours.
   """
-  path = epath.Path(folder) / FILE
+  path = epath.Path(folder) / CONFIG
   values = load(folder)
   for name in _SIZES:
     if type(values.get(name)) is not int:  # No bool.
@@ -118,7 +118,7 @@ def check(folder: epath.PathLike, wanted: T5Config) -> None:
     SCALED if SCALED in values else TIED: 'logits_via_embedding',
   }
   problems = [
-    f'{theirs} {values.get(theirs, True)} in {FILE}, {ours} '
+    f'{theirs} {values.get(theirs, True)} in {CONFIG}, {ours} '
     f'{getattr(wanted, ours)} in the models/ gin file'
     for theirs, ours in names.items()
     if getattr(found, ours) != getattr(wanted, ours)

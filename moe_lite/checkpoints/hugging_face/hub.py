@@ -8,13 +8,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
-from moe_lite.checkpoints.hugging_face import config as configs
-from moe_lite.checkpoints.hugging_face.weights import (
-  FORMATS,
-  VOCABULARY,
-  choose,
-  patterns,
-)
+from moe_lite.checkpoints.hugging_face import file_names
 from moe_lite.core import hub
 from moe_lite.core.errors import UserError
 
@@ -44,17 +38,19 @@ def parse(address: str) -> tuple[str, str | None]:
 
 def base_files(names: Sequence[str]) -> list[str] | None:
   """Patterns of what a base needs of a repository's files."""
-  main = choose(names)
-  if main is None or configs.FILE not in names:
+  main = file_names.choose(names)
+  if main is None or file_names.CONFIG not in names:
     return None
-  return [configs.FILE, VOCABULARY, *patterns(main)]
+  return [file_names.CONFIG, file_names.VOCABULARY, *file_names.patterns(main)]
 
 
 def download(
   address: str,
   wanted: Callable[[Sequence[str]], list[str] | None] = base_files,
-  needs: str = f'{configs.FILE} or weights ({", ".join(FORMATS)})',
-  described_by: str = configs.FILE,
+  needs: str = (
+    f'{file_names.CONFIG} or weights ({", ".join(file_names.WEIGHTS)})'
+  ),
+  described_by: str = file_names.CONFIG,
 ) -> str:
   """The local folder of a model, downloaded unless it is there already.
 

@@ -9,15 +9,16 @@ T5ForConditionalGeneration.
 
 import json
 import posixpath
-from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from moe_lite.checkpoints import buckets, lazy_arrays, safetensors_files
-from moe_lite.checkpoints.hugging_face import config as configs
-from moe_lite.checkpoints.hugging_face import names
+from moe_lite.checkpoints.format import BaseFormat
+from moe_lite.checkpoints.hugging_face import config, names
+from moe_lite.checkpoints.hugging_face.file_names import CONFIG, SAFETENSORS
 from moe_lite.checkpoints.hugging_face.weights import (
   WEIGHT_DTYPES,
   Weights,
@@ -27,9 +28,8 @@ from moe_lite.checkpoints.lazy_arrays import Stored
 from moe_lite.core import files
 from moe_lite.core.errors import UserError, some
 from moe_lite.t5.config import T5Config
+from moe_lite.t5.description import to_json
 
-WEIGHTS = 'model.safetensors'
-CONFIG = configs.FILE
 TOKEN_EMBEDDING = 'token_embedder/embedding'
 HEAD = 'decoder/logits_dense/kernel'
 
@@ -63,40 +63,30 @@ class Leaf(NamedTuple):
 
 def is_checkpoint(path: epath.PathLike) -> bool:
   """Whether a folder of such a model lies there."""
-  return buckets.exists(posixpath.join(path, configs.FILE))
+  return buckets.exists(posixpath.join(path, CONFIG))
 
 
-def is_theirs(leaf_names: Collection[str]) -> bool:
-  """Whether leaves have their names, and not ours."""
-  return any(name.endswith('layer_norm.weight') for name in leaf_names)
-
-
-# The network that such a folder is of, the refusal of another, and the network
-# that leaves are of which say nothing of it.
-network, check, infer = configs.network, configs.check, configs.infer
-
-
-def leaves(config: T5Config) -> Iterator[Leaf]:
+def leaves(network: T5Config) -> Iterator[Leaf]:
   """Every parameter of a network, adapters aside."""
-  D = config.emb_dim
-  yield Leaf(TOKEN_EMBEDDING, _SHARED, (config.vocab_size, D))
+  D = network.emb_dim
+  yield Leaf(TOKEN_EMBEDDING, _SHARED, (network.vocab_size, D))
   for stack in names.STACKS:
     bias = 'block.0.layer.0.SelfAttention.relative_attention_bias.weight'
     yield Leaf(
       f'{stack}/relpos_bias/rel_embedding',
       f'{stack}.{bias}',
-      (config.num_heads, config.relative_attention_num_buckets),
+      (network.num_heads, network.relative_attention_num_buckets),
     )
     yield Leaf(
       f'{stack}/{stack}_norm/scale', f'{stack}.final_layer_norm.weight', (D,)
     )
-  for x in names.sublayers(config):
+  for x in names.sublayers(network):
     yield Leaf(f'{x.our_norm}/scale', f'{x.their_norm}.weight', (D,))
-  for x in names.projections(config):
+  for x in names.projections(network):
     path = f'{x.sublayer}/{x.site}/kernel'
     yield Leaf(path, f'{x.theirs}.weight', x.shape)
-  if not config.logits_via_embedding:
-    yield Leaf(HEAD, _LM_HEAD, (D, config.vocab_size))
+  if not network.logits_via_embedding:
+    yield Leaf(HEAD, _LM_HEAD, (D, network.vocab_size))
 
 
 def read(path: epath.PathLike) -> dict[str, np.ndarray]:
@@ -111,26 +101,26 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
     UserError: if a file cannot be read, or its leaves are not those of the
       network in config.json; it names leaf and file.
   """
-  config = configs.network(path)
+  network = config.network(path)
   weights = open_weights(path)
   found = weights.arrays
-  _join_copies(weights, config.logits_via_embedding)
-  values = configs.load(path)
-  if not config.logits_via_embedding and values.get(configs.TIED, True):
+  _join_copies(weights, network.logits_via_embedding)
+  values = config.load(path)
+  if not network.logits_via_embedding and values.get(config.TIED, True):
     # transformers 5 ties what is not scaled, too, and saves one of the two.
     found.setdefault(_LM_HEAD, found[_SHARED])
-  wanted = list(leaves(config))
+  wanted = list(leaves(network))
   missing = [x.theirs for x in wanted if x.theirs not in found]
   if missing:
     raise UserError(
       f'{weights.file(missing[0])} lacks {some(missing)}, which the network '
-      f'in {configs.FILE} has. It may be cut off, or of another model.'
+      f'in {CONFIG} has. It may be cut off, or of another model.'
     )
   known = {x.theirs for x in wanted} | _IGNORED
   if unknown := sorted(found.keys() - known):
     raise UserError(
       f'{weights.file(unknown[0])} has, beyond what the network in '
-      f'{configs.FILE} takes, {some(unknown)}.'
+      f'{CONFIG} takes, {some(unknown)}.'
     )
   result = {}
   for leaf in wanted:
@@ -139,7 +129,7 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
     if value.shape != shape:
       raise UserError(
         f'{leaf.theirs} of {weights.file(leaf.theirs)} is {value.shape}; by '
-        f'{configs.FILE} it should be {shape}.'
+        f'{CONFIG} it should be {shape}.'
       )
     result[leaf.ours] = value.T if leaf.is_transposed else value
   return result
@@ -148,7 +138,7 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
 def write(
   folder: str,
   params: Mapping[str, np.ndarray],
-  config: T5Config,
+  network: T5Config,
   overwrite: bool = False,
 ) -> None:
   """Writes a folder that transformers' `from_pretrained` loads.
@@ -157,13 +147,13 @@ def write(
     folder: must not exist.
     params: path to leaf, unrolled, in the types to save them in; adapters are
       no part of such a model.
-    config: of the network.
+    network: the network that they are of.
     overwrite: replace what stands there.
 
   Raises:
     UserError: if the folder exists, or the leaves are not the network's.
   """
-  wanted = list(leaves(config))
+  wanted = list(leaves(network))
   shapes = {path: tuple(leaf.shape) for path, leaf in params.items()}
   differing = {(x.ours, x.shape) for x in wanted} ^ set(shapes.items())
   if differing:
@@ -183,11 +173,36 @@ def write(
     )
     for x in wanted
   }
-  described = configs.describe(config, params[TOKEN_EMBEDDING].dtype.name)
+  described = config.describe(network, params[TOKEN_EMBEDDING].dtype.name)
   with files.new(folder, overwrite) as partial:
     text = json.dumps(described, indent=2)
-    (partial / configs.FILE).write_text(text + '\n')
-    safetensors_files.write(partial / WEIGHTS, state, {'format': 'pt'})
+    (partial / CONFIG).write_text(text + '\n')
+    safetensors_files.write(partial / SAFETENSORS, state, {'format': 'pt'})
+
+
+class _Model(BaseFormat):
+  """A folder of such a model."""
+
+  name = "model of Hugging Face's"
+
+  def is_at(self, path: str) -> bool:
+    return is_checkpoint(path)
+
+  def arrays(self, path: str, step: int | None = None) -> dict[str, Stored]:
+    return arrays(path)
+
+  def network(self, path: str) -> Mapping[str, Any]:
+    return to_json(config.network(path))
+
+  def check(self, path: str, wanted: T5Config, given: str) -> None:
+    config.check(path, wanted)
+
+  def text(self, path: str) -> dict[str, Any]:
+    # T5 as Hugging Face has it was trained on inputs that end with EOS.
+    return {'inputs_eos': True}
+
+
+FORMAT = _Model()
 
 
 def _join_copies(weights: Weights, tied: bool) -> None:
@@ -205,7 +220,7 @@ def _join_copies(weights: Weights, tied: bool) -> None:
     if not _are_equal(found[name].read(), first.read()):
       raise UserError(
         f'{name} of {weights.file(name)} differs from {present[0]}, of which '
-        f'it should be a copy by {configs.FILE}.'
+        f'it should be a copy by {CONFIG}.'
       )
     del found[name]
   found[_SHARED] = found.pop(present[0])

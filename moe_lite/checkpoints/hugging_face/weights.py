@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import flax.serialization
 import ml_dtypes
@@ -18,15 +18,20 @@ from etils import epath
 from flax import traverse_util
 
 from moe_lite.checkpoints import safetensors_files
+from moe_lite.checkpoints.hugging_face.file_names import (
+  FLAX,
+  INDEX,
+  SAFETENSORS,
+  TORCH,
+  WEIGHTS,
+  choose,
+)
 from moe_lite.checkpoints.lazy_arrays import Stored, held
 from moe_lite.core.errors import UserError
 
-# What transformers calls a SentencePiece model beside the weights.
-VOCABULARY = 'spiece.model'
-# That weights may be saved in.
+# The types in which weights may be saved.
 WEIGHT_DTYPES = ('bfloat16', 'float16', 'float32')
-_INDEX = '.index.json'
-# The same, of parameters in Flax.
+# The last part of a leaf's path that Flax has where torch has 'weight'.
 _FLAX_LEAVES = ('kernel', 'embedding', 'weight')
 
 
@@ -60,11 +65,11 @@ def open_weights(folder: epath.PathLike) -> Weights:
   main = choose(present)
   if main is None:
     raise UserError(
-      f'{folder} has no weights: none of {", ".join(FORMATS)}, nor an index '
-      f'of one (such as {next(iter(FORMATS))}{_INDEX}).'
+      f'{folder} has no weights: none of {", ".join(WEIGHTS)}, nor an index '
+      f'of one (such as {SAFETENSORS}{INDEX}).'
     )
-  load = FORMATS[main.removesuffix(_INDEX)]
-  if not main.endswith(_INDEX):
+  load = _READERS[main.removesuffix(INDEX)]
+  if not main.endswith(INDEX):
     leaves = load(folder / main)
     files = dict.fromkeys(leaves, folder / main)
     return _checked(Weights(leaves, files, folder / main))
@@ -79,24 +84,6 @@ def open_weights(folder: epath.PathLike) -> Weights:
       )
     leaves |= load(folder / name)
   return _checked(Weights(leaves, files, folder / main))
-
-
-def choose(names: Iterable[str]) -> str | None:
-  """The file to begin with: weights or an index; None where there is none."""
-  present = set(names)
-  for name in FORMATS:
-    for main in (name, name + _INDEX):
-      if main in present:
-        return main
-  return None
-
-
-def patterns(main: str) -> list[str]:
-  """Patterns of the file names that belong to what `choose` chose."""
-  if not main.endswith(_INDEX):
-    return [main]
-  stem, _, suffix = main.removesuffix(_INDEX).rpartition('.')
-  return [main, f'{stem}-*-of-*.{suffix}']
 
 
 def _checked(weights: Weights) -> Weights:
@@ -180,9 +167,8 @@ def _read_torch(path: epath.Path) -> dict[str, Stored]:
       ) from error
 
 
-# Weights in one file, and what reads them; what comes first is preferred.
-FORMATS: dict[str, Callable[[epath.Path], dict[str, Stored]]] = {
-  'model.safetensors': safetensors_files.arrays,
-  'flax_model.msgpack': _read_flax,
-  'pytorch_model.bin': _read_torch,
+_READERS: dict[str, Callable[[epath.Path], dict[str, Stored]]] = {
+  SAFETENSORS: safetensors_files.arrays,
+  FLAX: _read_flax,
+  TORCH: _read_torch,
 }

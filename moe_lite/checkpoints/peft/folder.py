@@ -25,27 +25,23 @@ from moe_lite.adapters.mov import MoV
 from moe_lite.checkpoints import safetensors_files
 from moe_lite.checkpoints.hugging_face import names
 from moe_lite.checkpoints.hugging_face.weights import WEIGHT_DTYPES
-from moe_lite.checkpoints.peft import config as configs
+from moe_lite.checkpoints.peft import config
 from moe_lite.checkpoints.peft.leaves import (
   LEAVES,
   path_of,
-  read_weights,
   sites_at,
   take,
   their_names,
   to_theirs,
 )
+from moe_lite.checkpoints.peft.summary import WEIGHTS, read_weights
 from moe_lite.core import files
 from moe_lite.core.errors import UserError, some
-from moe_lite.t5 import description
 from moe_lite.t5.config import T5Config
+from moe_lite.t5.description import at_sites
 
-WEIGHTS = 'adapter_model.safetensors'
-CONFIG = configs.FILE
-_KINDS = {IA3: configs.IA3, LoRA: configs.LORA}
+_KINDS = {IA3: config.IA3, LoRA: config.LORA}
 _ROUTED = (MoV, MoLoRA)
-
-is_peft = configs.is_peft
 
 
 def write(
@@ -100,13 +96,13 @@ def write(
     )
   options = (
     _ia3_options(modules)
-    if kind == configs.IA3
+    if kind == config.IA3
     else _lora_options(standing, modules)
   )
   targets = sorted(set(modules.values()))
-  described = configs.describe(kind, targets, options, base, revision)
+  described = config.describe(kind, targets, options, base, revision)
   with files.new(folder, overwrite) as partial:
-    (partial / CONFIG).write_text(json.dumps(described, indent=2) + '\n')
+    (partial / config.FILE).write_text(json.dumps(described, indent=2) + '\n')
     safetensors_files.write(partial / WEIGHTS, state, {'format': 'pt'})
 
 
@@ -131,10 +127,10 @@ def read(
     UserError: if a file is missing or damaged, the leaves are not those that
       the configuration targets, or ours cannot express them.
   """
-  values = configs.load(folder)
+  values = config.load(folder)
   path = epath.Path(folder) / WEIGHTS
   found = read_weights(path)
-  kind = values[configs.TYPE]
+  kind = values[config.TYPE]
   sublayers: dict[str, list[str]] = defaultdict(list)
   standing: dict[str, dict[str, tuple[int, float] | None]] = defaultdict(dict)
   result: dict[str, np.ndarray] = {}
@@ -149,7 +145,7 @@ def read(
       result[path_of(x.sublayer, site, leaf)] = array
   if found:
     raise UserError(
-      f'{path} has, beyond what {CONFIG} places in a T5 of this size, '
+      f'{path} has, beyond what {config.FILE} places in a T5 of this size, '
       f'{some(sorted(found))}. Give the base that they were trained on.'
     )
   if not standing:
@@ -165,39 +161,12 @@ def read(
     built[site] = IA3
     if pair is not None:
       built[site] = functools.partial(LoRA, rank=pair[0], alpha=pair[1])
-    fill = np.ones_like if kind == configs.IA3 else np.zeros_like
+    fill = np.ones_like if kind == config.IA3 else np.zeros_like
     for sublayer in set(sublayers[site]) - set(there):
       for leaf in LEAVES[kind]:
         like = result[path_of(first, site, leaf)]
         result[path_of(sublayer, site, leaf)] = fill(like)
   return result, built
-
-
-def summary(
-  folder: str,
-) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
-  """Kind, leaves by their names and facts of a folder, whatever its network.
-
-  Raises:
-    UserError: see `read`.
-  """
-  values = configs.load(folder)
-  facts = {
-    name: values[name]
-    for name in (
-      'base_model_name_or_path',
-      'target_modules',
-      'feedforward_modules',
-      'r',
-      'lora_alpha',
-    )
-    if values.get(name)
-  }
-  return (
-    values[configs.TYPE],
-    read_weights(epath.Path(folder) / WEIGHTS),
-    facts,
-  )
 
 
 def _kind(standing: Mapping[str, Adapter]) -> str:
@@ -212,15 +181,15 @@ def _kind(standing: Mapping[str, Adapter]) -> str:
   if not types or not types <= set(_KINDS) or len(types) > 1:
     raise UserError(
       'A folder of PEFT holds IA3 or LoRA, one of the two; the adapters here '
-      f'are {description.at_sites(standing)}. {advice}'
+      f'are {at_sites(standing)}. {advice}'
     )
   kind = _KINDS[types.pop()]
-  if kind == configs.LORA and 'intermediate' in standing:
+  if kind == config.LORA and 'intermediate' in standing:
     raise UserError(
       'PEFT has no LoRA at intermediate, where there is no matmul: train '
       f'without it. {advice}'
     )
-  if kind == configs.IA3 and {'intermediate', 'wo'} <= standing.keys():
+  if kind == config.IA3 and {'intermediate', 'wo'} <= standing.keys():
     raise UserError(
       'PEFT has one IA3 vector a module: at intermediate, which scales what wo '
       f'reads, or at wo, not both. Train with one. {advice}'

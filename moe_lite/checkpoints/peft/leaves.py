@@ -11,22 +11,19 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from moe_lite.checkpoints import safetensors_files
 from moe_lite.checkpoints.hugging_face import names
-from moe_lite.checkpoints.hugging_face.weights import WEIGHT_DTYPES
-from moe_lite.checkpoints.peft import config as configs
+from moe_lite.checkpoints.peft import config
 from moe_lite.core.errors import UserError
 from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.t5.config import T5Config
 
-_BY_TORCH = 'adapter_model.bin'
 _PREFIX = 'base_model.model.'
 # Ends of the names of leaves at a module, in the order of ours.
 _ENDS = {
-  configs.IA3: ('ia3_l',),
-  configs.LORA: ('lora_A.weight', 'lora_B.weight'),
+  config.IA3: ('ia3_l',),
+  config.LORA: ('lora_A.weight', 'lora_B.weight'),
 }
-LEAVES = {configs.IA3: ('scale',), configs.LORA: ('a', 'b')}
+LEAVES = {config.IA3: ('scale',), config.LORA: ('a', 'b')}
 
 
 def their_names(kind: str, module: str) -> list[str]:
@@ -49,7 +46,7 @@ def to_theirs(kind: str, site: str, leaf: np.ndarray) -> np.ndarray:
 
   An IA3 vector in attention is [H, K] here.
   """
-  if kind == configs.LORA:
+  if kind == config.LORA:
     return leaf.T
   return leaf.reshape((1, -1) if site == 'intermediate' else (-1, 1))
 
@@ -66,7 +63,7 @@ def take(
   Args:
     found: their name to array.
     x: the module.
-    values: from `peft_config.load`.
+    values: from `config.load`.
     network: that the module is of.
     path: of the file, for messages.
 
@@ -78,24 +75,24 @@ def take(
     UserError: if leaves are missing or of other shapes, or ours has no such
       site.
   """
-  kind = values[configs.TYPE]
+  kind = values[config.TYPE]
   wanted = their_names(kind, x.theirs)
   missing = [name for name in wanted if name not in found]
-  targeted = configs.is_targeted(values, x.theirs)
+  targeted = config.is_targeted(values, x.theirs)
   is_absent = len(missing) == len(wanted)
   if not targeted or (is_absent and values.get('layers_to_transform')):
     return None
   if missing:
     raise UserError(
-      f'{path} lacks {missing[0]}, where {configs.FILE} places an adapter. It '
+      f'{path} lacks {missing[0]}, where {config.FILE} places an adapter. It '
       'may be cut off, or stand on a model of another size.'
     )
   leaves = [found.pop(name) for name in wanted]
   inside, out = x.shape
-  if kind == configs.LORA:
-    R = configs.rank(values, x.theirs)
+  if kind == config.LORA:
+    R = config.rank(values, x.theirs)
     _check_shapes(path, wanted, leaves, [(R, inside), (out, R)])
-    pair = R, configs.alpha(values, x.theirs)
+    pair = R, config.alpha(values, x.theirs)
     return x.site, pair, [leaf.T for leaf in leaves]
   site = x.site
   if leaves[0].shape == (1, inside):
@@ -111,26 +108,6 @@ def take(
   return site, None, [leaves[0].reshape(shape)]
 
 
-def read_weights(path: epath.Path) -> dict[str, np.ndarray]:
-  """Name to array; raises UserError for what is no such file."""
-  if not path.is_file():
-    hint = ''
-    if (path.parent / _BY_TORCH).is_file():
-      hint = (
-        f' {_BY_TORCH} is not read: let PEFT save it anew, with '
-        'safe_serialization=True.'
-      )
-    raise UserError(f'{path} is missing.{hint}')
-  found = safetensors_files.read(path)
-  for name, leaf in found.items():
-    if leaf.dtype.name not in WEIGHT_DTYPES:
-      raise UserError(
-        f'{name} of {path} is of the type {leaf.dtype.name}; read are '
-        f'{", ".join(WEIGHT_DTYPES)}.'
-      )
-  return found
-
-
 def _check_shapes(
   path: epath.Path,
   wanted: list[str],
@@ -140,6 +117,6 @@ def _check_shapes(
   for name, leaf, shape in zip(wanted, leaves, shapes, strict=True):
     if leaf.shape != shape:
       raise UserError(
-        f'{name} of {path} is {leaf.shape}; by {configs.FILE} and the base it '
+        f'{name} of {path} is {leaf.shape}; by {config.FILE} and the base it '
         f'should be {shape}.'
       )

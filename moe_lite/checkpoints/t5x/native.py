@@ -7,6 +7,7 @@ those that T5X wrote through Orbax see `t5x_orbax`.
 """
 
 import contextlib
+import dataclasses
 import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,15 +19,19 @@ from etils import epath
 from flax import traverse_util
 
 from moe_lite.checkpoints import buckets
+from moe_lite.checkpoints.description import Description
+from moe_lite.checkpoints.format import BaseFormat
 from moe_lite.checkpoints.lazy_arrays import Stored, held, read_all
 from moe_lite.checkpoints.t5x import orbax
-from moe_lite.core import files
+from moe_lite.core import files, parameters
 from moe_lite.core.errors import UserError
+from moe_lite.core.types import Tree
 
 FILE = 'checkpoint'
 _TARGET = 'target'
-# What is smaller stays within the file when a checkpoint is written.
-_SMALL = 2**16
+# The largest leaf, in bytes, that is written into the file itself. T5X reads
+# leaves of any size from either place.
+LARGEST_WITHIN = 2**16
 
 
 def is_checkpoint(path: str) -> bool:
@@ -95,7 +100,9 @@ def write(
   """
   with files.new(path, overwrite) as folder:
     target = {
-      name: leaf if leaf.nbytes <= _SMALL else _write_zarr(folder, name, leaf)
+      name: leaf
+      if leaf.nbytes <= LARGEST_WITHIN
+      else _write_zarr(folder, name, leaf)
       for name, leaf in leaves.items()
     }
     state = {'step': np.int32(step), 'param_states': {}}
@@ -108,6 +115,33 @@ def write(
         {'version': 3, 'optimizer': optimizer}
       )
     )
+
+
+class _T5X(BaseFormat):
+  """A checkpoint of T5X's, of either kind."""
+
+  name = 'T5X checkpoint'
+
+  def is_at(self, path: str) -> bool:
+    return is_checkpoint(path)
+
+  def arrays(self, path: str, step: int | None = None) -> dict[str, Stored]:
+    return arrays(path)
+
+  def facts(self, path: str) -> dict[str, Any]:
+    return {**super().facts(path), 'step': read_step(path)}
+
+  def trained(
+    self, path: str, step: int | None = None, assumed: Description | None = None
+  ) -> tuple[Tree, Description] | None:
+    # T5X writes down neither the method nor the base.
+    if assumed is None:
+      return None
+    tree = parameters.unflatten(read(path))
+    return tree, dataclasses.replace(assumed, step=read_step(path))
+
+
+FORMAT = _T5X()
 
 
 def _is_native(path: str) -> bool:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from moe_lite.checkpoints import bases, runs
+from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.hugging_face import config as configs
 from moe_lite.checkpoints.hugging_face import model as hugging_face
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.convert import command
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
@@ -59,7 +61,7 @@ def test_it_is_a_base(tmp_path, version, scan_layers):
   state = made.state(version)
   path = str(made.write(tmp_path, state, version))
   config = network(version, scan_layers=scan_layers)
-  assert hugging_face.network(path) == network(version)
+  assert configs.network(path) == network(version)
   params, info = bases.load_base(path, wanted(config), config)
   assert info.source == path
   leaves = parameters.flatten(parameters.unstack_layers(params))
@@ -93,7 +95,7 @@ def test_there_and_back_changes_no_bit(tmp_path, version, dtype):
   assert_same(safetensors.numpy.load_file(ours / 'model.safetensors'), state)
   with safetensors.safe_open(ours / 'model.safetensors', 'numpy') as file:
     assert file.metadata() == {'format': 'pt'}
-  assert hugging_face.network(ours) == hugging_face.network(path)
+  assert configs.network(ours) == configs.network(path)
   assert json.loads((ours / 'config.json').read_text())['torch_dtype'] == dtype
   assert_same(hugging_face.read(ours), hugging_face.read(path))
 
@@ -344,7 +346,7 @@ def test_a_base_is_exported_once(tmp_path, capsys):
   assert exported(source, out, '--step=3') == 2
   assert '--step is of a run' in capsys.readouterr().err
   assert exported(source, out) == 0
-  assert hugging_face.network(out) == tiny.model({}).module.config
+  assert configs.network(out) == tiny.model({}).module.config
   assert_same(hugging_face.read(out), parameters.flatten(tiny.base_params()))
   assert exported(source, out) == 2
   assert 'exists already' in capsys.readouterr().err
@@ -358,8 +360,8 @@ def test_a_run_is_exported_if_it_trained_everything(tmp_path, capsys):
     'full': tiny.base_params(),
     'adapters': {'layers_0': {'key_adapter': {'scale': np.ones(3)}}},
   }.items():
-    checkpoints = runs.Checkpoints(str(tmp_path / name))
-    checkpoints.save(1, params, {'step': np.int32(1)}, {}, {})
+    checkpoints = Checkpoints(str(tmp_path / name))
+    checkpoints.save(1, params, {'step': np.int32(1)}, {}, tiny.DESCRIPTION)
     checkpoints.close()
   assert exported(tmp_path / 'full', tmp_path / 'out') == 0
   expected = parameters.flatten(tiny.base_params())
@@ -390,4 +392,4 @@ def test_what_is_no_model_of_theirs_is_not_written(
 
 def test_leaves_of_something_else_have_no_network():
   with pytest.raises(UserError, match='not the leaves of a T5'):
-    hugging_face.infer({'a': np.ones(3)})
+    configs.infer({'a': np.ones(3)})

@@ -12,14 +12,12 @@ import safetensors.numpy
 
 from moe_lite import adapters
 from moe_lite.checkpoints import bases, exported, runs
-from moe_lite.checkpoints.hugging_face import model as hugging_face
-from moe_lite.checkpoints.peft.folder import (
-  CONFIG,
-  WEIGHTS,
-  is_peft,
-  read,
-  write,
-)
+from moe_lite.checkpoints.description import BaseInfo, Description
+from moe_lite.checkpoints.hugging_face import config as configs
+from moe_lite.checkpoints.peft.config import FILE, is_peft
+from moe_lite.checkpoints.peft.folder import read, write
+from moe_lite.checkpoints.peft.summary import WEIGHTS
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.convert import command
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
@@ -91,7 +89,7 @@ def test_leaves_come_back_bit_for_bit(tmp_path, name, dtype):
   trained = draw(config, dtype)
   folder = str(tmp_path / 'theirs')
   write(folder, trained, config, 'org/base')
-  assert is_peft(folder) and not exported.is_portable(folder)
+  assert is_peft(folder) and not exported.is_exported(folder)
   bare = dataclasses.replace(config, adapters={})
   again, standing = read(folder, bare)
   assert_equal(again, trained)
@@ -158,7 +156,7 @@ def test_leaves_that_are_no_adapters_are_refused(tmp_path):
 
 
 def look(folder):
-  described = json.loads((folder / CONFIG).read_text())
+  described = json.loads((folder / FILE).read_text())
   return described, safetensors.numpy.load_file(folder / WEIGHTS)
 
 
@@ -173,7 +171,7 @@ def change(folder, options=(), without='nothing', more=()):
   described, leaves = look(folder)
   described |= dict(options)
   leaves = {x: leaf for x, leaf in leaves.items() if without not in x}
-  (folder / CONFIG).write_text(json.dumps(described))
+  (folder / FILE).write_text(json.dumps(described))
   safetensors.numpy.save_file({**leaves, **dict(more)}, folder / WEIGHTS)
 
 
@@ -214,14 +212,14 @@ def damage(folder, how):
     (folder / WEIGHTS).rename(folder / 'adapter_model.bin')
     return 'adapter_model.bin is not read'
   if how == 'half a configuration':
-    text = (folder / CONFIG).read_text()
-    (folder / CONFIG).write_text(text[: len(text) // 2])
+    text = (folder / FILE).read_text()
+    (folder / FILE).write_text(text[: len(text) // 2])
     return 'adapter_config.json cannot be read'
   if how == 'no configuration':
-    (folder / CONFIG).unlink()
+    (folder / FILE).unlink()
     return 'adapter_config.json cannot be read'
   if how == 'of ours':
-    (folder / CONFIG).write_text('{"format": "moe_lite"}')
+    (folder / FILE).write_text('{"format": "moe_lite"}')
     return "it is not PEFT's"
   if how == 'a layer is missing':
     change(folder, without='decoder.block.0.layer.0')
@@ -304,7 +302,7 @@ def test_scales_of_lora_are_read_as_they_act(tmp_path):
 
 
 def write_run(folder, config, base, trained):
-  checkpoints = runs.Checkpoints(str(folder))
+  checkpoints = Checkpoints(str(folder))
   trainable = jax.tree.map(jnp.asarray, parameters.unflatten(trained))
   fingerprint = parameters.fingerprint(parameters.unflatten(bases.read(base)))
   checkpoints.save(
@@ -312,10 +310,10 @@ def write_run(folder, config, base, trained):
     trainable,
     {'count': jnp.int32(3)},
     {},
-    {
-      **describe_run(config, parameters.TRAINABLE_ADAPTERS),
-      'base': {'source': base, 'fingerprint': fingerprint},
-    },
+    Description(
+      describe_run(config, parameters.TRAINABLE_ADAPTERS),
+      BaseInfo(base, fingerprint),
+    ),
   )
   checkpoints.close()
 
@@ -324,7 +322,7 @@ def test_the_commands_there_and_back(tmp_path, capsys):
   theirs = tmp_path / 'theirs'
   written_files.write(theirs, written_files.state('1.1'))
   config = dataclasses.replace(
-    hugging_face.network(theirs),
+    configs.network(theirs),
     adapters=dict.fromkeys(('key', 'value', 'intermediate'), adapters.IA3),
   )
   trained = draw(config)
@@ -346,11 +344,8 @@ def test_the_commands_there_and_back(tmp_path, capsys):
   assert call(*import_, f'--base={theirs}')[0] == 0
   tree, description = exported.load(str(back))
   assert_equal(parameters.flatten(tree), trained)
-  assert description['network'] == to_json(config)
-  assert (
-    description['base']
-    == runs.restore_trainable(str(tmp_path / 'run'))[1]['base']
-  )
+  assert description.method.network == to_json(config)
+  assert description.base == runs.describe(str(tmp_path / 'run')).base
   # And out again, from what was imported.
   assert call('export_peft', str(back), f'--to={tmp_path / "more"}')[0] == 0
   assert_equal(look(tmp_path / 'more')[1], look(peft_folder)[1])

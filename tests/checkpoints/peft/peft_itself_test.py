@@ -178,7 +178,7 @@ def test_what_peft_saved_is_imported(tmp_path, name):
   ]
   assert cli.guard(command.convert, argv, None) == 0
   tree, description = exported.load(str(tmp_path / 'ours'))
-  network = from_json(description['network'])
+  network = from_json(description.method.network)
   trained = parameters.flatten(tree)
   ours = our_model(tmp_path / 'base', network, trained)
   assert_alike(ours, tuned, without)

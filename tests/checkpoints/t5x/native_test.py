@@ -17,7 +17,7 @@ from moe_lite.checkpoints.t5x import native
 from moe_lite.convert import command
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
-from moe_lite.inference import trained
+from moe_lite.inference.source import ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
 from moe_lite.t5 import T5Config, Transformer
@@ -142,10 +142,11 @@ def test_nothing_else_is_needed_for_a_bucket(bucket, tmp_path):
 import sys
 sys.modules['tensorflow'] = sys.modules['gcsfs'] = None
 import moe_lite
-from moe_lite import cli, convert
+from moe_lite.convert import command
+from moe_lite.process import cli
 path = {f'{root}/runs/checkpoint_3'!r}
 for argv in (['inspect', path], ['export_base', path, '--to={tmp_path}/ours']):
-  assert not cli.guard(convert.convert, ['convert', *argv], None), argv
+  assert not cli.guard(command.convert, ['convert', *argv], None), argv
 class Letters:
   encode = lambda self, text: [3 + ord(x) % 40 for x in text]
   decode = lambda self, ids: ''
@@ -285,9 +286,8 @@ def test_a_base_is_made_without_adapters(tmp_path):
 
 @pytest.mark.parametrize('scan', [False, True], ids=['loop', 'scan'])
 def test_a_base_goes_to_t5x_and_back(tmp_path, scan, monkeypatch):
-  monkeypatch.setattr(
-    native, '_SMALL', 512
-  )  # Some beside the file, some in it.
+  # Some leaves lie beside the file, some in it.
+  monkeypatch.setattr(native, 'LARGEST_WITHIN', 512)
   path = save(tmp_path)
   ours, back = str(tmp_path / 'ours'), str(tmp_path / 'checkpoint_3')
   argv = ['convert', 'export_base', path, f'--to={ours}']
@@ -310,14 +310,14 @@ def test_a_run_goes_to_t5x_and_back(tmp_path):
   assert cli.guard(command.convert, argv, None) == 0
   assert cli.guard(command.convert, argv, None) == 2  # It exists now.
   ours, back = (
-    trained.load(tiny_run.model(), path, base_path, base_dtype='float32')
+    ModelSource(tiny_run.model(), path, base_path, base_dtype='float32').load()
     for path in (run, checkpoint)
   )
-  fingerprint = ours.facts['trainable_fingerprint']
-  assert back.facts['trainable_fingerprint'] == fingerprint
-  assert back.facts['step'] == ours.facts['step'] == tiny_run.STEP
+  fingerprint = ours.facts.trainable_fingerprint
+  assert back.facts.trainable_fingerprint == fingerprint
+  assert back.facts.step == ours.facts.step == tiny_run.STEP
   with pytest.raises(UserError, match='in the checkpoint, now'):
-    trained.load(tiny_run.model(num_experts=3), checkpoint, base_path)
+    ModelSource(tiny_run.model(num_experts=3), checkpoint, base_path).load()
 
 
 @pytest.mark.skipif(not REAL.exists(), reason='needs ../shared: a checkpoint')

@@ -1,0 +1,98 @@
+"""A base in the package's own form.
+
+It is a folder with `model.safetensors` (layers apart, bfloat16 or float32) and
+`metadata.json`; or such a safetensors file alone.
+"""
+
+import json
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from moe_lite.checkpoints import buckets, safetensors_files
+from moe_lite.checkpoints.format import BaseFormat
+from moe_lite.checkpoints.hugging_face.file_names import CONFIG, VOCABULARY
+from moe_lite.checkpoints.lazy_arrays import Stored
+from moe_lite.checkpoints.metadata import METADATA
+from moe_lite.core import files, parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.types import Tree
+
+WEIGHTS = 'model.safetensors'
+# The types in which a base may be written.
+DTYPES = ('bfloat16', 'float32')
+
+
+def save_base(
+  folder: str,
+  params: Tree,
+  metadata: Mapping[str, Any],
+  vocabulary: bytes | None = None,
+  overwrite: bool = False,
+) -> None:
+  """Writes a base, layers apart, which appears whole or not at all.
+
+  Args:
+    folder: must not exist.
+    params: bfloat16 or float32, in loop or scan form.
+    metadata: what to say of it, for JSON; its fingerprint is added.
+    vocabulary: a SentencePiece model.
+    overwrite: replace what stands there.
+
+  Raises:
+    UserError: if the folder exists.
+  """
+  host = jax.tree.map(np.asarray, jax.device_get(params))
+  tree = parameters.unstack_layers(host)
+  leaves = {
+    path: np.ascontiguousarray(leaf)
+    for path, leaf in sorted(parameters.flatten(tree).items())
+  }
+  metadata = {**metadata, 'fingerprint': parameters.fingerprint(tree)}
+  with files.new(folder, overwrite) as partial:
+    safetensors_files.write(partial / WEIGHTS, leaves)
+    if vocabulary is not None:
+      (partial / VOCABULARY).write_bytes(vocabulary)
+    (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
+
+
+class _Folder(BaseFormat):
+  """A folder of this form."""
+
+  name = 'base'
+
+  def is_at(self, path: str) -> bool:
+    return buckets.exists(posixpath.join(path, WEIGHTS))
+
+  def arrays(self, path: str, step: int | None = None) -> dict[str, Stored]:
+    return _arrays(posixpath.join(path, WEIGHTS))
+
+
+class _File(BaseFormat):
+  """A safetensors file alone."""
+
+  name = 'file of a base'
+
+  def is_at(self, path: str) -> bool:
+    return buckets.exists(path)
+
+  def arrays(self, path: str, step: int | None = None) -> dict[str, Stored]:
+    return _arrays(path)
+
+
+FOLDER = _Folder()
+FILE = _File()
+
+
+def _arrays(path: str) -> dict[str, Stored]:
+  found = safetensors_files.arrays(path)
+  # Each layer of theirs has norms of this name, and no layer of ours.
+  if any(name.endswith('layer_norm.weight') for name in found):
+    raise UserError(
+      f"{path} has Hugging Face's names of leaves: give its folder, with "
+      f'{CONFIG} in it.'
+    )
+  return found

@@ -1,0 +1,77 @@
+"""What a folder of PEFT's holds, whatever network its adapters are of."""
+
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from moe_lite.checkpoints import safetensors_files
+from moe_lite.checkpoints.format import Format, Found
+from moe_lite.checkpoints.hugging_face.weights import WEIGHT_DTYPES
+from moe_lite.checkpoints.peft.config import TYPE, is_peft, load
+from moe_lite.core.errors import UserError
+
+WEIGHTS = 'adapter_model.safetensors'
+_BY_TORCH = 'adapter_model.bin'
+# The options that `convert inspect` shows, where they are set.
+_SHOWN = (
+  'base_model_name_or_path',
+  'target_modules',
+  'feedforward_modules',
+  'r',
+  'lora_alpha',
+)
+
+
+def summary(
+  folder: str,
+) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
+  """Reads a folder without knowing the network that its adapters stand on.
+
+  Returns:
+    The type of the adapters, as PEFT calls it; the leaves by PEFT's names; and
+    the options that tell most.
+
+  Raises:
+    UserError: if a file is missing or damaged, or has an option that is not
+      understood.
+  """
+  values = load(folder)
+  facts = {name: values[name] for name in _SHOWN if values.get(name)}
+  return values[TYPE], read_weights(epath.Path(folder) / WEIGHTS), facts
+
+
+def read_weights(path: epath.Path) -> dict[str, np.ndarray]:
+  """Reads name to array; raises UserError for a file that is not PEFT's."""
+  if not path.is_file():
+    hint = ''
+    if (path.parent / _BY_TORCH).is_file():
+      hint = (
+        f' {_BY_TORCH} is not read: let PEFT save it anew, with '
+        'safe_serialization=True.'
+      )
+    raise UserError(f'{path} is missing.{hint}')
+  found = safetensors_files.read(path)
+  for name, leaf in found.items():
+    if leaf.dtype.name not in WEIGHT_DTYPES:
+      raise UserError(
+        f'{name} of {path} is of the type {leaf.dtype.name}; read are '
+        f'{", ".join(WEIGHT_DTYPES)}.'
+      )
+  return found
+
+
+class _Peft(Format):
+  """A folder that PEFT saved."""
+
+  name = "adapters of PEFT's"
+
+  def is_at(self, path: str) -> bool:
+    return is_peft(path)
+
+  def inspect(self, path: str) -> Found:
+    kind, leaves, facts = summary(path)
+    return Found.of_tree(f"{kind} of PEFT's", leaves, facts)
+
+
+FORMAT = _Peft()
