@@ -1,7 +1,6 @@
 """The programs that a configured run would compile, made from shapes alone."""
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,36 +11,10 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.features import ENCODER_INPUTS, INPUTS_EMBEDDING
 from moe_lite.models import layout
 from moe_lite.preflight import flops
+from moe_lite.preflight.program import Program
 from moe_lite.training import plan
 
 TRAIN, EVAL = 'training.train', 'evaluation.evaluate'
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-  """One program: what it does, what it takes, and what it needs at least.
-
-  Attributes:
-    name: 'train step', 'encode' or 'score'.
-    function: the function, which is traced to count its operations.
-    arguments: the shapes of its arguments, and their places on the mesh.
-    compile: compiles the function, and returns the executable.
-    parts: what the arguments hold: 'base', 'trainable', 'optimizer', 'batch'.
-    least_flops: the operations that cannot be saved, over all rows.
-    rows: the rows of a batch.
-    tokens: the positions of a batch, of inputs and targets.
-    mesh: (data, model).
-  """
-
-  name: str
-  function: Callable[..., Any]
-  arguments: tuple[Any, ...]
-  compile: Callable[[], Any]
-  parts: Mapping[str, Any]
-  least_flops: int
-  rows: int
-  tokens: int
-  mesh: tuple[int, int]
 
 
 def programs(

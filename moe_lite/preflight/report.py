@@ -10,7 +10,7 @@ import jax
 from moe_lite.core import memory
 from moe_lite.preflight import flops, hlo, traffic
 from moe_lite.preflight.chips import Slice
-from moe_lite.preflight.programs import Program
+from moe_lite.preflight.program import Program
 
 GB = 10**9
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from moe_lite.preflight import chips, report
-from moe_lite.preflight.programs import Program
+from moe_lite.preflight.program import Program
 from moe_lite.preflight.report import Report
 
 FITS = Report(
