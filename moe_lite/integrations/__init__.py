@@ -1,5 +1,5 @@
-"""Loops of other people: what they need to train and evaluate our networks.
+"""What training loops of other projects need to run our networks.
 
-A thing belongs here if it needs a package that this one does not install.
-Nothing else imports this folder.
+A thing belongs here if it serves a package that this one does not install.
+Nothing outside this folder imports it.
 """

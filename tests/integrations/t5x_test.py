@@ -21,7 +21,7 @@ from moe_lite import adapters, routing
 from moe_lite.checkpoints import bases as base_checkpoints
 from moe_lite.checkpoints.t5x import native
 from moe_lite.core import parameters
-from moe_lite.core.errors import UserError
+from moe_lite.integrations import t5x_checkpoints
 from moe_lite.process import cli, gin_paths
 from tasks.mini import vocabulary
 from tests import tiny
@@ -120,9 +120,7 @@ def read(checkpoint):
   contents = flax.serialization.msgpack_restore(
     (checkpoint / 'checkpoint').read_bytes()
   )
-  import moe_lite.integrations.t5x as integration
-
-  return integration._flatten(contents['optimizer'])
+  return t5x_checkpoints.flatten(contents['optimizer'])
 
 
 def bytes_of(folder):
@@ -311,34 +309,12 @@ def test_every_method_trains_on_two_partitions_in_microbatches(
 
 @pytest.mark.t5x
 @needs_t5x
-def test_a_base_that_lacks_a_parameter_is_refused(base):
-  from moe_lite.integrations import t5x as integration
-
-  leaves = read(base)
-  missing = 'encoder/layers_1/mlp/wo/kernel'
-  adapter = 'encoder/layers_0/attention/key_adapter/scale'
-  wanted = parameters.unflatten(
-    {**leaves, f'target/{adapter}': 0, 'state/param_states/x/v': None}
-  )
-  whole = parameters.unflatten(leaves)
-  restored = integration.restore_onto_base(whole, wanted, str(base))
-  assert 'state' not in restored
-  del leaves[f'target/{missing}']
-  part = parameters.unflatten(leaves)
-  with pytest.raises(UserError, match=f'lacks 1 parameters.*{missing}'):
-    integration.restore_onto_base(part, wanted, str(base))
-  with pytest.raises(UserError, match='is no T5X checkpoint'):
-    integration.restore_onto_base({'target': {adapter: 0}}, wanted, 'nowhere')
-
-
-@pytest.mark.t5x
-@needs_t5x
 def test_what_a_newer_t5x_lacks_is_named():
   from moe_lite.integrations import t5x as integration
 
   moved = types.ModuleType('t5x.optimizers')
   with pytest.raises(integration.MissingT5XError, match='no t5x.optimizers.Mu'):
-    integration._of_t5x(moved, 'MultiOptimizer')
+    integration.require(moved, 'MultiOptimizer')
 
 
 @pytest.mark.skipif(has_t5x, reason='T5X is installed here')
