@@ -1,6 +1,6 @@
-"""What is read: SeqIO tasks and mixtures, batches of them, and their catalog.
+"""SeqIO's tasks and mixtures, batches of them on a mesh, and their catalog.
 
-A thing belongs here if it is about data before a network sees it.
+A thing belongs here if it concerns data before a network sees them.
 """
 
 from typing import TYPE_CHECKING

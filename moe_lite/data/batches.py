@@ -1,10 +1,12 @@
-"""A stream of batches on the mesh, and finding one's place in it again.
+"""Reads batches onto the mesh, and finds its place again after an interruption.
 
-A batch is the concatenation of DATA_SHARDS equal parts, each of an independent
-stream. So the batches are a function of the seed and of DATA_SHARDS alone,
-whatever mesh and however many processes read them: a process opens the shards
-whose rows its devices hold. Positions are saved with a checkpoint, by shard, so
-that a resumed run sees exactly the batches that it would have seen.
+A batch consists of DATA_SHARDS equal parts. Each part comes from a stream of
+its own, which is called a shard. The batches depend on the seed and on
+DATA_SHARDS alone: they are the same on any mesh and with any number of
+processes. A process reads the shards whose rows its devices hold.
+
+A checkpoint holds the position in every shard. A run that is resumed sees
+exactly the batches that it would have seen without the interruption.
 """
 
 import contextlib
@@ -28,24 +30,28 @@ from moe_lite.core.progress import say
 from moe_lite.data.dataset import Dataset, load, reading
 from moe_lite.process.quiet_tensorflow import hide_accelerators
 
+# Maps the name of each feature to its rows, on the host.
 Rows = Mapping[str, np.ndarray]
 
 
 def with_shards(dataset: Dataset, recorded: int | None = None) -> Dataset:
-  """Decides on a number of data shards, where the data set leaves it open.
+  """Returns the data set with a number of shards.
+
+  A number that the data set has already is kept.
 
   Args:
     dataset: the data set.
-    recorded: the number of the run that is resumed.
+    recorded: the number of shards of the run that is resumed. None if the run
+      is new; it then gets a shard for each process.
 
   Raises:
-    UserError: if it does not divide the batch size.
+    UserError: if the number does not divide the batch size.
   """
   number, source = dataset.data_shards, ''
   if number is None and recorded is not None:
-    number, source = recorded, ' (as the checkpoint has it)'
+    number, source = recorded, ' (the number in the checkpoint)'
   elif number is None:
-    number, source = jax.process_count(), ' (None is one a process)'
+    number, source = jax.process_count(), ' (one for each process)'
   size = dataset.batch_size
   if not isinstance(number, int) or number < 1 or size % number:
     allowed = [n for n in range(1, size + 1) if size % n == 0]
@@ -57,13 +63,26 @@ def with_shards(dataset: Dataset, recorded: int | None = None) -> Dataset:
 
 
 class Batches(Iterator[Mapping[str, jax.Array]]):
-  """Batches as global arrays, split over the mesh's `data` axis.
+  """Yields batches as global arrays that are split over the `data` axis.
+
+  A batch maps the name of each feature to an array [batch_size, length].
 
   Attributes:
-    count: how many were read since the stream began.
+    count: how many batches were read since the stream began.
   """
 
   def __init__(self, dataset: Dataset, mesh: Mesh, seed: int):
+    """Opens the streams at their beginning.
+
+    Args:
+      dataset: what to read.
+      mesh: the mesh to put batches on.
+      seed: the seed of every shuffle and of mixing.
+
+    Raises:
+      UserError: if the data cannot be read, or the number of shards does not
+        divide the batch size.
+    """
     hide_accelerators()
     dataset = with_shards(dataset)
     assert dataset.data_shards is not None
@@ -77,7 +96,7 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
       for shard, processes in enumerate(readers)
       if process in processes
     }
-    # Those whose position this process saves.
+    # Several processes may read a shard. The first of them saves its position.
     self._saved = [s for s in self._shards if process == min(readers[s])]
     self.count = 0
 
@@ -91,23 +110,29 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
     }
 
   def shard_names(self) -> list[str]:
-    """Of the shards that this process reads, as their positions are named."""
+    """Returns the names of the shards that this process reads."""
     return [self._name(shard) for shard in self._shards]
 
   def position(self) -> dict[str, bytes]:
-    """Where the stream stands, by shard, of those that this process saves.
+    """Returns the position in each shard that this process saves.
 
-    A shard is left out where its position cannot be saved.
+    Returns:
+      A dict that maps the name of a shard to its position. Shards whose
+      position cannot be saved are left out.
     """
     found = {self._name(s): self._shards[s].position() for s in self._saved}
     return {name: position for name, position in found.items() if position}
 
   def restore(self, position: Mapping[str, bytes], batches: int) -> bool:
-    """Goes to where `position` was taken, `batches` batches from the start.
+    """Goes to a place in the data where a checkpoint was saved.
+
+    Args:
+      position: the positions of all shards; see the method `position`.
+      batches: how many batches lie between the beginning and that place.
 
     Returns:
-      False where the pipeline did not accept it, and everything up to there
-      had to be read again.
+      Whether all positions could be used. If one could not, its shard was read
+      again from the beginning.
     """
     self.count = batches
     accepted = [
@@ -120,7 +145,15 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
     return f'shard_{shard}_of_{self._number}'
 
   def _to_mesh(self, parts: Mapping[int, np.ndarray]) -> jax.Array:
-    """A global [batch_size, L], from the shards' [batch_size / shards, L]."""
+    """Makes a global array of a feature from its parts.
+
+    Args:
+      parts: maps the number of each shard that this process reads to its part,
+        [batch_size / shards, length].
+
+    Returns:
+      An array [batch_size, length] on the mesh.
+    """
     size = self._dataset.batch_size
     width = size // self._number
 
@@ -138,14 +171,21 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
 
 
 class _Shard(Iterator[Rows]):
-  """One of the streams that batches are made of."""
+  """One of the streams that batches consist of."""
 
   def __init__(self, dataset: Dataset, seed: int, shard: int):
+    """Opens the stream at its beginning.
+
+    Args:
+      dataset: what to read. Its number of shards is set.
+      seed: the seed of every shuffle and of mixing.
+      shard: the number of the shard, from 0.
+    """
     assert dataset.data_shards is not None
     self._dataset = dataset
     number = dataset.data_shards
-    # A function: SeqIO's shuffles give another order when one data set is read
-    # a second time.
+    # The data set is loaded anew for each reading, because SeqIO's shuffles
+    # would give another order if it were read a second time.
     self._load = lambda: load(dataset, seed, shard, number)
     self._can_save = dataset.save_position
     self._restart()
@@ -166,7 +206,7 @@ class _Shard(Iterator[Rows]):
     return {name: x.numpy() for name, x in batch.items()}
 
   def position(self) -> bytes:
-    """Where it stands; empty where that cannot be saved."""
+    """Returns the position in the stream; empty if it cannot be saved."""
     if not self._can_save:
       return b''
     with tempfile.TemporaryDirectory() as folder:
@@ -174,7 +214,7 @@ class _Shard(Iterator[Rows]):
         self._checkpoint.write(os.path.join(folder, 'position'))
       except tf.errors.OpError as error:
         say(
-          'The data pipeline cannot be saved; a resumed run will read again '
+          'The data pipeline cannot be saved. A resumed run will read again '
           f'what this one has read. {error.message.splitlines()[0]}'
         )
         self._can_save = False
@@ -195,7 +235,7 @@ class _Shard(Iterator[Rows]):
           AssertionError,
           zipfile.BadZipFile,
         ) as error:
-          say(f'The saved data position is of no use: {error}')
+          say(f'The saved position in the data cannot be used: {error}')
           self._restart()
     with self._reading():
       for _ in itertools.islice(self._iterator, batches):
@@ -214,7 +254,18 @@ class _Shard(Iterator[Rows]):
 
 
 def _readers(sharding: NamedSharding, rows: int, shards: int) -> list[set[int]]:
-  """Of every shard, the processes whose devices hold some of its rows."""
+  """Returns which processes read each shard.
+
+  A process reads a shard if its devices hold some of the shard's rows.
+
+  Args:
+    sharding: the sharding of a batch.
+    rows: how many rows a batch has.
+    shards: how many shards there are.
+
+  Returns:
+    A set of process numbers for each shard.
+  """
   width = rows // shards
   readers: list[set[int]] = [set() for _ in range(shards)]
   for device, index in sharding.devices_indices_map((rows,)).items():
@@ -225,8 +276,10 @@ def _readers(sharding: NamedSharding, rows: int, shards: int) -> list[set[int]]:
 
 
 def _pack(folder: str) -> bytes:
+  """Returns the files of a folder as a ZIP archive."""
   packed = io.BytesIO()
-  # Buffers are padded ids: even the fastest level shrinks them several times.
+  # Shuffle buffers hold padded ids. Even the fastest level makes them several
+  # times smaller.
   with zipfile.ZipFile(
     packed, 'w', zipfile.ZIP_DEFLATED, compresslevel=1
   ) as archive:

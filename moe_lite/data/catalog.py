@@ -1,7 +1,8 @@
-"""What evaluation needs to know about a task beyond its rows.
+"""A catalog of tasks that tells evaluation what their rows do not say.
 
-Suites register their tasks here on import; the evaluator looks them up to
-group prompts into data sets and to print chance beside every score.
+The module of a suite registers its tasks here when it is imported. Evaluation
+looks tasks up to group prompts by data set, and to print the score of chance
+beside every score.
 """
 
 import dataclasses
@@ -13,14 +14,18 @@ class TaskInfo:
   """A task's place in its suite.
 
   Attributes:
-    name: of the SeqIO task that holds one row per example.
-    dataset: whose prompts are summarised by their median.
-    cluster: the kind of task; held-out clusters are never trained on.
-    template: the prompt's name.
-    chance: accuracy of guessing, in percent; None where nothing is chosen.
+    name: the name of the SeqIO task that holds one row for each example.
+    dataset: the name of its data set. The prompts of a data set are summarised
+      by the median of their scores.
+    cluster: the kind of task. Clusters that are held out are never trained on.
+    template: the name of the prompt.
+    chance: the accuracy of guessing, in percent. None if the task does not
+      choose among answers.
     held_out: whether the data set belongs to the evaluation.
-    column: data sets of one column count as one in the average over data
-      sets, by their mean (ANLI's three rounds); None for one of its own.
+    column: the column of the data set in the table of scores. Data sets that
+      share a column, such as the three rounds of ANLI, count as one in the
+      average over data sets, with the mean of their scores. None gives the data
+      set a column of its own.
   """
 
   name: str
@@ -38,8 +43,8 @@ class Published:
 
   Attributes:
     name: what was evaluated.
-    average: as results give it.
-    mark: how it is known, a key of its table's `marks`.
+    average: the average, in the unit of our own results.
+    mark: a key of the table's `marks`, which says how the number is known.
   """
 
   name: str
@@ -49,12 +54,12 @@ class Published:
 
 @dataclasses.dataclass(frozen=True)
 class PublishedTable:
-  """Averages to print beside results on a mixture.
+  """Averages of others to print beside results on a mixture.
 
   Attributes:
-    source: who reported them, and for which base.
-    averages: as reported.
-    marks: what each mark says of a figure's provenance.
+    source: who reported the averages, and for which base.
+    averages: the averages, in the order of their source.
+    marks: maps each mark to a phrase that says how a number is known.
   """
 
   source: str
@@ -62,6 +67,7 @@ class PublishedTable:
   marks: Mapping[str, str]
 
 
+# A task's twin with this suffix has one row for each choice, to rank them.
 SCORE_EVAL = '_score_eval'
 
 _TASKS: dict[str, TaskInfo] = {}
@@ -69,18 +75,29 @@ _PUBLISHED: dict[str, PublishedTable] = {}
 
 
 def add(info: TaskInfo) -> None:
-  """Registers a task; raises ValueError if its name is taken by another."""
+  """Registers a task.
+
+  Raises:
+    ValueError: if another task of that name is registered.
+  """
   if _TASKS.setdefault(info.name, info) != info:
     raise ValueError(f'Task {info.name!r} is already in the catalog.')
 
 
 def lookup(task_name: str) -> TaskInfo | None:
-  """The task of that name or of its `_score_eval` twin; None if unknown."""
+  """Returns what is known about a task.
+
+  Args:
+    task_name: the name of a task, or of its twin with the suffix `_score_eval`.
+
+  Returns:
+    None if no such task is registered.
+  """
   return _TASKS.get(task_name.removesuffix(SCORE_EVAL))
 
 
 def tasks() -> tuple[TaskInfo, ...]:
-  """All registered tasks, in the order of registration."""
+  """Returns all registered tasks, in the order of their registration."""
   return tuple(_TASKS.values())
 
 
@@ -90,5 +107,5 @@ def add_published(mixture: str, table: PublishedTable) -> None:
 
 
 def published(mixture: str) -> PublishedTable | None:
-  """What others reported for a mixture; None if nothing is known."""
+  """Returns what others reported for a mixture; None if nothing is known."""
   return _PUBLISHED.get(mixture)

@@ -1,4 +1,4 @@
-"""What is read: SeqIO tasks and mixtures, checked before anything runs."""
+"""Reads SeqIO's tasks and mixtures, and checks them before anything runs."""
 
 import contextlib
 import dataclasses
@@ -24,20 +24,25 @@ class Dataset:
   """What to train on.
 
   Attributes:
-    mixture_or_task_name: registered with SeqIO by an imported module.
-    task_feature_lengths: {'inputs': L, 'targets': T}; longer ones are trimmed.
-    batch_size: rows of a batch, over all processes. With packing, a row holds
-      several examples.
-    packing: fill rows with several examples, which do not see each other.
-    split: of the mixture or task.
-    use_cached: read what `seqio_cache_tasks` wrote.
-    shuffle: False keeps the order of the source.
-    save_position: save the pipeline's state, shuffle buffers included, with
-      each checkpoint. False saves nothing and reads again on resuming, what
-      happens anyhow where TensorFlow cannot save a pipeline.
-    data_shards: of how many equal parts a batch consists, each an independent
-      stream; None for one a process when the run begins. The batches depend
-      on it and on the seed alone, and a resumed run keeps it.
+    mixture_or_task_name: the name of a mixture or task. A module that a gin
+      file imports registers it with SeqIO.
+    task_feature_lengths: how many tokens a row has, {'inputs': S,
+      'targets': T}. Longer examples are trimmed. With 'inputs_embedding' rows
+      have a vector of that size, too.
+    batch_size: how many rows a batch has, over all processes. With packing, a
+      row holds several examples.
+    packing: whether to fill rows with several examples, which do not see each
+      other.
+    split: the split to read.
+    use_cached: whether to read what `seqio_cache_tasks` wrote.
+    shuffle: whether to shuffle. If not, the order of the source is kept.
+    save_position: whether each checkpoint holds the state of the data pipeline,
+      shuffle buffers included. If not, or if TensorFlow cannot save the
+      pipeline, a resumed run reads the data again up to its place.
+    data_shards: how many equal parts a batch consists of. Each part is an
+      independent stream. The batches depend on this number and on the seed
+      alone. None means as many as there are processes when the run begins. A
+      resumed run keeps its number.
   """
 
   mixture_or_task_name: str
@@ -56,7 +61,7 @@ def check(dataset: Dataset, vocab_size: int) -> None:
 
   Args:
     dataset: the data.
-    vocab_size: rows of the network's embedding.
+    vocab_size: how many rows the network's embedding has.
   """
   provider = find(dataset.mixture_or_task_name)
   check_split(provider, dataset.split, dataset.use_cached)
@@ -81,15 +86,19 @@ def check(dataset: Dataset, vocab_size: int) -> None:
     )
   if dataset.packing:
     raise UserError(
-      f'PACKING = True fills a row with several examples, and '
-      f'{INPUTS_EMBEDDING!r} is of one: give --gin.PACKING=False.'
+      f'PACKING = True fills a row with several examples, but '
+      f'{INPUTS_EMBEDDING!r} belongs to one. Give --gin.PACKING=False.'
     )
-  # The size of a vector is in the data alone; one example tells it.
+  # Only the data say how large a vector is. One example is enough to see it.
   read(_tasks(provider)[0], dataset.split, lengths, dataset.use_cached, 1)
 
 
 def find(name: str) -> seqio.Task | seqio.Mixture:
-  """The task or mixture of that name, or UserError with the nearest."""
+  """Returns the task or mixture of a name.
+
+  Raises:
+    UserError: if there is none. The message names the nearest ones.
+  """
   names = {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
   if name not in names:
     raise UserError(
@@ -105,14 +114,20 @@ def check_split(
 ) -> None:
   """Raises UserError unless the data of a split are there.
 
-  Some task must have the split; all that do must have their files, or, with
-  `use_cached`, a cache.
+  At least one task must have the split. Every task that has it must have its
+  files. With `use_cached`, every task that can be cached must have a cache
+  instead.
+
+  Args:
+    provider: the task or mixture.
+    split: the name of the split.
+    use_cached: whether to read what `seqio_cache_tasks` wrote.
   """
   tasks = _tasks(provider)
   cacheable = [task for task in tasks if task.supports_caching]
   if not use_cached and any(task.requires_caching for task in cacheable):
     raise UserError(
-      f'{provider.name!r} has tasks that can only be read from a cache: give '
+      f'{provider.name!r} has tasks that can only be read from a cache. Give '
       '--gin.USE_CACHED_TASKS=True and --seqio_additional_cache_dirs.'
     )
   if use_cached:
@@ -133,12 +148,12 @@ def check_split(
   if not use_cached:
     for task in tasks:
       if split in splits_of(task):
-        # Sources that find a file missing say so now, not hours later.
+        # A source that misses a file raises an error now, and not hours later.
         task.source.list_shards(split)
 
 
 def splits_of(task: seqio.Task) -> Sequence[str]:
-  """A task's splits; SeqIO raises where there are none."""
+  """Returns the names of a task's splits; none if SeqIO knows of none."""
   try:
     return task.splits
   except ValueError:
@@ -156,9 +171,9 @@ def check_vocabulary(
     if not size <= vocab_size < size + VOCABULARY_ROUNDING:
       raise UserError(
         f"The network's vocabulary has {vocab_size} entries, but that of "
-        f'{name!r} in {provider.name!r} has {size}: the network needs at least '
-        f'{size} and fewer than {size + VOCABULARY_ROUNDING}. The models/ gin '
-        'file and the data/ gin file do not belong together.'
+        f'{name!r} in {provider.name!r} has {size}. The network needs at least '
+        f'{size} and fewer than {size + VOCABULARY_ROUNDING} entries. The '
+        'models/ gin file and the data/ gin file do not belong together.'
       )
 
 
@@ -169,19 +184,24 @@ def read(
   use_cached: bool = False,
   most: int | None = None,
 ) -> list[dict[str, Any]]:
-  """Examples of a task's split, tokenized and trimmed, in the source's order.
+  """Reads the examples of a split, tokenized, in the order of their source.
 
   Args:
-    task: to read.
-    split: of it.
-    lengths: {'inputs': L, 'targets': T}; longer ones are trimmed. With
-      `inputs_embedding`, rows have a vector of that size, too.
-    use_cached: read what `seqio_cache_tasks` wrote, where the task allows it.
-    most: how many to read; None for all.
+    task: the task to read.
+    split: the name of the split.
+    lengths: how many tokens an example has at most, {'inputs': S,
+      'targets': T}. Longer ones are trimmed. With 'inputs_embedding', examples
+      have a vector of that size, too.
+    use_cached: whether to read what `seqio_cache_tasks` wrote, if the task can
+      be cached.
+    most: how many examples to read. None reads all.
+
+  Returns:
+    A dict of NumPy arrays for each example.
 
   Raises:
-    UserError: if the split has no rows, its cache cannot be read, or a vector
-      is missing or has another size.
+    UserError: if the split has no rows, if it cannot be read, or if a vector is
+      missing or has another size.
   """
   with reading(task.name, split, use_cached):
     dataset = task.get_dataset(
@@ -194,7 +214,7 @@ def read(
     rows = list(dataset.take(-1 if most is None else most).as_numpy_iterator())
   if not rows:
     raise UserError(
-      f'Split {split!r} of task {task.name!r} is empty: choose another split, '
+      f'Split {split!r} of task {task.name!r} is empty. Choose another split, '
       'or a mixture without this task.'
     )
   size = lengths.get(INPUTS_EMBEDDING)
@@ -202,38 +222,108 @@ def read(
     shape = np.shape(row.get(INPUTS_EMBEDDING))
     if shape != (size,):
       raise UserError(
-        f'TASK_FEATURE_LENGTHS gives {INPUTS_EMBEDDING!r} {size} numbers, and '
+        f'TASK_FEATURE_LENGTHS gives {INPUTS_EMBEDDING!r} {size} numbers, but '
         f'an example of {task.name!r} has '
         + (f'the shape {list(shape)}.' if INPUTS_EMBEDDING in row else 'none.')
       )
   return rows
 
 
-def _trimmed(lengths: Mapping[str, int]) -> dict[str, int]:
-  """What SeqIO may trim: half a vector is no vector."""
-  return {name: n for name, n in lengths.items() if name != INPUTS_EMBEDDING}
-
-
 @contextlib.contextmanager
 def reading(name: str, split: str, use_cached: bool = False) -> Iterator[None]:
-  """Raises UserError for data that are missing or damaged; it names them."""
+  """Turns errors of missing or damaged data within the block into UserErrors.
+
+  Args:
+    name: the name of the task or mixture that is read.
+    split: the name of the split.
+    use_cached: whether its cache is read.
+  """
   try:
     yield
   except (KeyError, tf.errors.NotFoundError) as error:
-    # SeqIO's reader answers a cached split without rows with a KeyError.
+    # SeqIO raises a KeyError for a cached split that has no rows.
     raise UserError(
-      f'Split {split!r} of {name!r} cannot be read; its cache is incomplete, '
-      f'or the split has no rows: {error}'
+      f'Split {split!r} of {name!r} cannot be read ({error}). Its cache is '
+      'incomplete, or the split has no rows.'
     ) from error
   except tf.errors.DataLossError as error:
-    # TensorFlow does not say in which of perhaps hundreds of files.
-    say(f'A file of {name!r} is damaged; looking for it: {error.message}')
+    # TensorFlow does not say which file is damaged. There may be hundreds.
+    say(f'A file of {name!r} is damaged ({error.message}). Looking for it.')
     task, file = _damaged(find(name), split, use_cached)
     raise UserError(
       f'Task {task!r}: {file} is damaged or cut short ({error.message}). '
       'Delete the folder of the task, and fetch or make it again. Nothing that '
-      'was saved is lost: the same command goes on.'
+      'was saved is lost: run the same command again to go on.'
     ) from error
+
+
+def load(
+  dataset: Dataset, seed: int, shard: int = 0, num_shards: int = 1
+) -> tf.data.Dataset:
+  """Loads the endless stream of one part of every batch.
+
+  Args:
+    dataset: what to read.
+    seed: the seed of every shuffle and of mixing.
+    shard: the number of the part, from 0.
+    num_shards: how many equal parts a batch consists of.
+
+  Returns:
+    A stream of dicts of arrays [batch_size / num_shards, length]. They are
+    int32, but 'inputs_embedding' is float32.
+
+  Raises:
+    UserError: if the data are missing.
+  """
+  provider = find(dataset.mixture_or_task_name)
+  shards = seqio.ShardInfo(shard, num_shards) if num_shards > 1 else None
+  # SeqIO logs which task failed. The error that it raises says the same.
+  with (
+    reading(provider.name, dataset.split, dataset.use_cached),
+    _verbosity(logging.FATAL),
+  ):
+    examples = provider.get_dataset(
+      _trimmed(dataset.task_feature_lengths),
+      split=dataset.split,
+      use_cached=dataset.use_cached,
+      shuffle=dataset.shuffle,
+      seed=seed,
+      shard_info=shards,
+      num_epochs=None,
+      # The whole cache would be saved with each position.
+      try_in_mem_cache=False,
+    )
+  vector = seqio.FeatureConverter.FeatureSpec(dtype=tf.float32)
+  size = dataset.task_feature_lengths.get(INPUTS_EMBEDDING)
+  has_vector = size is not None
+  if has_vector:
+    # SeqIO would fill up a vector that is too short with zeros.
+    examples = examples.map(
+      lambda row: {
+        **row,
+        INPUTS_EMBEDDING: tf.ensure_shape(row[INPUTS_EMBEDDING], [size]),
+      }
+    )
+  converter = seqio.EncDecFeatureConverter(
+    pack=dataset.packing,
+    # With packing, SeqIO refuses even an empty dict here.
+    passthrough_features={INPUTS_EMBEDDING: vector} if has_vector else None,
+  )
+  rows = converter(
+    examples, task_feature_lengths=dict(dataset.task_feature_lengths)
+  )
+  options = tf.data.Options()
+  options.deterministic = True
+  batches = rows.batch(dataset.batch_size // num_shards, drop_remainder=True)
+  return batches.prefetch(2).with_options(options)
+
+
+def _trimmed(lengths: Mapping[str, int]) -> dict[str, int]:
+  """Returns the lengths that SeqIO trims examples to.
+
+  A vector must not be trimmed, because its first half means nothing.
+  """
+  return {name: n for name, n in lengths.items() if name != INPUTS_EMBEDDING}
 
 
 @contextlib.contextmanager
@@ -249,7 +339,7 @@ def _verbosity(level: int) -> Iterator[None]:
 def _damaged(
   provider: seqio.Task | seqio.Mixture, split: str, use_cached: bool
 ) -> tuple[str, str]:
-  """The first task and file of records that does not read to its end."""
+  """Returns the first task with a file that cannot be read, and the file."""
   for task in _tasks(provider):
     if split not in splits_of(task):
       continue
@@ -269,61 +359,3 @@ def _damaged(
 
 def _tasks(provider: seqio.Task | seqio.Mixture) -> Sequence[seqio.Task]:
   return [provider] if isinstance(provider, seqio.Task) else provider.tasks
-
-
-def load(
-  dataset: Dataset, seed: int, shard: int = 0, num_shards: int = 1
-) -> tf.data.Dataset:
-  """The endless stream of one shard's batches.
-
-  Args:
-    dataset: what to read.
-    seed: of every shuffle and of mixing.
-    shard: which of `num_shards` equal parts of every batch.
-    num_shards: into how many parts the examples are dealt.
-
-  Returns:
-    Dictionaries of int32 [batch_size / num_shards, length], and float32 of
-    `inputs_embedding`.
-  """
-  provider = find(dataset.mixture_or_task_name)
-  shards = seqio.ShardInfo(shard, num_shards) if num_shards > 1 else None
-  # SeqIO logs which task failed, and raises what says so.
-  with (
-    reading(provider.name, dataset.split, dataset.use_cached),
-    _verbosity(logging.FATAL),
-  ):
-    examples = provider.get_dataset(
-      _trimmed(dataset.task_feature_lengths),
-      split=dataset.split,
-      use_cached=dataset.use_cached,
-      shuffle=dataset.shuffle,
-      seed=seed,
-      shard_info=shards,
-      num_epochs=None,
-      # The cache would be saved with the position, whole.
-      try_in_mem_cache=False,
-    )
-  vector = seqio.FeatureConverter.FeatureSpec(dtype=tf.float32)
-  size = dataset.task_feature_lengths.get(INPUTS_EMBEDDING)
-  has_vector = size is not None
-  if has_vector:
-    # SeqIO would fill up a shorter one with zeros.
-    examples = examples.map(
-      lambda row: {
-        **row,
-        INPUTS_EMBEDDING: tf.ensure_shape(row[INPUTS_EMBEDDING], [size]),
-      }
-    )
-  converter = seqio.EncDecFeatureConverter(
-    pack=dataset.packing,
-    # SeqIO refuses any, were there none, together with packing.
-    passthrough_features={INPUTS_EMBEDDING: vector} if has_vector else None,
-  )
-  rows = converter(
-    examples, task_feature_lengths=dict(dataset.task_feature_lengths)
-  )
-  options = tf.data.Options()
-  options.deterministic = True
-  batches = rows.batch(dataset.batch_size // num_shards, drop_remainder=True)
-  return batches.prefetch(2).with_options(options)
