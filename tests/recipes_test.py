@@ -11,7 +11,7 @@ from moe_lite.core import parameters
 from moe_lite.models import model
 from moe_lite.preflight import slices
 from moe_lite.process import cli
-from moe_lite.sweep import expansion, outcome
+from moe_lite.sweep import expansion, intervals
 from tests import gin_test
 from tests.paths import ROOT
 
@@ -132,7 +132,7 @@ def test_what_was_measured_follows_from_the_runs():
   for name, settings in comparison().items():
     values = [float(r['average']) for r in runs if r['variant'] == name]
     assert len(values) == len(settings[0].runs)
-    mean, half = outcome.interval(values)
+    mean, half = intervals.interval(values)
     row = measured()[name]
     assert float(row['average']) == pytest.approx(mean)
     assert float(row['half_interval'] or 0) == pytest.approx(half or 0)

@@ -3,17 +3,19 @@
   python -m moe_lite.sweep gin/ablations/experts.gin [more.gin ...]
 
   --to=DIR            the folder of the runs and the table; by default
-                      runs/sweeps/NAME, where NAME is that of the files
-  --jobs=N            runs at a time on this machine; 1
+                      runs/sweeps/NAME, where NAME is the name of the grid's
+                      file, or the names of several, joined by _
+  --jobs=N            the number of runs at a time on this machine; by default 1
   --print             print the commands of what is missing, to launch them
                       elsewhere, and make the table of what is there
   --gin.NAME=VALUE    a macro of the grid's files, such as --gin.SEEDS="[0]"
   --gin_search_paths, --seqio_additional_cache_dirs
-                      as of moe_lite.train, for every run
+                      the flags of moe_lite.train, which every run gets
 
 What is complete is not run again: an interrupted or failed sweep goes on when
 the same command runs again. Writes sweep.md, sweep.png, sweep.csv, sweep.json.
-The exit code is 1 if a run failed, 2 on a mistake, before anything starts.
+The exit code is 1 if a run failed, and 2 for a mistake that was found before
+anything started.
 """
 
 import pathlib
@@ -25,14 +27,14 @@ from absl import flags
 from moe_lite.core.errors import UserError
 from moe_lite.process import cli
 
-# For every run, too.
+# Flags that every run gets, too.
 _SHARED = ('gin_search_paths', 'seqio_additional_cache_dirs')
 
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command, and returns its exit code."""
-  # The runs need the devices; reports ask JAX which process this is, for which
-  # it would take them.
+  # The runs need the devices. Progress reports ask JAX which process this is,
+  # and JAX would then take the devices for this process.
   jax.config.update('jax_platforms', 'cpu')
   succeeded = True
 
@@ -44,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _sweep(argv: Sequence[str]) -> bool:
-  """Whether no run failed; raises UserError for a mistake."""
+  """Sweeps, and returns whether no run failed; raises UserError if mistaken."""
   values, files, rest = _parse_flags(argv)
   if not files:
     raise UserError(
@@ -53,7 +55,7 @@ def _sweep(argv: Sequence[str]) -> bool:
     )
   argv = [argv[0], *(f'--gin_file={file}' for file in files), *rest]
   configured = cli.configure(argv, 'sweep.Grid', 'ablations/experts.gin')
-  # Here, because it imports TensorFlow, which the command line keeps quiet.
+  # Imported late: it imports TensorFlow, which `configure` keeps quiet.
   from moe_lite.sweep import sweeping
 
   name = '_'.join(pathlib.PurePath(file).stem for file in files)

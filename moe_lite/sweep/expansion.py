@@ -7,22 +7,24 @@ ROOT/VARIANT/CHOICE/seed_0/eval/        results for the table
 
 import dataclasses
 import shlex
-import sys
 from collections.abc import Sequence
 
-from etils import epath
-
 from moe_lite.core.errors import UserError
-from moe_lite.evaluation import results
-from moe_lite.sweep import grid as grids
-from moe_lite.sweep.grid import Choice, Composed, Grid, Variant
+from moe_lite.sweep.grid import (
+  Choice,
+  Grid,
+  Variant,
+  check_seeds,
+  choices,
+  folder_name,
+  variants,
+)
+from moe_lite.sweep.words import Composed, Words, compose
 from moe_lite.training import run_folder
 
 TRAIN = 'train'
 VALIDATION = 'validation'
 EVALUATION = 'eval'
-# How a module of the package is run.
-PYTHON = (sys.executable, '-m')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +32,10 @@ class Command:
   """A process of a run.
 
   Attributes:
-    kind: TRAIN, VALIDATION or EVALUATION; also the name of its log.
-    module: that is run.
-    flags: of it.
-    output: the folder that it writes.
+    kind: TRAIN, VALIDATION or EVALUATION. Its log bears that name.
+    module: the module of the package that is run.
+    flags: the flags of the process.
+    output: the folder that the process writes.
   """
 
   kind: str
@@ -41,11 +43,8 @@ class Command:
   flags: tuple[str, ...]
   output: str
 
-  def words(self) -> list[str]:
-    return [*PYTHON, self.module, *self.flags]
-
   def line(self) -> str:
-    """For a shell."""
+    """The command as a line for a shell."""
     return shlex.join(['python', '-m', self.module, *self.flags])
 
 
@@ -54,14 +53,14 @@ class Run:
   """A variant with one choice of the search and one seed.
 
   Attributes:
-    name: for messages.
-    variant: its name.
-    choice: of the search.
-    seed: of the run.
-    folder: of the run.
-    train: how it is trained; None for the frozen base.
-    validation: how it is measured for the search.
-    evaluation: how it is measured for the table.
+    name: the run in messages.
+    variant: the name of the variant.
+    choice: the choice of the search.
+    seed: the seed of training.
+    folder: the folder of the run.
+    train: how the run is trained; None for the frozen base.
+    validation: how the run is measured for the search.
+    evaluation: how the run is measured for the table.
   """
 
   name: str
@@ -76,13 +75,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-  """What all seeds of a variant and a choice share.
+  """A variant with one choice of the search, for all seeds.
 
   Attributes:
-    name: for messages, and its folder under the root.
-    variant: of the grid.
-    choice: of the search.
-    runs: one a seed.
+    name: the setting in messages.
+    variant: the variant of the grid.
+    choice: the choice of the search.
+    runs: one run for each seed.
   """
 
   name: str
@@ -96,9 +95,8 @@ class Plan:
   """Everything that a grid may have to run.
 
   Attributes:
-    root: its folder.
-    settings: by variant, one a choice of the search.
-    searches: whether there is a choice to make.
+    root: the folder of all runs.
+    settings: the settings of each variant, one for each choice of the search.
   """
 
   root: str
@@ -106,9 +104,11 @@ class Plan:
 
   @property
   def searches(self) -> bool:
+    """Whether a variant has several choices."""
     return any(len(s) > 1 for s in self.settings.values())
 
   def runs(self) -> list[Run]:
+    """All runs, variant by variant and choice by choice."""
     return [r for ss in self.settings.values() for s in ss for r in s.runs]
 
 
@@ -116,46 +116,50 @@ def expand(grid: Grid, root: str, flags: Sequence[str] = ()) -> Plan:
   """Plans a grid.
 
   Args:
-    grid: to expand.
+    grid: the grid to expand.
     root: the folder of all runs.
-    flags: for every command, beside those of the grid.
+    flags: flags for every command, beside those of the grid.
 
   Raises:
-    UserError: if the grid is not one.
+    UserError: if the grid is mistaken.
   """
-  grids.check_seeds(grid.seeds)
-  choices = grids.choices(grid)
-  if len(choices) > 1 and not grid.validate:
+  check_seeds(grid.seeds)
+  all_choices = choices(grid)
+  if len(all_choices) > 1 and not grid.validate:
     raise UserError(
-      f'sweep.Grid.search has {len(choices)} choices, but sweep.Grid.'
+      f'sweep.Grid.search has {len(all_choices)} choices, but sweep.Grid.'
       'validate is empty: nothing says how to choose.'
     )
+  root = root.rstrip('/')
   settings = {}
-  for variant in grids.variants(grid):
-    of_variant = choices if variant.is_trained else [Choice('', {})]
-    seeds = grid.seeds if variant.is_trained else [0]
+  for variant in variants(grid):
+    of_variant = all_choices if variant.is_trained else [Choice('', {})]
     settings[variant.name] = tuple(
-      _setting(grid, variant, choice, seeds, root, tuple(flags))
+      _setting(grid, variant, choice, root, tuple(flags))
       for choice in of_variant
     )
-  return Plan(root.rstrip('/'), settings)
+  return Plan(root, settings)
 
 
 def _setting(
   grid: Grid,
   variant: Variant,
   choice: Choice,
-  seeds: Sequence[int],
   root: str,
   flags: tuple[str, ...],
 ) -> Setting:
-  parts = [grids.folder_name(variant.name), grids.folder_name(choice.name)]
-  folder = '/'.join([root.rstrip('/'), *filter(None, parts)])
+  parts = [folder_name(variant.name), folder_name(choice.name)]
+  folder = '/'.join([root, *filter(None, parts)])
   name = ', '.join(filter(None, [variant.name, choice.name]))
-  runs = tuple(
-    _run(grid, variant, choice, seed, name, folder, flags) for seed in seeds
+  seeds = grid.seeds if variant.is_trained else [0]
+  return Setting(
+    name,
+    variant,
+    choice,
+    tuple(
+      _run(grid, variant, choice, seed, name, folder, flags) for seed in seeds
+    ),
   )
-  return Setting(name, variant, choice, runs)
 
 
 def _run(
@@ -167,37 +171,30 @@ def _run(
   folder: str,
   flags: tuple[str, ...],
 ) -> Run:
-  model = grids.compose(grid.model)
-  method = Composed(variant.files)
+  network = compose(grid.model) + Composed(variant.files)
   train = None
   if variant.is_trained:
     folder, name = f'{folder}/seed_{seed}', f'{name}, seed {seed}'
     composed = (
-      model
-      + method
-      + grids.compose(grid.train)
+      network
+      + compose(grid.train)
       + Composed((), variant.bindings)
-      + grids.compose(choice.values)
-      + grids.compose({'SEED': seed, 'MODEL_DIR': folder})
+      + compose(choice.values)
+      + compose({'SEED': seed, 'MODEL_DIR': folder})
     )
     train = Command(
       TRAIN, 'moe_lite.train', (*composed.flags(), *flags), folder
     )
-    # The run's own configuration makes its network and method again.
+    # The configuration that the run writes has its network and its method.
     beginning = Composed((f'{folder}/{run_folder.CONFIG}',))
     checkpoint = folder
   else:
-    beginning, checkpoint = model + method, 'base'
+    beginning, checkpoint = network, 'base'
 
-  def measure(kind: str, words: grids.Words) -> Command:
+  def measure(kind: str, words: Words) -> Command:
     output = f'{folder}/{kind}'
-    composed = (
-      beginning
-      + grids.compose(words)
-      + grids.compose(
-        {'CHECKPOINT_PATH': checkpoint, 'EVAL_OUTPUT_DIR': output}
-      )
-    )
+    places = {'CHECKPOINT_PATH': checkpoint, 'EVAL_OUTPUT_DIR': output}
+    composed = beginning + compose(words) + compose(places)
     return Command(kind, 'moe_lite.eval', (*composed.flags(), *flags), output)
 
   return Run(
@@ -210,8 +207,3 @@ def _run(
     validation=measure(VALIDATION, grid.validate),
     evaluation=measure(EVALUATION, grid.evaluate),
   )
-
-
-def result_file(command: Command) -> epath.Path:
-  """What an evaluation writes."""
-  return epath.Path(command.output) / results.JSON

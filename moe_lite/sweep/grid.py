@@ -1,6 +1,5 @@
 """What is ablated: a grid of gin files and bindings, and what it expands to."""
 
-import ast
 import dataclasses
 import itertools
 import re
@@ -8,19 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moe_lite.core.errors import UserError
-from moe_lite.evaluation.comparison import FROZEN
+from moe_lite.evaluation.run_names import FROZEN
+from moe_lite.sweep.words import Composed, Words, compose
 
-# Files and bindings in the order of a command line: 'methods/mov.gin',
-# 'NUM_EXPERTS = 10', {'NUM_EXPERTS': 10}, or a list of these.
-Words = str | Mapping[str, Any] | Sequence[Any]
 # What an axis may be: values of the macro that it is named after, or labels
 # with words.
 Axis = Sequence[Any] | Mapping[str, Words]
 
-# The base as it is: no method stands anywhere.
+# The method of the base alone: no adapter stands anywhere.
 _NO_METHOD = 'methods/full.gin'
-_BINDING = re.compile(r'\s*([\w./]+)\s*=(?!=)(.*)', re.DOTALL)
-# What a grid decides itself, for every run.
+# What the grid itself decides, for every run.
 _OWN = ('MODEL_DIR', 'SEED', 'CHECKPOINT_PATH', 'EVAL_OUTPUT_DIR')
 
 
@@ -30,16 +26,18 @@ class Grid:
 
   Attributes:
     model: files and bindings of the base.
-    axes: name to choices; every combination of choices is a variant. A list
-      holds values of the macro that the axis is named after; a dict holds, by
-      label, the files and bindings of each choice.
+    axes: the choices of each axis, by its name. Every combination of choices is
+      a variant. A list holds values of the macro that the axis is named after;
+      a dict holds the files and bindings of each choice by its label.
     train: files and bindings of training, beside the model and the choices.
-    evaluate: files and bindings of evaluation, for the table.
-    validate: the same for choosing among the search's values.
-    search: macro to values. Each variant is trained with every combination
-      of values and the first seed, and goes on with the one of the best
-      average under `validate`. A single combination is taken as it is.
-    seeds: one run of each variant for each.
+    evaluate: files and bindings of the evaluation that the table shows.
+    validate: files and bindings of the evaluation that chooses among the values
+      of the search.
+    search: the values of each searched macro. Each variant is trained with
+      every combination of values and the first seed, and goes on with the one
+      that has the best average under `validate`. A single combination is taken
+      without a search.
+    seeds: the seeds; each variant has one run for each of them.
     frozen: whether the base alone is evaluated, too.
   """
 
@@ -54,36 +52,12 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True)
-class Composed:
-  """Words as flags: gin files in order, and bindings by name.
-
-  Attributes:
-    files: of `--gin_file`.
-    bindings: name to value, as gin writes it; a later one replaces.
-  """
-
-  files: tuple[str, ...] = ()
-  bindings: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-  def __add__(self, other: 'Composed') -> 'Composed':
-    return Composed(
-      self.files + other.files, {**self.bindings, **other.bindings}
-    )
-
-  def flags(self) -> list[str]:
-    return [
-      *(f'--gin_file={file}' for file in self.files),
-      *(f'--gin.{name}={value}' for name, value in self.bindings.items()),
-    ]
-
-
-@dataclasses.dataclass(frozen=True)
 class Choice:
   """Values of the searched macros.
 
   Attributes:
     name: 'LEARNING_RATE=0.03'; '' where nothing is searched.
-    values: of each macro.
+    values: the value of each macro.
   """
 
   name: str
@@ -95,9 +69,10 @@ class Variant:
   """A row of the table: one choice of every axis.
 
   Attributes:
-    name: of the labels, 'MoV, NUM_EXPERTS=10'.
-    files: of the choices; they stand between the model and the training.
-    bindings: of the choices; they replace those of all others.
+    name: the labels of the choices, 'MoV, NUM_EXPERTS=10'.
+    files: the gin files of the choices. They stand between those of the model
+      and those of training.
+    bindings: the bindings of the choices. They replace all others.
     is_trained: False for the frozen base.
   """
 
@@ -107,60 +82,19 @@ class Variant:
   is_trained: bool = True
 
 
-def compose(words: Words) -> Composed:
-  """Words as flags.
-
-  Raises:
-    UserError: for what is neither a gin file nor a binding.
-  """
-  if isinstance(words, str):
-    if words.endswith('.gin'):
-      return Composed((words,))
-    found = _BINDING.fullmatch(words)
-    if not found:
-      raise UserError(
-        f'{words!r} is neither a gin file nor a binding: write '
-        "'methods/mov.gin' or 'NUM_EXPERTS = 10'."
-      )
-    return Composed((), {found[1]: found[2].strip()})
-  if isinstance(words, Mapping):
-    return Composed((), {n: literal(n, value) for n, value in words.items()})
-  if not isinstance(words, Sequence):
-    raise UserError(
-      f'{words!r} is neither a gin file nor a binding, nor a list of them.'
-    )
-  return sum(map(compose, words), Composed())
-
-
-def literal(name: str, value: Any) -> str:
-  """A value as gin reads it.
-
-  Raises:
-    UserError: for what has no such form, as what @ refers to.
-  """
-  text = repr(value)
-  try:
-    ast.literal_eval(text)
-  except (SyntaxError, ValueError):
-    raise UserError(
-      f'{name}: {text} is no plain value. What refers to a function is given '
-      f'as a string, such as "{name} = @routing.TopKRouter".'
-    ) from None
-  return text
-
-
 def variants(grid: Grid) -> list[Variant]:
-  """Every combination of the axes' choices, the first axis slowest.
+  """Combines the choices of all axes; those of the first axis change slowest.
 
   Raises:
-    UserError: if there is none, or two have one name.
+    UserError: if there are no axes, if an axis binds what the grid decides, or
+      if two variants would share a folder.
   """
   if not isinstance(grid.axes, Mapping) or not grid.axes:
     raise UserError(
       'sweep.Grid.axes is empty. Give AXES, a dict from names to choices, as '
       'the files of gin/ablations/ do.'
     )
-  axes = [_choices(name, axis) for name, axis in grid.axes.items()]
+  axes = [_labelled(name, axis) for name, axis in grid.axes.items()]
   found = []
   if grid.frozen:
     found.append(Variant(FROZEN, (_NO_METHOD,), {}, is_trained=False))
@@ -169,19 +103,18 @@ def variants(grid: Grid) -> list[Variant]:
     _check_free(words.bindings, [*_OWN, *grid.search])
     name = ', '.join(label for label, _ in combination)
     found.append(Variant(name, words.files, words.bindings))
-  seen: dict[str, str] = {}
-  for variant in found:
-    other = seen.setdefault(folder_name(variant.name), variant.name)
-    if other is not variant.name:
-      raise UserError(
-        f'Two variants, {other!r} and {variant.name!r}, would share one '
-        'folder: give them labels that differ in more than punctuation.'
-      )
+  _check_distinct(found)
   return found
 
 
 def choices(grid: Grid) -> list[Choice]:
-  """Every combination of the search's values; one without values if none."""
+  """Combines the values of the search.
+
+  Without a search there is one choice, which has no values.
+
+  Raises:
+    UserError: if the search is not a dict of lists.
+  """
   if not isinstance(grid.search, Mapping) or not all(
     isinstance(values, list | tuple) and values
     for values in grid.search.values()
@@ -202,7 +135,7 @@ def choices(grid: Grid) -> list[Choice]:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-  """Raises UserError unless these are distinct whole numbers."""
+  """Raises UserError unless these are distinct whole numbers from 0 on."""
   is_list = isinstance(seeds, list | tuple) and bool(seeds)
   if not is_list or not all(type(s) is int and s >= 0 for s in seeds):
     raise UserError(f'SEEDS = {seeds!r} must be a list such as [0, 1, 2].')
@@ -215,8 +148,8 @@ def folder_name(name: str) -> str:
   return re.sub(r'[^\w.=+-]+', '_', name, flags=re.ASCII).strip('_.')
 
 
-def _choices(name: str, axis: Axis) -> list[tuple[str, Composed]]:
-  """Labels of an axis with their words."""
+def _labelled(name: str, axis: Axis) -> list[tuple[str, Composed]]:
+  """The choices of an axis: the label and the words of each."""
   if isinstance(axis, Mapping) and axis:
     return [(label, compose(words)) for label, words in axis.items()]
   if isinstance(axis, list | tuple) and axis:
@@ -231,6 +164,17 @@ def _check_free(bindings: Mapping[str, str], taken: Sequence[str]) -> None:
   for name in bindings:
     if name in taken:
       raise UserError(
-        f'An axis binds {name}, which the grid itself gives to every run: '
-        'SEED is of SEEDS, what is searched is of sweep.Grid.search.'
+        f'An axis binds {name}, which the grid itself gives to every run. '
+        'Seeds belong into SEEDS, and values to search into sweep.Grid.search.'
+      )
+
+
+def _check_distinct(found: Sequence[Variant]) -> None:
+  seen: dict[str, str] = {}
+  for variant in found:
+    other = seen.setdefault(folder_name(variant.name), variant.name)
+    if other is not variant.name:
+      raise UserError(
+        f'Two variants, {other!r} and {variant.name!r}, would share one '
+        'folder: give them labels that differ in more than punctuation.'
       )

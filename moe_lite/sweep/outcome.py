@@ -1,235 +1,166 @@
-"""Numbers of a sweep: choices of the search, means over seeds, intervals."""
+"""What a sweep gave: the choices of the search, and a row for each variant."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from etils import epath
 
 from moe_lite.core.errors import UserError
 from moe_lite.evaluation import comparison
-from moe_lite.sweep import running
-from moe_lite.sweep.expansion import Plan, Run, Setting, result_file
+from moe_lite.evaluation.results import Averages, Evaluation
+from moe_lite.sweep.expansion import Plan, Run, Setting
+from moe_lite.sweep.intervals import CONFIDENCE, estimate
+from moe_lite.sweep.jobs import finished_evaluation
+from moe_lite.sweep.rows import EvaluatedRun, Row, Swept, Training, Tried
 from moe_lite.training import run_folder
 
-CONFIDENCE = 0.95
-# Variants whose trained parameters differ by no more than this factor.
-EQUAL_PARAMETERS = 1.15
 
-
-def choose(settings: Sequence[Setting]) -> tuple[Setting | None, list[dict]]:
-  """Which setting of a variant goes on, by the search's validation.
+def choose(settings: Sequence[Setting]) -> tuple[Setting | None, list[Tried]]:
+  """Chooses the setting that a variant goes on with, by the search.
 
   Args:
-    settings: of one variant, one a choice.
+    settings: the settings of one variant, one for each choice.
 
   Returns:
     The setting with the highest average, the first of equals; None while some
-    have none. And for each `choice`, its `values` and `average` (None if it
-    has none yet).
+    have none. And what is known of each choice; nothing if there is only one.
+
+  Raises:
+    UserError: if an evaluation of the search ranked no task.
   """
   if len(settings) == 1:
     return settings[0], []
-  tried = []
-  for setting in settings:
-    validation = setting.runs[0].validation
-    average = None
-    if running.is_complete(validation):
-      outcome = json.loads(result_file(validation).read_text())
-      average = _average(outcome, validation.output)
-    tried.append(
-      {
-        'variant': setting.variant.name,
-        'choice': setting.choice.name,
-        'values': setting.choice.values,
-        'average': average,
-      }
+  averages = [_validated(setting.runs[0]) for setting in settings]
+  known = [average for average in averages if average is not None]
+  best = int(np.argmax(known)) if len(known) == len(averages) else None
+  tried = [
+    Tried(
+      variant=setting.variant.name,
+      choice=setting.choice.name,
+      values=setting.choice.values,
+      average=average,
+      chosen=None if best is None else i == best,
     )
-  averages = [one['average'] for one in tried]
-  if None in averages:
-    return None, tried
-  best = int(np.argmax(averages))
-  for i, one in enumerate(tried):
-    one['chosen'] = i == best
-  return settings[best], tried
-
-
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-  """Mean, and half of its confidence interval by Student's t.
-
-  The half is None for a single value.
-  """
-  mean = float(np.mean(values))
-  count = len(values)
-  if count < 2:
-    return mean, None
-  error = np.std(values, ddof=1) / np.sqrt(count)
-  quantile = scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)
-  return mean, float(error * quantile)
+    for i, (setting, average) in enumerate(zip(settings, averages, strict=True))
+  ]
+  return None if best is None else settings[best], tried
 
 
 def collect(
   plan: Plan,
   counts: Mapping[str, tuple[int, int]],
   failed: Mapping[str, str],
-) -> dict[str, Any]:
-  """Everything that is known of a sweep.
+) -> Swept:
+  """Gathers everything that is known of a sweep.
+
+  All but times is the same in every call that finds the same runs.
 
   Args:
-    plan: of the sweep.
-    counts: a variant's trained and base parameters.
-    failed: names of runs that failed, to why.
-
-  Returns:
-    `complete`; `rows`, one a variant in the grid's order; `runs`, one a
-    finished run of the rows; `search`, one a choice tried; `failed`; and
-    `settings` of the evaluations. All but times is the same in every call.
+    plan: the plan of the sweep.
+    counts: the numbers of trained and of base parameters of each variant.
+    failed: why runs failed, by their names.
 
   Raises:
-    UserError: if evaluations cannot be compared.
+    UserError: if evaluations cannot be compared, or ranked no task.
   """
-  rows, runs, search = [], [], []
-  settings_of_evaluation = None
-  outcomes: dict[str, list[tuple[Run, dict]]] = {}
-  wanted = 0
+  search: list[Tried] = []
+  finished: dict[str, list[Run]] = {}
   for name, settings in plan.settings.items():
     chosen, tried = choose(settings)
     search += tried
-    outcomes[name] = []
-    wanted += len(settings[0].runs)
-    for run in chosen.runs if chosen else ():
-      if running.is_complete(run.evaluation):
-        outcomes[name].append((run, {}))
-  found = [pair for pairs in outcomes.values() for pair in pairs]
-  folders = [run.evaluation.output for run, _ in found]
-  if folders:
-    read = comparison.read(folders)
-    settings_of_evaluation = read[0]['settings']
-    for (_, outcome), content in zip(found, read, strict=True):
-      outcome.update(content)
-  for name, settings in plan.settings.items():
-    of_variant = [_run(run, outcome) for run, outcome in outcomes[name]]
-    runs += of_variant
-    rows.append(_row(name, settings, counts[name], of_variant))
-  return {
-    'complete': len(runs) == wanted,
-    'confidence': CONFIDENCE,
-    'settings': settings_of_evaluation,
-    'rows': rows,
-    'search': search,
-    'failed': dict(failed),
-    'runs': runs,
+    runs = chosen.runs if chosen else ()
+    finished[name] = [x for x in runs if finished_evaluation(x.evaluation)]
+  folders = [x.evaluation.output for runs in finished.values() for x in runs]
+  evaluations = dict(zip(folders, comparison.read(folders), strict=True))
+  of_variant = {
+    name: [_evaluated(run, evaluations[run.evaluation.output]) for run in runs]
+    for name, runs in finished.items()
   }
+  wanted = sum(len(settings[0].runs) for settings in plan.settings.values())
+  return Swept(
+    complete=len(evaluations) == wanted,
+    confidence=CONFIDENCE,
+    settings=evaluations[folders[0]].settings if folders else None,
+    rows=[
+      _row(name, settings, counts[name], of_variant[name])
+      for name, settings in plan.settings.items()
+    ],
+    search=search,
+    failed=dict(failed),
+    runs=[run for runs in of_variant.values() for run in runs],
+  )
 
 
-def _run(run: Run, outcome: Mapping[str, Any]) -> dict[str, Any]:
-  """One evaluated run."""
-  facts = _facts(run) if run.train is not None else {}
-  return {
-    'run': run.name,
-    'variant': run.variant,
-    'choice': run.choice.values,
-    'seed': run.seed,
-    'folder': run.folder,
-    'average': _average(outcome, run.evaluation.output),
-    'columns': {c['column']: c['median'] for c in outcome['columns']},
-    'chance': outcome['average']['chance'],
-    'trainable_fingerprint': outcome['checkpoint']['trainable_fingerprint'],
-    **facts,
-    'evaluation_seconds': sum(task['seconds'] for task in outcome['tasks']),
-    'device_kind': outcome['device_kind'],
-  }
+def _validated(run: Run) -> float | None:
+  """The average of a run under the search; None if it is not measured yet."""
+  evaluation = finished_evaluation(run.validation)
+  if evaluation is None:
+    return None
+  return _average(evaluation, run.validation.output).median
+
+
+def _evaluated(run: Run, evaluation: Evaluation) -> EvaluatedRun:
+  average = _average(evaluation, run.evaluation.output)
+  return EvaluatedRun(
+    run=run.name,
+    variant=run.variant,
+    choice=run.choice.values,
+    seed=run.seed,
+    folder=run.folder,
+    average=average.median,
+    columns={column.column: column.median for column in evaluation.columns},
+    chance=average.chance,
+    trainable_fingerprint=evaluation.checkpoint.trainable_fingerprint,
+    training=None if run.train is None else _training(run),
+    evaluation_seconds=evaluation.seconds,
+    device_kind=evaluation.device_kind,
+  )
 
 
 def _row(
   name: str,
   settings: Sequence[Setting],
   counts: tuple[int, int],
-  runs: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
+  runs: Sequence[EvaluatedRun],
+) -> Row:
   """A variant over its seeds."""
   trained, base = counts
-  row: dict[str, Any] = {
-    'variant': name,
-    'is_trained': settings[0].variant.is_trained,
-    'trainable_parameters': trained,
-    'base_parameters': base,
-    'share': 100 * trained / base,
-    'wanted': len(settings[0].runs),
-    'seeds': [run['seed'] for run in runs],
-    'choice': None,
-    'at_edge': [],
-    'average': None,
-    'columns': {},
-  }
-  if not runs:
-    return row
-  values = [run['average'] for run in runs]
-  mean, half = interval(values)
-  row |= {
-    'choice': runs[0]['choice'],
-    'at_edge': _at_edge(settings, runs[0]['choice']),
-    'average': {'values': values, 'mean': mean, 'half': half},
-    'chance': runs[0]['chance'],
-  }
-  for column in runs[0]['columns']:
-    values = [run['columns'][column] for run in runs]
-    mean, half = interval(values)
-    row['columns'][column] = {'values': values, 'mean': mean, 'half': half}
-  for key in ('training_seconds', 'seconds_per_step', 'evaluation_seconds'):
-    known = [run[key] for run in runs if run.get(key) is not None]
-    row[key] = float(np.mean(known)) if known else None
-  row['step_bytes'] = runs[0].get('step_bytes')
-  return row
-
-
-def equal_parameters(
-  rows: Sequence[Mapping[str, Any]],
-) -> list[list[Mapping[str, Any]]]:
-  """Trained rows in groups of about as many trained parameters.
-
-  The largest of a group has at most `EQUAL_PARAMETERS` times the parameters of
-  the smallest. Groups of one are left out; the best of a group stands first.
-  """
-  known = [row for row in rows if row['is_trained'] and row['average']]
-  known.sort(key=lambda row: row['trainable_parameters'])
-  groups: list[list[Mapping[str, Any]]] = []
-  for row in known:
-    least = groups[-1][0]['trainable_parameters'] if groups else 0
-    if row['trainable_parameters'] <= EQUAL_PARAMETERS * least:
-      groups[-1].append(row)
-    else:
-      groups.append([row])
-  return [
-    sorted(group, key=lambda row: -row['average']['mean'])
-    for group in groups
-    if len(group) > 1
-  ]
-
-
-def difference(
-  first: Sequence[float], second: Sequence[float]
-) -> tuple[float, float | None]:
-  """Difference of means, and half of its interval by Welch's t.
-
-  The half is None where either has a single value.
-  """
-  mean = float(np.mean(first) - np.mean(second))
-  if min(len(first), len(second)) < 2:
-    return mean, None
-  if np.ptp(first) == 0 and np.ptp(second) == 0:
-    return mean, 0.0
-  test: Any = scipy.stats.ttest_ind(first, second, equal_var=False)
-  low, high = test.confidence_interval(CONFIDENCE)
-  return mean, float(high - low) / 2
+  measured: dict[str, Any] = {}
+  if runs:
+    first = runs[0]
+    training = [run.training or Training() for run in runs]
+    measured = {
+      'choice': first.choice,
+      'at_edge': _at_edge(settings, first.choice),
+      'average': estimate([run.average for run in runs]),
+      'columns': {
+        column: estimate([run.columns[column] for run in runs])
+        for column in first.columns
+      },
+      'chance': first.chance,
+      'training_seconds': _mean([x.training_seconds for x in training]),
+      'seconds_per_step': _mean([x.seconds_per_step for x in training]),
+      'evaluation_seconds': _mean([run.evaluation_seconds for run in runs]),
+      'step_bytes': training[0].step_bytes,
+    }
+  return Row(
+    variant=name,
+    is_trained=settings[0].variant.is_trained,
+    trainable_parameters=trained,
+    base_parameters=base,
+    share=100 * trained / base,
+    wanted=len(settings[0].runs),
+    seeds=[run.seed for run in runs],
+    **measured,
+  )
 
 
 def _at_edge(
   settings: Sequence[Setting], chosen: Mapping[str, Any]
 ) -> list[str]:
-  """Searched macros whose chosen value is the least or greatest tried."""
+  """The searched macros whose chosen value is the least or greatest tried."""
   found = []
   for name, value in chosen.items():
     tried = [setting.choice.values[name] for setting in settings]
@@ -240,30 +171,36 @@ def _at_edge(
   return found
 
 
-def _facts(run: Run) -> dict[str, Any]:
-  """What training wrote down of its time and memory."""
-  facts: dict[str, Any] = {}
+def _training(run: Run) -> Training:
+  """Reads what training wrote down of its time and memory."""
   folder = epath.Path(run.folder)
   metrics, described = folder / run_folder.METRICS, folder / run_folder.RUN
+  seconds, done = 0.0, 0
   if metrics.exists():
-    lines = map(json.loads, metrics.read_text().splitlines())
-    done, seconds = 0, 0.0
-    # Each step once, however often the run was interrupted.
-    for line in lines:
+    # Each step counts once, however often the run was interrupted.
+    for line in map(json.loads, metrics.read_text().splitlines()):
       seconds += (line['step'] - done) * line['seconds_per_step']
       done = line['step']
-    if done:
-      facts['training_seconds'] = seconds
-      facts['seconds_per_step'] = seconds / done
+  step_bytes = None
   if described.exists():
-    facts['step_bytes'] = json.loads(described.read_text()).get('step_bytes')
-  return facts
+    step_bytes = json.loads(described.read_text()).get('step_bytes')
+  return Training(
+    training_seconds=seconds if done else None,
+    seconds_per_step=seconds / done if done else None,
+    step_bytes=step_bytes,
+  )
 
 
-def _average(outcome: Mapping[str, Any], folder: str) -> float:
-  if outcome['average'] is None:
+def _average(evaluation: Evaluation, folder: str) -> Averages:
+  if evaluation.average is None:
     raise UserError(
       f'{folder} has no task that is ranked by accuracy, which sweeps compare. '
       "Give EVAL_DATA a mixture of '..._score_eval' tasks."
     )
-  return outcome['average']['median']
+  return evaluation.average
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+  """The mean of the values that are known; None if none is."""
+  known = [value for value in values if value is not None]
+  return float(np.mean(known)) if known else None

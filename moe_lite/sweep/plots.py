@@ -2,52 +2,52 @@
 
 import collections
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
 
+from moe_lite.sweep.rows import Row
 
-def intervals(rows: Sequence[Mapping[str, Any]], png: epath.PathLike) -> None:
-  """Draws accuracies with intervals over trained parameters.
+
+def intervals(rows: Sequence[Row], png: epath.PathLike) -> None:
+  """Draws accuracies with their intervals over trained parameters.
 
   Args:
-    rows: variants as `sweeps.outcome.collect` gives them; those without an
-      average are left out, and the frozen base is a line.
-    png: to write.
+    rows: the variants. Those without an average are left out, and the frozen
+      base is a line.
+    png: the file to write.
   """
   from matplotlib.figure import Figure
 
-  known = [row for row in rows if row['average']]
+  known = [(row, row.average) for row in rows if row.average]
   size = (9.0, max(4.5, 1.5 + 0.25 * len(known)))
   figure = Figure(figsize=size, layout='constrained')
   axes = figure.subplots()
   markers = 'osD^vP*X'
   crowded: collections.Counter[int] = collections.Counter()
-  for i, row in enumerate(known):
-    average, label = row['average'], row['variant']
-    if not row['is_trained']:
+  for i, (row, average) in enumerate(known):
+    if not row.is_trained:
       axes.axhline(
-        average['mean'], color='grey', linestyle='dashed', label=label
+        average.mean, color='grey', linestyle='dashed', label=row.variant
       )
       continue
-    # Side by side where several train about as many.
-    x = row['trainable_parameters']
+    # Variants that train about as many stand side by side.
+    x = row.trainable_parameters
     place = round(10 * math.log10(x))
     axes.errorbar(
       x * 1.02 ** crowded[place],
-      average['mean'],
-      yerr=average['half'],
+      average.mean,
+      yerr=average.half,
       fmt=markers[i // 10 % len(markers)],
       color=f'C{i % 10}',
       capsize=3,
-      label=label,
+      label=row.variant,
     )
     crowded[place] += 1
-  if any(row['is_trained'] for row in known):
+  if any(row.is_trained for row, _ in known):
     axes.set_xscale('log')
-    base = known[0]['base_parameters']
+    base = known[0][0].base_parameters
     to_percent = lambda n: np.asarray(n) * (100 / base)
     from_percent = lambda p: np.asarray(p) * (base / 100)
     share = axes.secondary_xaxis('top', functions=(to_percent, from_percent))

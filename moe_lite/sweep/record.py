@@ -1,4 +1,4 @@
-"""Whose folder it is: one grid's, which may grow and not otherwise change."""
+"""Which grid a folder belongs to: that grid may grow, but not change."""
 
 import difflib
 import json
@@ -9,20 +9,24 @@ from etils import epath
 
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
-from moe_lite.sweep.checking import Checked
 from moe_lite.sweep.expansion import Plan
 
 GRID = 'grid.json'
 
 
-def claim(plan: Plan, checked: Checked) -> None:
-  """Writes `grid.json`: every run's commands, and all configurations.
+def claim(plan: Plan, configurations: Mapping[str, str]) -> None:
+  """Writes `grid.json`: the commands of every run, and all configurations.
 
-  Seeds, choices and variants may be added to a folder's grid. What has begun
-  must mean what it meant, so that a table is never of two experiments.
+  Seeds, choices and variants may be added to the grid of a folder. A run that
+  has begun must mean what it meant, so that a table never mixes two
+  experiments.
+
+  Args:
+    plan: the plan of the sweep.
+    configurations: see `checking.Checked`.
 
   Raises:
-    UserError: if the folder is of another grid.
+    UserError: if the folder belongs to another grid.
   """
   root = epath.Path(plan.root)
   path = root / GRID
@@ -34,7 +38,7 @@ def claim(plan: Plan, checked: Checked) -> None:
     }
     for run in plan.runs()
   }
-  content = {'runs': runs, 'configurations': checked.configurations}
+  content = {'runs': runs, 'configurations': configurations}
   if path.exists():
     before = json.loads(path.read_text())
     begun = [folder for folder in before['runs'] if (root / folder).exists()]
@@ -58,17 +62,19 @@ def _check(
     new = now['configurations'].get(name, old)
     if new != old:
       raise UserError(
-        f'{root} holds another grid. Of {name!r} it has -, this command '
-        f'+:\n{_changes(old, new)}\n{advice}'
+        f'{root} holds another grid. For {name!r}, lines with - are those of '
+        f'the folder, and lines with + those of this command:\n'
+        f'{_changes(old, new)}\n{advice}'
       )
   if gone := [folder for folder in begun if folder not in now['runs']]:
     raise UserError(
-      f'{root} holds another grid: {len(gone)} of its runs are none of this '
-      f'one, such as {gone[0]}. {advice}'
+      f'{root} holds another grid: this command would not run {len(gone)} of '
+      f'its runs, such as {gone[0]}. {advice}'
     )
 
 
 def _changes(old: str, new: str, most: int = 8) -> str:
+  """The lines that differ, indented."""
   lines = [
     line
     for line in difflib.ndiff(old.splitlines(), new.splitlines())

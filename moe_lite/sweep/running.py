@@ -1,65 +1,38 @@
 """Runs what is missing of a plan, as processes of this machine."""
 
 import collections
-import contextlib
 import dataclasses
-import fcntl
-import json
-import os
-import pathlib
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from etils import epath
-
-from moe_lite.core.errors import UserError
 from moe_lite.core.progress import duration, say
 from moe_lite.process import interrupts
-from moe_lite.sweep.expansion import TRAIN, Command, Run, result_file
-
-# Between two looks at the processes; in seconds.
-_PERIOD = 0.1
-_LOCK = '.lock'
+from moe_lite.sweep.expansion import Command
+from moe_lite.sweep.jobs import Job, log_file
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-  """Commands of one run, one after another.
+class Processes:
+  """How the processes of a sweep run.
 
   Attributes:
-    run: whose they are.
-    commands: of it.
-    train_steps: after which its training is done.
+    at_once: the number of runs at a time.
+    python: the words of a command before the name of its module.
+    period: the seconds between two looks at the processes.
   """
 
-  run: Run
-  commands: tuple[Command, ...]
-  train_steps: int
-
-  def missing(self) -> tuple[Command, ...]:
-    """What is not done; nothing once the last command's results are there."""
-    if is_complete(self.commands[-1]):
-      return ()
-    return tuple(c for c in self.commands if not self._is_done(c))
-
-  def _is_done(self, command: Command) -> bool:
-    if command.kind != TRAIN:
-      return is_complete(command)
-    # A checkpoint appears whole or not at all.
-    steps = epath.Path(command.output) / 'checkpoints' / str(self.train_steps)
-    return (steps / 'description').exists()
-
-
-def is_complete(command: Command) -> bool:
-  """Whether the results of an evaluation are all there."""
-  path = result_file(command)
-  return path.exists() and json.loads(path.read_text())['complete']
+  at_once: int = 1
+  python: tuple[str, ...] = (sys.executable, '-m')
+  period: float = 0.1
 
 
 @dataclasses.dataclass
 class _Active:
+  """A command that runs, and those of its job that follow."""
+
   job: Job
   command: Command
   rest: list[Command]
@@ -71,14 +44,20 @@ class Runner:
   """Runs jobs, some at a time, and counts them over all calls.
 
   Attributes:
-    failed: names of runs that failed, to why.
+    failed: why runs failed, by their names.
   """
 
-  def __init__(self, root: str, jobs: int, total: int):
-    """Args: `jobs` at a time; `total`, an estimate of how many will come."""
+  def __init__(self, root: str, total: int, processes: Processes):
+    """Begins to count.
+
+    Args:
+      root: the folder of the sweep, for messages.
+      total: how many jobs will probably come.
+      processes: how they run.
+    """
     self.failed: dict[str, str] = {}
     self._root = root
-    self._jobs = jobs
+    self._processes = processes
     self._left = total
     self._total = total
     self._seconds: list[float] = []
@@ -88,8 +67,8 @@ class Runner:
     """Runs what is missing of the jobs.
 
     Args:
-      jobs: in this order.
-      lock: a file that the processes hold open, too; see `locked`.
+      jobs: the jobs, in the order in which they begin.
+      lock: a file that the processes hold open, too; see `locking.locked`.
 
     Raises:
       interrupts.Interrupted: on Ctrl-C or SIGTERM, when the processes have
@@ -103,16 +82,16 @@ class Runner:
     try:
       with interrupts.catch_signals() as caught:
         while (waiting or active) and not caught:
-          while waiting and len(active) < self._jobs:
-            active.append(_start(*waiting.popleft(), lock))
-          time.sleep(_PERIOD)
+          while waiting and len(active) < self._processes.at_once:
+            active.append(self._start(*waiting.popleft(), lock))
+          time.sleep(self._processes.period)
           ended = [one for one in active if one.process.poll() is not None]
           for one in ended:
             active.remove(one)
             if caught:
               continue
             if one.process.returncode == 0 and one.rest:
-              active.append(_start(one.job, one.rest, lock, one.start))
+              active.append(self._start(one.job, one.rest, lock, one.start))
             else:
               self._end(one)
         if caught:
@@ -129,8 +108,42 @@ class Runner:
           one.process.kill()
 
   def skip(self, count: int) -> None:
-    """So many jobs will not come after all."""
+    """Takes so many jobs off the total, because they will not come."""
     self._left -= count
+
+  def _start(
+    self,
+    job: Job,
+    commands: Sequence[Command],
+    lock: int | None,
+    start: float | None = None,
+  ) -> _Active:
+    """Starts the first command of a job.
+
+    Args:
+      job: the job.
+      commands: its commands that are not done.
+      lock: see `run`.
+      start: when the job began, if an earlier command of it ran.
+    """
+    command, *rest = commands
+    path = log_file(command)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    say(f'  {job.run.name}: {command.kind}; log: {path}')
+    with path.open('a') as log:
+      log.write(f'$ {command.line()}\n')
+      log.flush()
+      process = subprocess.Popen(
+        [*self._processes.python, command.module, *command.flags],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        # Ctrl-C reaches the sweep alone, which passes it on once: a second
+        # signal would end a run before it has saved.
+        start_new_session=True,
+        pass_fds=() if lock is None else (lock,),
+      )
+    return _Active(job, command, rest, process, start or time.monotonic())
 
   def _end(self, one: _Active) -> None:
     """Says how a job ended."""
@@ -138,7 +151,7 @@ class Runner:
     self._left -= 1
     count = f'[{self._total - self._left}/{self._total}] {run.name}'
     if code != 0:
-      why = f'{one.command.kind} {_says(code)}: {_last_line(one.command)}'
+      why = f'{one.command.kind} {_ending(code)}: {_last_line(one.command)}'
       self.failed[run.name] = why
       say(f'{count}: FAILED. {why}', f'  See {log_file(one.command)}')
       return
@@ -148,39 +161,13 @@ class Runner:
 
   def _forecast(self) -> str:
     mean = sum(self._seconds) / len(self._seconds)
-    left = mean * self._left / min(self._jobs, max(self._left, 1))
+    left = mean * self._left / min(self._processes.at_once, max(self._left, 1))
     so_far = duration(time.monotonic() - self._began)
     return f'{so_far} so far, about {duration(left)} left'
 
 
-def _start(
-  job: Job,
-  commands: Sequence[Command],
-  lock: int | None,
-  start: float | None = None,
-) -> _Active:
-  command, *rest = commands
-  path = log_file(command)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  say(f'  {job.run.name}: {command.kind}; log: {path}')
-  with path.open('a') as log:
-    log.write(f'$ {command.line()}\n')
-    log.flush()
-    process = subprocess.Popen(
-      command.words(),
-      stdin=subprocess.DEVNULL,
-      stdout=log,
-      stderr=subprocess.STDOUT,
-      # Ctrl-C reaches the sweep alone, which passes it on once: a second
-      # signal would end a run before it has saved.
-      start_new_session=True,
-      pass_fds=() if lock is None else (lock,),
-    )
-  return _Active(job, command, rest, process, start or time.monotonic())
-
-
 def _stop(active: Sequence[_Active]) -> None:
-  """Has processes save and end, or end at once if asked again."""
+  """Has the processes save and end, or end at once if asked again."""
   for one in active:
     one.process.terminate()
   try:
@@ -192,72 +179,8 @@ def _stop(active: Sequence[_Active]) -> None:
       one.process.wait()
 
 
-def log_file(command: Command) -> pathlib.Path:
-  """What a command prints; beside what it writes."""
-  folder = pathlib.Path(command.output)
-  if command.kind != TRAIN:
-    folder = folder.parent
-  return folder / f'{command.kind}.log'
-
-
-@contextlib.contextmanager
-def locked(root: str) -> Iterator[int]:
-  """Holds a sweep's folder, so that no two processes write to one run.
-
-  The processes of the runs inherit the lock. It is then also held by what a
-  sweep left behind that was killed, which is waited for.
-
-  Raises:
-    UserError: if another sweep is at it.
-  """
-  path = pathlib.Path(root) / _LOCK
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open('a+') as file:
-    is_waiting = False
-    while not _take(file.fileno()):
-      owner = _owner(path)
-      if owner is not None and _is_alive(owner):
-        raise UserError(
-          f'Another sweep, process {owner}, is running in {root}. Wait for it, '
-          'stop it, or name another folder with --to.'
-        )
-      if not is_waiting:
-        say(
-          f'Waiting for a run in {root} that an earlier call left behind: '
-          'it was killed, and the run was not.'
-        )
-      is_waiting = True
-      time.sleep(_PERIOD)
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    yield file.fileno()
-
-
-def _take(descriptor: int) -> bool:
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    return False
-  return True
-
-
-def _owner(path: pathlib.Path) -> int | None:
-  text = path.read_text()
-  return int(text) if text.isdigit() else None
-
-
-def _is_alive(process: int) -> bool:
-  try:
-    os.kill(process, 0)
-  except ProcessLookupError:
-    return False
-  except PermissionError:
-    return True
-  return True
-
-
-def _says(code: int) -> str:
+def _ending(code: int) -> str:
+  """How a process ended that gave this code."""
   if code >= 0:
     return f'ended with code {code}'
   name = signal.Signals(-code).name

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
-from moe_lite.sweep import checking, expansion, outcome, record, tables
-from moe_lite.sweep.expansion import Plan, Run
+from moe_lite.sweep import outcome, record, sweep_files, tables
+from moe_lite.sweep.checking import check
+from moe_lite.sweep.expansion import Command, Plan, Run, Setting, expand
 from moe_lite.sweep.grid import Grid
-from moe_lite.sweep.running import Job, Runner, locked
+from moe_lite.sweep.jobs import Job
+from moe_lite.sweep.locking import locked
+from moe_lite.sweep.running import Processes, Runner
 
 
 def sweep(
@@ -22,52 +25,62 @@ def sweep(
   """Runs what is missing of a grid, and writes its table.
 
   Args:
-    grid: to run.
+    grid: the grid to run.
     root: the folder of the runs and of the table.
-    flags: for every command.
-    jobs: runs at a time.
-    prints: print the commands of what is missing in place of running them.
+    flags: flags for every command.
+    jobs: the number of runs at a time.
+    prints: whether to print the commands of what is missing, and run nothing.
 
   Returns:
     Whether nothing failed.
 
   Raises:
-    UserError: if the grid or a configuration of it is mistaken; nothing has
+    UserError: if the grid or one of its configurations is mistaken. Nothing has
       been started then.
-    interrupts.Interrupted: on Ctrl-C or SIGTERM, when all have saved.
+    interrupts.Interrupted: on Ctrl-C or SIGTERM, when all runs have saved.
   """
   if jobs < 1:
     raise UserError(f'--jobs={jobs} must be at least 1.')
   if '://' in root and not prints:
     raise UserError(
-      f'--to={root}: runs of this machine need a folder of it, for their logs. '
-      'With --print, launch them elsewhere; the same command then makes the '
-      'table.'
+      f'--to={root}: name a folder of this machine, because runs write their '
+      'logs to it. Or add --print and run the commands elsewhere; the same '
+      'command then makes the table.'
     )
-  plan = expansion.expand(grid, root, flags)
+  plan = expand(grid, root, flags)
   say('Building every configuration.')
-  checked = checking.check(plan)
+  checked = check(plan)
   say(tables.overview(checked.counts))
   with _held(root, prints) as lock:
-    record.claim(plan, checked)
+    record.claim(plan, checked.configurations)
     if prints:
       _print_missing(plan, checked.train_steps)
       failed = {}
     else:
-      failed = run(plan, checked.train_steps, jobs, lock)
+      failed = run(plan, checked.train_steps, Processes(jobs), lock)
     return report(plan, checked.counts, failed)
 
 
 def run(
   plan: Plan,
   train_steps: Mapping[str, int],
-  jobs: int,
+  processes: Processes,
   lock: int | None,
 ) -> dict[str, str]:
-  """Runs what is missing of a plan; returns which runs failed, and why."""
+  """Runs what is missing of a plan.
+
+  Args:
+    plan: the plan of the sweep.
+    train_steps: the steps of training of each setting, by its name.
+    processes: how the commands run.
+    lock: see `Runner.run`.
+
+  Returns:
+    Why runs failed, by their names.
+  """
   searching = search_jobs(plan, train_steps)
   finals = sum(len(settings[0].runs) for settings in plan.settings.values())
-  runner = Runner(plan.root, jobs, len(searching) + finals)
+  runner = Runner(plan.root, len(searching) + finals, processes)
   runner.run(searching, lock)
   final = final_jobs(plan, train_steps)
   runner.skip(finals - len(final))
@@ -80,23 +93,32 @@ def report(
   counts: Mapping[str, tuple[int, int]],
   failed: Mapping[str, str],
 ) -> bool:
-  """Writes and prints the table of what there is; whether nothing failed."""
+  """Writes and prints the table of what there is.
+
+  Args:
+    plan: the plan of the sweep.
+    counts: see `outcome.collect`.
+    failed: see `outcome.collect`.
+
+  Returns:
+    Whether nothing failed.
+  """
   swept = outcome.collect(plan, counts, failed)
-  where = tables.write(pathlib.PurePath(plan.root).name, swept, plan.root)
-  if swept['runs']:
-    say(tables.accuracy(swept['rows']))
+  where = sweep_files.write(pathlib.PurePath(plan.root).name, swept, plan.root)
+  if swept.runs:
+    say(tables.accuracy(swept.rows))
   for name, why in failed.items():
     say(f'FAILED {name}: {why}')
-  if not swept['complete']:
+  if not swept.complete:
     say('Not complete. Run the same command again to go on.')
   say(where)
   return not failed
 
 
 def search_jobs(plan: Plan, train_steps: Mapping[str, int]) -> list[Job]:
-  """Of every choice where there is one to make, the first seed."""
+  """The first seed of every choice, for variants with several choices."""
   return [
-    _job(setting.runs[0], 'validation', train_steps.get(setting.name, 0))
+    _job(setting, setting.runs[0], setting.runs[0].validation, train_steps)
     for settings in plan.settings.values()
     if len(settings) > 1
     for setting in settings
@@ -106,26 +128,33 @@ def search_jobs(plan: Plan, train_steps: Mapping[str, int]) -> list[Job]:
 def final_jobs(plan: Plan, train_steps: Mapping[str, int]) -> list[Job]:
   """All seeds of every variant whose choice is known, seed by seed.
 
-  A sweep that is stopped early has then seen every variant.
+  That way a sweep that is stopped early has seen every variant.
   """
   chosen = [outcome.choose(settings)[0] for settings in plan.settings.values()]
   found = [setting for setting in chosen if setting is not None]
   longest = max((len(setting.runs) for setting in found), default=0)
   return [
-    _job(setting.runs[i], 'evaluation', train_steps.get(setting.name, 0))
+    _job(setting, setting.runs[i], setting.runs[i].evaluation, train_steps)
     for i in range(longest)
     for setting in found
     if i < len(setting.runs)
   ]
 
 
-def _job(run: Run, measure: str, train_steps: int) -> Job:
-  commands = [run.train, getattr(run, measure)]
-  return Job(run, tuple(c for c in commands if c is not None), train_steps)
+def _job(
+  setting: Setting,
+  one: Run,
+  measure: Command,
+  train_steps: Mapping[str, int],
+) -> Job:
+  commands = [
+    command for command in (one.train, measure) if command is not None
+  ]
+  return Job(one, tuple(commands), train_steps.get(setting.name, 0))
 
 
 def _print_missing(plan: Plan, train_steps: Mapping[str, int]) -> None:
-  """A line for a shell for each run; those of the search first."""
+  """Prints a line for a shell for each run; those of the search come first."""
   missing = [j for j in search_jobs(plan, train_steps) if j.missing()]
   is_search = bool(missing)
   if not is_search:
@@ -143,6 +172,7 @@ def _print_missing(plan: Plan, train_steps: Mapping[str, int]) -> None:
 
 @contextlib.contextmanager
 def _held(root: str, prints: bool) -> Iterator[int | None]:
+  """Holds the folder, unless nothing will be written to its runs."""
   if prints:
     yield None
     return

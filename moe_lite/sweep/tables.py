@@ -1,98 +1,83 @@
-"""A sweep on a page, as a spreadsheet, and as a picture."""
+"""A sweep as tables, and as a page to read."""
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from etils import epath
-
-from moe_lite.core.files import replace_text
 from moe_lite.core.tables import table
-from moe_lite.sweep import outcome
-from moe_lite.sweep.plots import intervals
+from moe_lite.sweep.intervals import Estimate, difference
+from moe_lite.sweep.rows import (
+  EQUAL_PARAMETERS,
+  EvaluatedRun,
+  Row,
+  Swept,
+  Tried,
+  columns_of,
+  equal_parameters,
+)
 
-JSON = 'sweep.json'
-MARKDOWN = 'sweep.md'
-CSV = 'sweep.csv'
-PLOT = 'sweep.png'
-# More columns of data sets than that do not fit a page.
+# If there are more columns of data sets, they do not fit a page.
 _MOST_COLUMNS = 8
 
-Row = Mapping[str, Any]
 
-
-def write(name: str, swept: Mapping[str, Any], folder: str) -> str:
-  """Writes what `outcome.collect` gave; returns where it is, in words."""
-  target = epath.Path(folder)
-  target.mkdir(parents=True, exist_ok=True)
-  for file, text in (
-    (JSON, json.dumps(swept, indent=2) + '\n'),
-    (MARKDOWN, markdown(name, swept)),
-    (CSV, spreadsheet(swept['rows'])),
-  ):
-    replace_text(target / file, text)
-  intervals(swept['rows'], target / PLOT)
-  return f'Results are in {folder}: {MARKDOWN}, {PLOT}, {CSV}, {JSON}.'
-
-
-def markdown(name: str, swept: Mapping[str, Any]) -> str:
+def markdown(name: str, swept: Swept) -> str:
   """The page: accuracy, equal parameters, the search, time and memory."""
-  rows = swept['rows']
   lines = [f'# {name}', '']
-  if settings := swept['settings']:
+  if settings := swept.settings:
     lines += [
-      f'{settings["mixture_or_task_name"]}, split {settings["split"]}: '
+      f'{settings.mixture_or_task_name}, split {settings.split}: '
       'accuracy in percent, the median over prompts of each data set; mean '
-      f'over seeds ± half of its {100 * swept["confidence"]:.0f} % confidence '
+      f'over seeds ± half of its {100 * swept.confidence:.0f} % confidence '
       "interval (Student's t).",
       '',
     ]
-  if not swept['complete']:
+  if not swept.complete:
     lines += ['Not complete: run the same command again to go on.', '']
-  lines += [accuracy(rows), '']
-  for row in rows:
-    for macro in row['at_edge']:
+  lines += [accuracy(swept.rows), '']
+  for row in swept.rows:
+    for macro in row.at_edge:
+      value = (row.choice or {})[macro]
       lines.append(
-        f'- {row["variant"]}: {macro} = {row["choice"][macro]} is at the edge '
-        'of the search; a better value may lie beyond it.'
+        f'- {row.variant}: {macro} = {value} is at the edge of the search; a '
+        'better value may lie beyond it.'
       )
-  for run, why in swept['failed'].items():
+  for run, why in swept.failed.items():
     lines.append(f'- FAILED {run}: {why}')
-  lines += _equal(rows)
-  lines += _search(swept['search'])
-  lines += _costs(rows, swept['runs'])
+  lines += _equal(swept.rows)
+  lines += _search(swept.search)
+  lines += _costs(swept.rows, swept.runs)
   return '\n'.join(lines).rstrip() + '\n'
 
 
 def accuracy(rows: Sequence[Row]) -> str:
-  """One row a variant; the same in every call that has the same runs."""
-  columns = _columns(rows)
+  """The accuracy of each variant; the same whenever the runs are the same."""
+  columns = columns_of(rows)
   if len(columns) > _MOST_COLUMNS:
     columns = []
-  searched = any(row['choice'] for row in rows)
-  header = ['variant', *(['search'] if searched else [])]
+  is_searched = any(row.choice for row in rows)
+  header = ['variant', *(['search'] if is_searched else [])]
   header += ['trained', '% of base', 'seeds', 'average', *columns]
   cells = []
   for row in rows:
-    choice = row['choice'] or {}
+    values = (row.choice or {}).values()
     cells.append(
       [
-        row['variant'],
-        *([', '.join(map(str, choice.values()))] if searched else []),
-        f'{row["trainable_parameters"]:,}',
-        f'{row["share"]:.3g}',
+        row.variant,
+        *([', '.join(map(str, values))] if is_searched else []),
+        f'{row.trainable_parameters:,}',
+        f'{row.share:.3g}',
         _seeds(row),
-        _mean(row['average']),
-        *(_mean(row['columns'].get(column)) for column in columns),
+        _estimate(row.average),
+        *(_estimate(row.columns.get(column)) for column in columns),
       ]
     )
   return table(header, cells)
 
 
 def overview(counts: Mapping[str, tuple[int, int]]) -> str:
-  """What the variants train, before anything ran."""
+  """What the variants train, before anything ran.
+
+  Args:
+    counts: the numbers of trained and of base parameters of each variant.
+  """
   return table(
     ('variant', 'trained', '% of base'),
     [
@@ -102,53 +87,25 @@ def overview(counts: Mapping[str, tuple[int, int]]) -> str:
   )
 
 
-def spreadsheet(rows: Sequence[Row]) -> str:
-  """All numbers of the rows, one a line."""
-  columns = _columns(rows)
-  text = io.StringIO()
-  writer = csv.writer(text, lineterminator='\n')
-  header = ['variant', 'choice', 'trainable_parameters', 'base_parameters']
-  header += ['percent_of_base', 'seeds', 'average', 'half_interval']
-  for column in columns:
-    header += [column, f'{column}_half_interval']
-  times = ('training_seconds', 'seconds_per_step', 'evaluation_seconds')
-  writer.writerow([*header, *times, 'step_bytes'])
-  for row in rows:
-    choice = row['choice'] or {}
-    cells = [
-      row['variant'],
-      ' '.join(f'{name}={value}' for name, value in choice.items()),
-      row['trainable_parameters'],
-      row['base_parameters'],
-      row['share'],
-      len(row['seeds']),
-    ]
-    for one in (row['average'], *(row['columns'].get(c) for c in columns)):
-      cells += [one['mean'], one['half']] if one else [None, None]
-    cells += [row.get(key) for key in (*times, 'step_bytes')]
-    writer.writerow(cells)
-  return text.getvalue()
-
-
 def _equal(rows: Sequence[Row]) -> list[str]:
-  groups = outcome.equal_parameters(rows)
-  trained = sum(1 for row in rows if row['is_trained'])
-  # Where all train as many, the first table says it.
+  groups = equal_parameters(rows)
+  trained = sum(1 for row in rows if row.is_trained)
+  # If all variants train about as many, the first table shows it.
   if not groups or len(groups[0]) == trained:
     return []
   cells = []
   for i, group in enumerate(groups):
-    best = group[0]['average']['values']
-    for row in group:
-      values = row['average']['values']
-      mean, half = outcome.difference(values, best)
-      behind = '' if row is group[0] else _mean({'mean': mean, 'half': half})
+    values = [row.average.values if row.average else () for row in group]
+    for row, of_row in zip(group, values, strict=True):
+      behind = (
+        '' if row is group[0] else _number(*difference(of_row, values[0]))
+      )
       cells.append(
         (
-          row['variant'],
+          row.variant,
           str(i + 1),
-          f'{row["trainable_parameters"]:,}',
-          _mean(row['average']),
+          f'{row.trainable_parameters:,}',
+          _estimate(row.average),
           behind,
         )
       )
@@ -158,22 +115,22 @@ def _equal(rows: Sequence[Row]) -> list[str]:
     '## At equal parameters',
     '',
     'Variants whose trained parameters differ by at most '
-    f"{100 * outcome.EQUAL_PARAMETERS - 100:.0f} %; differences with Welch's "
+    f"{100 * EQUAL_PARAMETERS - 100:.0f} %; differences with Welch's "
     'interval, not corrected for their number.',
     '',
     table(header, cells),
   ]
 
 
-def _search(search: Sequence[Mapping[str, Any]]) -> list[str]:
+def _search(search: Sequence[Tried]) -> list[str]:
   if not search:
     return []
   cells = [
     (
-      one['variant'],
-      one['choice'],
-      '–' if one['average'] is None else f'{one["average"]:.2f}',
-      'chosen' if one.get('chosen') else '',
+      one.variant,
+      one.choice,
+      '–' if one.average is None else f'{one.average:.2f}',
+      'chosen' if one.chosen else '',
     )
     for one in search
   ]
@@ -188,23 +145,23 @@ def _search(search: Sequence[Mapping[str, Any]]) -> list[str]:
   ]
 
 
-def _costs(rows: Sequence[Row], runs: Sequence[Mapping[str, Any]]) -> list[str]:
-  """Measured, and therefore another time in every sweep."""
+def _costs(rows: Sequence[Row], runs: Sequence[EvaluatedRun]) -> list[str]:
+  """Times and memory; as they are measured, they differ between sweeps."""
   number = lambda x, form: '–' if x is None else format(x, form)
   cells = [
     (
-      row['variant'],
-      number(row.get('seconds_per_step'), '.3g'),
-      number(row.get('training_seconds'), ',.0f'),
-      number(row.get('evaluation_seconds'), ',.0f'),
-      number(row['step_bytes'] and row['step_bytes'] / 2**20, ',.1f'),
+      row.variant,
+      number(row.seconds_per_step, '.3g'),
+      number(row.training_seconds, ',.0f'),
+      number(row.evaluation_seconds, ',.0f'),
+      number(row.step_bytes and row.step_bytes / 2**20, ',.1f'),
     )
     for row in rows
-    if row['average']
+    if row.average
   ]
   if not cells:
     return []
-  kinds = ', '.join(sorted({run['device_kind'] for run in runs}))
+  kinds = ', '.join(sorted({run.device_kind for run in runs}))
   header = ('variant', 's a step', 'training s', 'evaluation s', 'step MiB')
   return [
     '',
@@ -218,19 +175,16 @@ def _costs(rows: Sequence[Row], runs: Sequence[Mapping[str, Any]]) -> list[str]:
   ]
 
 
-def _columns(rows: Sequence[Row]) -> list[str]:
-  return list(dict.fromkeys(c for row in rows for c in row['columns']))
-
-
 def _seeds(row: Row) -> str:
-  count, wanted = len(row['seeds']), row['wanted']
-  if not row['is_trained']:
+  count, wanted = len(row.seeds), row.wanted
+  if not row.is_trained:
     return '' if count else '0 of 1'
   return str(count) if count == wanted else f'{count} of {wanted}'
 
 
-def _mean(one: Mapping[str, Any] | None) -> str:
-  if one is None:
-    return '–'
-  half = '' if one['half'] is None else f' ± {one["half"]:.2f}'
-  return f'{one["mean"]:.2f}{half}'
+def _estimate(one: Estimate | None) -> str:
+  return '–' if one is None else _number(one.mean, one.half)
+
+
+def _number(mean: float, half: float | None) -> str:
+  return f'{mean:.2f}' + ('' if half is None else f' ± {half:.2f}')

@@ -118,7 +118,7 @@ def outcome(method=(), trained=0, values=(50.0, 60.0), **changes):
 
 def write(folder, content):
   """Writes an evaluation as it writes itself."""
-  folder.mkdir(exist_ok=True)
+  folder.mkdir(parents=True, exist_ok=True)
   text = results_file.text(results_file.to_json(content))
   (folder / results.JSON).write_text(text)
 

@@ -1,96 +1,51 @@
-"""From a grid to runs: names, folders, commands, and what is no grid."""
+"""Variants and choices of a grid, and grids that are mistaken."""
 
 import pytest
 
 from moe_lite.core.errors import UserError
-from moe_lite.sweep import expansion
-from moe_lite.sweep import grid as grids
+from moe_lite.sweep.expansion import expand
+from moe_lite.sweep.grid import choices, folder_name, variants
 from tests.sweep.grids import grid
 
 MOV = ['methods/mov.gin', {'NUM_EXPERTS': 10}]
 
 
-def expand(**changes):
-  return expansion.expand(grid(**changes), 'runs/sweeps/x/')
-
-
-def test_every_combination_is_a_variant_in_the_grids_order():
+def test_labels_and_values_name_variants():
   axes = {
-    'method': {'MoV': 'methods/mov.gin', 'MoLoRA': 'methods/molora.gin'},
+    'method': {'MoV': 'methods/mov.gin', 'IA3': ['methods/ia3.gin', 'A = 1']},
     'NUM_EXPERTS': [2, 5],
   }
-  plan = expand(axes=axes, search={}, seeds=[3])
-  assert list(plan.settings) == [
+  found = variants(grid(axes=axes))
+  assert [x.name for x in found] == [
     'frozen base',
     'MoV, NUM_EXPERTS=2',
     'MoV, NUM_EXPERTS=5',
-    'MoLoRA, NUM_EXPERTS=2',
-    'MoLoRA, NUM_EXPERTS=5',
+    'IA3, NUM_EXPERTS=2',
+    'IA3, NUM_EXPERTS=5',
   ]
-  assert [run.folder for run in plan.runs()][:2] == [
-    'runs/sweeps/x/frozen_base',
-    'runs/sweeps/x/MoV_NUM_EXPERTS=2/seed_3',
-  ]
-  assert expand(axes=axes, search={}, seeds=[3]) == plan
+  assert found[-1].files == ('methods/ia3.gin',)
+  assert found[-1].bindings == {'A': '1', 'NUM_EXPERTS': '5'}
+  assert [x.is_trained for x in found] == [False, *[True] * 4]
 
 
-def test_commands_are_whole_and_in_order():
-  plan = expand(axes={'method': {'MoV-10': MOV}}, seeds=[7])
-  setting = plan.settings['MoV-10'][1]
-  (run,) = setting.runs
-  folder = 'runs/sweeps/x/MoV-10/LEARNING_RATE=0.3/seed_7'
-  assert run.folder == folder
-  assert list(run.train.flags) == [
-    '--gin_file=models/t5_1_1_mini.gin',
-    '--gin_file=methods/mov.gin',
-    '--gin_file=data/mini.gin',
-    '--gin_file=runs/finetune.gin',
-    '--gin.TRAIN_STEPS=4',
-    '--gin.NUM_EXPERTS=10',
-    '--gin.LEARNING_RATE=0.3',
-    '--gin.SEED=7',
-    f"--gin.MODEL_DIR='{folder}'",
-  ]
-  assert list(run.evaluation.flags) == [
-    f'--gin_file={folder}/config.gin',
-    '--gin_file=data/mini_eval.gin',
-    '--gin_file=runs/eval.gin',
-    f"--gin.CHECKPOINT_PATH='{folder}'",
-    f"--gin.EVAL_OUTPUT_DIR='{folder}/eval'",
-  ]
-  assert run.train.line().startswith('python -m moe_lite.train --gin_file=')
+def test_every_combination_of_values_is_a_choice():
+  found = choices(grid(search={'RATE': [1, 2], 'DECAY': [0.5]}))
+  assert [x.name for x in found] == ['RATE=1,DECAY=0.5', 'RATE=2,DECAY=0.5']
+  assert found[1].values == {'RATE': 2, 'DECAY': 0.5}
+  (only,) = choices(grid(search={}))
+  assert (only.name, only.values) == ('', {})
 
 
-def test_the_frozen_base_is_evaluated_once_and_not_trained():
-  (setting,) = expand().settings['frozen base']
-  (run,) = setting.runs
-  assert run.train is None
-  assert "--gin.CHECKPOINT_PATH='base'" in run.evaluation.flags
-  assert 'frozen base' not in expand(frozen=False).settings
-
-
-def test_an_axis_replaces_what_the_grid_gives_to_training():
-  axes = {'batch': {'a': ['methods/ia3.gin', {'TRAIN_STEPS': 9}]}}
-  run = expand(axes=axes).settings['a'][0].runs[0]
-  assert [f for f in run.train.flags if 'TRAIN_STEPS' in f] == [
-    '--gin.TRAIN_STEPS=9'
-  ]
-
-
-def test_what_is_referred_to_is_given_as_a_string():
-  words = ['a.gin', "ADAPTERS = {'key': @adapters.MoV}", {'N': [1, 'x']}]
-  assert grids.compose(words).flags() == [
-    '--gin_file=a.gin',
-    "--gin.ADAPTERS={'key': @adapters.MoV}",
-    "--gin.N=[1, 'x']",
-  ]
+def test_folders_have_plain_names():
+  assert folder_name('MoV, NUM_EXPERTS=10') == 'MoV_NUM_EXPERTS=10'
+  assert folder_name("('a', 1.5)") == 'a_1.5'
 
 
 MISTAKES = {
   'no axes': ({'axes': {}}, 'axes is empty'),
   'an axis of one value': ({'axes': {'RANK': 4}}, "Axis 'RANK' is 4"),
   'words': ({'axes': {'m': {'a': 'mov'}}}, "'mov' is neither a gin file nor"),
-  'a function': ({'train': {'OPTIMIZER': print}}, 'no plain value'),
+  'a function': ({'train': {'OPTIMIZER': print}}, 'is not a plain value'),
   'one folder': (
     {'axes': {'m': {'a b': MOV, 'a, b': MOV}}},
     "'a b' and 'a, b', would share one folder",
@@ -108,7 +63,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize('mistake', MISTAKES)
-def test_what_is_no_grid_is_a_user_error(mistake):
+def test_a_mistaken_grid_is_a_user_error(mistake):
   changes, message = MISTAKES[mistake]
   with pytest.raises(UserError, match=message):
-    expand(**changes)
+    expand(grid(**changes), 'runs/sweeps/x/')

@@ -4,12 +4,17 @@ Run as a program, it sweeps into a folder as a sweep does that checked its
 configurations before.
 """
 
+import dataclasses
 import pathlib
 import sys
 
-from moe_lite.sweep import Grid, expansion, running, sweeping
+from moe_lite.sweep import Grid, sweeping
+from moe_lite.sweep.expansion import expand
+from moe_lite.sweep.locking import locked
+from moe_lite.sweep.running import Processes
 
 STUB = pathlib.Path(__file__).parent / 'stub.py'
+PROCESSES = Processes(python=(sys.executable, '-S', str(STUB)), period=0.01)
 COUNTS = {'frozen base': (0, 1000), 'IA3': (10, 1000), 'MoV': (100, 1000)}
 STEPS = 4
 
@@ -34,20 +39,16 @@ def grid(**changes):
   )
 
 
-def use_stub():
-  expansion.PYTHON = (sys.executable, '-S', str(STUB))
-
-
 def sweep(root, jobs=1, **changes):
   """Sweeps with the stub; whether nothing failed."""
-  plan = expansion.expand(grid(**changes), str(root))
+  plan = expand(grid(**changes), str(root))
   names = [s.name for settings in plan.settings.values() for s in settings]
   steps = dict.fromkeys(names, STEPS)
-  with running.locked(str(root)) as lock:
-    failed = sweeping.run(plan, steps, jobs, lock)
+  processes = dataclasses.replace(PROCESSES, at_once=jobs)
+  with locked(str(root), processes.period) as lock:
+    failed = sweeping.run(plan, steps, processes, lock)
     return sweeping.report(plan, COUNTS, failed)
 
 
 if __name__ == '__main__':
-  use_stub()
   sweep(sys.argv[1])

@@ -1,138 +1,108 @@
-"""Means, intervals, choices and groups, against SciPy and by hand."""
+"""What is chosen, and what is gathered, by what runs left in their folders."""
 
-import numpy as np
+import json
+
 import pytest
-import scipy.stats
 
-from moe_lite.sweep import outcome, tables
-from moe_lite.sweep.plots import intervals
+from moe_lite.core.errors import UserError
+from moe_lite.sweep.expansion import expand
+from moe_lite.sweep.outcome import choose, collect
+from moe_lite.training import run_folder
+from tests.evaluation import outcomes
+from tests.evaluation.outcomes import facts, task
+from tests.sweep.grids import COUNTS, grid
 
-
-def row(name, trained, values, **changes):
-  mean, half = outcome.interval(values)
-  average = {'values': list(values), 'mean': mean, 'half': half}
-  return {
-    'variant': name,
-    'is_trained': trained > 0,
-    'trainable_parameters': trained,
-    'base_parameters': 1000,
-    'share': trained / 10,
-    'wanted': len(values),
-    'seeds': list(range(len(values))),
-    'choice': {},
-    'at_edge': [],
-    'average': average,
-    'columns': {'who': average},
-    'step_bytes': None,
-    **changes,
-  }
+RATES = (0.1, 0.3, 0.9)
 
 
-def test_intervals_are_those_of_students_t():
-  values = [70.1, 72.5, 69.3, 74.0, 71.2]
-  mean, half = outcome.interval(values)
-  low, high = scipy.stats.t.interval(
-    0.95, 4, loc=np.mean(values), scale=scipy.stats.sem(values)
-  )
-  np.testing.assert_allclose([mean - half, mean + half], [low, high])
-  # By a table: 2.776 is the quantile of four degrees of freedom.
-  deviation = np.std(values, ddof=1)
-  np.testing.assert_allclose(half, 2.776 * deviation / 5**0.5, rtol=1e-3)
-  assert outcome.interval([3.0]) == (3.0, None)
+@pytest.fixture
+def plan(tmp_path):
+  return expand(grid(search={'LEARNING_RATE': RATES}), str(tmp_path / 'x'))
 
 
-def test_differences_have_welchs_interval():
-  a, b = [70.0, 72.0, 71.0], [65.0, 60.0, 66.0, 69.0]
-  mean, half = outcome.difference(a, b)
-  variances = [np.var(x, ddof=1) / len(x) for x in (a, b)]
-  freedom = sum(variances) ** 2 / sum(
-    v**2 / (len(x) - 1) for v, x in zip(variances, (a, b), strict=True)
-  )
-  wanted = scipy.stats.t.ppf(0.975, freedom) * sum(variances) ** 0.5
-  np.testing.assert_allclose([mean, half], [6.0, wanted])
-  assert outcome.difference([1.0], [0.0, 2.0]) == (0.0, None)
-  assert outcome.difference([1.0, 1.0], [2.0, 2.0]) == (-1.0, 0.0)
+@pytest.fixture
+def write(tmp_path):
+  """Writes an evaluation where a command would."""
+
+  def write(command, value, **changes):
+    tasks = [
+      task('who', value, task='who_0'),
+      task('nli', value / 2, task='nli_0'),
+    ]
+    found = outcomes.evaluation(tasks, facts({}, 10), **changes)
+    outcomes.write(tmp_path / command.output, found)
+
+  return write
 
 
-def test_rows_are_grouped_by_what_they_train():
-  rows = [
-    row('frozen base', 0, [40.0]),
-    row('LoRA', 100, [50.0, 52.0]),
-    row('MoV', 114, [60.0, 61.0]),
-    row('MoLoRA', 116, [55.0, 56.0]),
-    row('full', 1000, [70.0, 71.0]),
+def validate(plan, write, *values):
+  settings = plan.settings['MoV']
+  for setting, value in zip(settings, values, strict=True):
+    if value is not None:
+      write(setting.runs[0].validation, value)
+  return settings
+
+
+def test_the_best_average_is_chosen_and_the_first_of_equals(plan, write):
+  settings = validate(plan, write, 40.0, 60.0, 60.0)
+  chosen, tried = choose(settings)
+  assert chosen is settings[1]
+  assert [one.average for one in tried] == [30, 45, 45]
+  assert [one.chosen for one in tried] == [False, True, False]
+  assert tried[1].values == {'LEARNING_RATE': 0.3}
+
+
+def test_nothing_is_chosen_while_a_choice_is_missing(plan, write):
+  settings = validate(plan, write, 40.0, None, 60.0)
+  chosen, tried = choose(settings)
+  assert chosen is None
+  assert [one.average for one in tried] == [30, None, 45]
+  assert [one.chosen for one in tried] == [None] * 3
+
+
+def test_a_single_choice_is_not_searched(plan):
+  settings = plan.settings['frozen base']
+  assert choose(settings) == (settings[0], [])
+
+
+def test_without_ranked_tasks_there_is_nothing_to_compare(plan, write):
+  settings = plan.settings['MoV']
+  for setting in settings:
+    write(setting.runs[0].validation, 1.0, average=None)
+  with pytest.raises(UserError, match='no task that is ranked by accuracy'):
+    choose(settings)
+
+
+def test_rows_are_over_the_seeds_of_the_chosen_setting(plan, write, tmp_path):
+  chosen = validate(plan, write, 40.0, 50.0, 60.0)[-1]
+  first, second = chosen.runs
+  write(first.evaluation, 40.0)
+  write(second.evaluation, 50.0)
+  folder = tmp_path / first.folder
+  # The second line is of a run that went on after an interruption at step 2.
+  lines = [
+    {'step': 2, 'seconds_per_step': 3.0},
+    {'step': 6, 'seconds_per_step': 1.0},
   ]
-  groups = outcome.equal_parameters(rows)
-  assert [[r['variant'] for r in group] for group in groups] == [
-    ['MoV', 'LoRA']
-  ]
+  (folder / run_folder.METRICS).write_text('\n'.join(map(json.dumps, lines)))
+  (folder / run_folder.RUN).write_text('{"step_bytes": 7}')
+  swept = collect(plan, COUNTS, {'a': 'b'})
+  frozen, ia3, mov = swept.rows
+  assert not swept.complete and swept.failed == {'a': 'b'}
+  assert frozen.average is None and ia3.average is None and ia3.wanted == 2
+  assert mov.seeds == [0, 1] and mov.choice == {'LEARNING_RATE': 0.9}
+  assert mov.at_edge == ['LEARNING_RATE']
+  assert mov.average.values == [30, 37.5] and mov.average.mean == 33.75
+  assert mov.columns['who'].values == [40, 50] and mov.chance == 50
+  assert mov.share == 10 and mov.evaluation_seconds == 2
+  # Times are those of the runs that have some.
+  assert mov.training_seconds == 10 and mov.step_bytes == 7
+  assert mov.seconds_per_step == pytest.approx(10 / 6)
+  assert [run.run for run in swept.runs] == [first.name, second.name]
+  assert swept.settings == outcomes.settings()
 
 
-def page(rows, **changes):
-  swept = {
-    'complete': True,
-    'confidence': 0.95,
-    'settings': {'mixture_or_task_name': 'suite', 'split': 'validation'},
-    'rows': rows,
-    'search': [],
-    'failed': {},
-    'runs': [],
-    **changes,
-  }
-  return tables.markdown('name', swept)
-
-
-def cells(text):
-  return [
-    [cell.strip() for cell in line.strip('|').split('|')]
-    for line in text.splitlines()
-    if line.startswith('|')
-  ]
-
-
-def test_the_page_has_numbers_and_what_to_know_of_them():
-  rows = [
-    row('frozen base', 0, [40.0], choice=None),
-    row('LoRA', 40, [50.0, 52.0], choice={'LEARNING_RATE': 0.3}),
-    row(
-      'MoV',
-      41,
-      [60.0, 61.0, 62.0],
-      wanted=5,
-      choice={'LEARNING_RATE': 0.1},
-      at_edge=['LEARNING_RATE'],
-    ),
-    row('full', 1000, [70.0, 72.0], choice={'LEARNING_RATE': 0.01}),
-  ]
-  text = page(rows, complete=False, failed={'MoV, seed 4': 'no room'})
-  found = cells(text)
-  header = ['variant', 'search', 'trained', '% of base', 'seeds', 'average']
-  assert found[0] == [*header, 'who']
-  half = scipy.stats.t.ppf(0.975, 2) / 3**0.5
-  mean = f'61.00 ± {half:.2f}'
-  assert ['MoV', '0.1', '41', '4.1', '3 of 5', mean, mean] in found
-  assert ['frozen base', '', '0', '0', '', '40.00', '40.00'] in found
-  assert 'Not complete' in text and 'FAILED MoV, seed 4: no room' in text
-  assert 'MoV: LEARNING_RATE = 0.1 is at the edge of the search' in text
-  (behind,) = [line for line in found if line[:2] == ['LoRA', '1']]
-  assert behind[-1].startswith('-10.00 ± ')
-  csv = tables.spreadsheet(rows).splitlines()
-  assert csv[3].startswith('MoV,LEARNING_RATE=0.1,41,1000,4.1,3,61.0,')
-
-
-def test_many_columns_stay_off_the_page():
-  one = {'values': [1.0], 'mean': 1.0, 'half': None}
-  rows = [row('a', 1, [1.0], columns={f'c{i}': one for i in range(9)})]
-  assert 'c3' not in page(rows) and 'c8' in tables.spreadsheet(rows)
-
-
-@pytest.mark.parametrize('seeds', [1, 3])
-def test_the_picture_is_drawn(seeds, tmp_path):
-  rows = [
-    row('frozen base', 0, [40.0]),
-    row('a', 10, [50.0, 51.0, 53.0][:seeds]),
-    row('b', 10, [50.0, 51.0, 53.0][:seeds]),
-    row('none', 10, [1.0], average=None),
-  ]
-  intervals(rows, tmp_path / 'x.png')
-  assert (tmp_path / 'x.png').read_bytes()[:4] == b'\x89PNG'
+def test_a_value_between_others_is_not_at_the_edge(plan, write):
+  chosen = validate(plan, write, 40.0, 60.0, 50.0)[1]
+  write(chosen.runs[0].evaluation, 40.0)
+  assert collect(plan, COUNTS, {}).rows[-1].at_edge == []

@@ -14,9 +14,8 @@ import time
 
 import pytest
 
-from moe_lite.core.errors import UserError
 from moe_lite.process import interrupts
-from moe_lite.sweep import expansion, running, tables
+from moe_lite.sweep import sweep_files
 from tests.paths import ROOT
 from tests.sweep import grids, stub
 
@@ -24,28 +23,16 @@ from tests.sweep import grids, stub
 RUNS = 4 + 2 * 2 + 1
 
 
-def use_stub(patch):
-  patch.setattr(expansion, 'PYTHON', (sys.executable, '-S', str(grids.STUB)))
-  patch.setattr(running, '_PERIOD', 0.01)
-
-
-@pytest.fixture(autouse=True)
-def with_stub(monkeypatch):
-  use_stub(monkeypatch)
-
-
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
   """A sweep that was never interrupted."""
   root = tmp_path_factory.mktemp('sweeps') / 'x'
-  with pytest.MonkeyPatch.context() as patch:
-    use_stub(patch)
-    assert grids.sweep(root)
+  assert grids.sweep(root)
   return root
 
 
 def page(root):
-  return (root / tables.MARKDOWN).read_text()
+  return (root / sweep_files.MARKDOWN).read_text()
 
 
 def commands(root):
@@ -57,7 +44,7 @@ def commands(root):
 
 
 def read(root):
-  return json.loads((root / tables.JSON).read_text())
+  return json.loads((root / sweep_files.JSON).read_text())
 
 
 def test_each_method_goes_on_with_its_best_rate_and_all_seeds(finished):
@@ -76,7 +63,7 @@ def test_each_method_goes_on_with_its_best_rate_and_all_seeds(finished):
     results = json.loads((folder / 'eval' / 'results.json').read_text())
     assert row['average']['values'][0] == results['average']['median']
     assert not (folder.parent / 'seed_1' / 'validation').exists()
-  for name in (tables.MARKDOWN, tables.CSV, tables.PLOT):
+  for name in (sweep_files.MARKDOWN, sweep_files.CSV, sweep_files.PLOT):
     assert (finished / name).exists()
 
 
@@ -175,7 +162,7 @@ def test_killed_at_a_random_moment_it_ends_with_the_same_table(
   print(f'Killed with {done} or more runs done.')
   assert grids.sweep(root)
   assert page(root) == page(finished)
-  for name in (tables.CSV, tables.PLOT):
+  for name in (sweep_files.CSV, sweep_files.PLOT):
     assert (root / name).read_bytes() == (finished / name).read_bytes()
   started = commands(root)
   assert sum(started.values()) <= sum(commands(finished).values()) + 1
@@ -197,17 +184,3 @@ def test_a_signal_stops_runs_gently_and_says_how_to_go_on(
   with pytest.raises(interrupts.Interrupted, match='9 of 9 runs are left'):
     grids.sweep(root)
   assert grids.sweep(root)
-
-
-def test_two_sweeps_do_not_share_a_folder(tmp_path, capsys):
-  with running.locked(str(tmp_path)):
-    with pytest.raises(UserError, match='Another sweep, process'):
-      with running.locked(str(tmp_path)):
-        pass
-  # A killed sweep's run holds its lock: it is waited for.
-  with running.locked(str(tmp_path)) as lock:
-    orphan = subprocess.Popen(['sleep', '0.5'], pass_fds=(lock,))
-  (tmp_path / '.lock').write_text('999999999')
-  with running.locked(str(tmp_path)):
-    assert orphan.poll() is not None
-  assert 'that an earlier call left behind' in capsys.readouterr().err

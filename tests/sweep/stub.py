@@ -39,20 +39,58 @@ def evaluate(folder, checkpoint):
   number = sum(i * ord(c) for i, c in enumerate(text)) % 1000 / 10
   time.sleep(SECONDS)
   values = {'who': number, 'nli': number / 2}
-  summary = lambda value: {'median': value, 'mean': value, 'chance': 50.0}
+  averages = lambda value: {'median': value, 'mean': value, 'chance': 50.0}
+  place = lambda name: {'dataset': name, 'cluster': name, 'held_out': True}
+  spread = lambda value: dict.fromkeys(('q1', 'q3', 'min', 'max'), value)
   outcome = {
     'complete': True,
-    'checkpoint': {'trainable_fingerprint': text},
+    'checkpoint': {
+      'checkpoint': checkpoint,
+      'step': 4 if flags else None,
+      'base': {'source': 'mini', 'fingerprint': 'abc'},
+      'method': {},
+      'trainable_parameters': 10 if flags else 0,
+      'base_parameters': 1000,
+      'trainable_fingerprint': text,
+    },
     'settings': {
       'mixture_or_task_name': folder.name,
       'split': 'validation',
       'task_feature_lengths': {'inputs': 8, 'targets': 8},
       'length_normalized': False,
     },
-    'average': summary(0.75 * number),
-    'datasets': [{'dataset': name} for name in values],
-    'columns': [{'column': n, **summary(v)} for n, v in values.items()],
-    'tasks': [{'task': name, 'seconds': 1.0} for name in values],
+    'average': averages(0.75 * number),
+    'datasets': [
+      {
+        **place(name),
+        'metric': 'accuracy',
+        'column': name,
+        'prompts': 1,
+        **averages(value),
+        **spread(value),
+      }
+      for name, value in values.items()
+    ],
+    'columns': [
+      {'column': name, 'datasets': [name], **averages(value)}
+      for name, value in values.items()
+    ],
+    'tasks': [
+      {
+        'task': name,
+        **place(name),
+        'column': None,
+        'template': '',
+        'chance': 50.0,
+        'kind': 'rank classification',
+        'metric': 'accuracy',
+        'value': value,
+        'metrics': {'accuracy': value},
+        'examples': 10,
+        'seconds': 1.0,
+      }
+      for name, value in values.items()
+    ],
     'device_kind': 'cpu',
   }
   folder.mkdir(parents=True, exist_ok=True)

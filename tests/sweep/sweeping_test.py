@@ -15,8 +15,10 @@ import gin
 import pytest
 
 from moe_lite.process import cli
-from moe_lite.sweep import checking, command, expansion, outcome, tables
+from moe_lite.sweep import checking, command, expansion, sweep_files
+from moe_lite.sweep.rows import equal_parameters
 from tests.paths import ROOT
+from tests.sweep.swept import row
 
 ABLATIONS = sorted(p.stem for p in (ROOT / 'gin/ablations').glob('*.gin'))
 MINE = """
@@ -72,18 +74,11 @@ def test_every_variant_of_every_grid_has_its_shapes(name):
 def test_the_comparison_has_methods_of_equal_parameters():
   plan, checked = check('methods', count=True)
   assert len(plan.settings['MoV-10'][0].runs) >= 5
-  average = {'values': [1.0], 'mean': 1.0, 'half': None}
   rows = [
-    {
-      'variant': name,
-      'is_trained': trained > 0,
-      'trainable_parameters': trained,
-      'average': average,
-    }
-    for name, (trained, _) in checked.counts.items()
+    row(name, trained, [1.0]) for name, (trained, _) in checked.counts.items()
   ]
-  groups = outcome.equal_parameters(rows)
-  assert [sorted(row['variant'] for row in group) for group in groups] == [
+  groups = equal_parameters(rows)
+  assert [sorted(row.variant for row in group) for group in groups] == [
     ['LoRA rank 4', 'MoLoRA-3 rank 1', 'MoV-10'],
     ['LoRA rank 13', 'MoLoRA-2 rank 6', 'MoV-30'],
   ]
@@ -116,7 +111,7 @@ MISTAKES = {
   ),
   'jobs': (['mine.gin', '--jobs=0'], '--jobs=0 must be at least 1'),
   'an unknown flag': (['mine.gin', '--job=2'], 'job'),
-  'a bucket': (['mine.gin', '--to=gs://x/y'], 'need a folder of it'),
+  'a bucket': (['mine.gin', '--to=gs://x/y'], 'name a folder of this machine'),
 }
 
 
@@ -133,7 +128,7 @@ def test_a_failed_run_ends_with_code_1(capsys, monkeypatch):
   given = []
   # Whether nothing failed.
   fake = lambda *arguments: bool(given.append(arguments))
-  monkeypatch.setattr('moe_lite.sweeps.sweeping.sweep', fake)
+  monkeypatch.setattr('moe_lite.sweep.sweeping.sweep', fake)
   code, _ = run(
     capsys,
     *('mine.gin', 'suites/mini.gin', '--gin.AXES={}', '--jobs=3'),
@@ -197,8 +192,8 @@ def start(*arguments):
 
 def table(folder):
   """What does not depend on how fast the machine is."""
-  swept = json.loads(pathlib.Path(folder, tables.JSON).read_text())
-  page = pathlib.Path(folder, tables.MARKDOWN).read_text()
+  swept = json.loads(pathlib.Path(folder, sweep_files.JSON).read_text())
+  page = pathlib.Path(folder, sweep_files.MARKDOWN).read_text()
   prints = [run['trainable_fingerprint'] for run in swept['runs']]
   averages = [row['average'] for row in swept['rows']]
   return page.partition('## Time')[0], prints, averages
