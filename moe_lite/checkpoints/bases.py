@@ -101,7 +101,8 @@ def network(path: str) -> T5Config:
 def text(path: str) -> dict[str, Any]:
   """How texts become ids for a base, as far as it says.
 
-  See `inference.vocabulary.load`. Where there is no base, nothing is said.
+  See `inference.vocabulary.find_vocabulary`. Where there is no base, nothing is
+  said.
   """
   where = formats.local(path)
   found = formats.find(where)

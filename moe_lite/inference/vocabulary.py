@@ -1,7 +1,7 @@
 """Text to ids and back, without SeqIO: the `sentencepiece` package alone.
 
-Ids equal those of `seqio.SentencePieceVocabulary` over the same model, those
-of its sentinels included.
+The ids equal those that `seqio.SentencePieceVocabulary` gives with the same
+model, and so do the ids of sentinels.
 """
 
 import importlib.resources
@@ -16,7 +16,7 @@ from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
 from moe_lite.core.errors import UserError
 from moe_lite.models import decoding
 
-# How many sentinels T5 has beyond its model's pieces.
+# The number of sentinels that T5 has beyond the pieces of its model.
 _T5_SENTINELS = 100
 _HOW = (
   "Give vocabulary='...', the path of a SentencePiece model, or an object with "
@@ -25,7 +25,7 @@ _HOW = (
 
 
 class Vocabulary(Protocol):
-  """What serves as one: SeqIO's vocabularies, transformers' tokenizers."""
+  """What serves as a vocabulary, such as one of SeqIO's or a tokenizer."""
 
   def encode(self, text: str, /) -> Sequence[int]: ...
 
@@ -35,20 +35,24 @@ class Vocabulary(Protocol):
 class SentencePiece:
   """A SentencePiece model, and the sentinels of span corruption.
 
-  '<extra_id_0>' is the last id, '<extra_id_1>' the one before, and so on.
+  '<extra_id_0>' is the last id, '<extra_id_1>' the one before it, and so on.
   """
 
   def __init__(self, path: str, extra_ids: int = 0):
-    """Args: `extra_ids`, how many sentinels come after the model's pieces.
+    """Reads a model.
+
+    Args:
+      path: the file of the model.
+      extra_ids: the number of sentinels that come after its pieces.
 
     Raises:
-      UserError: if it is no such model.
+      UserError: if the file is not a SentencePiece model.
     """
-    # Here, for those who bring their own vocabulary.
+    # Imported here, because who brings another vocabulary does not need it.
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2
 
-    # Protobuf makes the class when its module is imported.
+    # Protobuf makes this class while its module is imported.
     proto = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
     try:
       model = proto.FromString(buckets.read(path))
@@ -59,14 +63,14 @@ class SentencePiece:
       self._model = sentencepiece.SentencePieceProcessor(
         model_proto=model.SerializeToString()
       )
-    except Exception as error:  # Protobuf's are of no common kind.
+    except Exception as error:  # Protobuf's errors have no common class.
       raise UserError(
-        f'{path} is no SentencePiece model: {error}. {_HOW}'
+        f'{path} is not a SentencePiece model: {error}. {_HOW}'
       ) from error
 
   @property
   def size(self) -> int:
-    """How many ids there are."""
+    """The number of ids."""
     return self._model.get_piece_size()
 
   def encode(self, text: str) -> list[int]:
@@ -74,26 +78,33 @@ class SentencePiece:
 
   def decode(self, ids: Iterable[int]) -> str:
     unknown, size = self._model.unk_id(), self.size
-    # A network may have more ids than its vocabulary.
+    # A network may write ids that its vocabulary does not have.
     return self._model.decode([int(i) if i < size else unknown for i in ids])
 
   def piece(self, id: int) -> str:
-    """The piece of an id, '▁' for the space before a word."""
+    """The piece of an id; in it '▁' stands for the space before a word."""
     return self._model.id_to_piece(id) if id < self.size else f'<{id}>'
 
 
 class Text:
-  """Text as a network reads and writes it: its vocabulary, EOS, its limits."""
+  """How a network reads and writes text: its vocabulary, and where EOS stands.
+
+  Attributes:
+    vocabulary: the vocabulary.
+    inputs_eos: whether inputs end with EOS, as targets do.
+  """
 
   def __init__(self, vocabulary: Vocabulary, vocab_size: int, inputs_eos: bool):
-    """Args:
+    """Checks that a vocabulary fits a network.
 
-      vocabulary: of the network.
-      vocab_size: rows of its embedding.
+    Args:
+      vocabulary: the vocabulary.
+      vocab_size: the number of rows of the network's embedding.
       inputs_eos: whether inputs end with EOS, as targets do.
 
     Raises:
-      UserError: if the vocabulary is none, or of another network.
+      UserError: if the vocabulary lacks a method, or has more ids than the
+        embedding has rows.
     """
     for method in ('encode', 'decode'):
       if not callable(getattr(vocabulary, method, None)):
@@ -111,10 +122,10 @@ class Text:
     self._vocab_size = vocab_size
 
   def inputs(self, text: str) -> list[int]:
-    """Ids of an input.
+    """The ids of an input.
 
     Raises:
-      UserError: if it is no text, or holds no token.
+      UserError: if it is not a string, or holds no token.
     """
     ids = self._ids(text)
     if not ids:
@@ -122,14 +133,15 @@ class Text:
     return [*ids, decoding.EOS_ID] if self.inputs_eos else ids
 
   def targets(self, text: str) -> list[int]:
-    """Ids of a target, EOS included."""
+    """The ids of a target, EOS included."""
     return [*self._ids(text), decoding.EOS_ID]
 
   def text(self, ids: Iterable[int]) -> str:
+    """The text of ids."""
     return self.vocabulary.decode([int(i) for i in ids])
 
   def pieces(self, ids: Iterable[int]) -> list[str]:
-    """What every id stands for by itself."""
+    """The text that each id stands for by itself."""
     piece = getattr(self.vocabulary, 'piece', None)
     if piece is None:
       piece = lambda i: self.vocabulary.decode([i])
@@ -137,9 +149,9 @@ class Text:
 
   def _ids(self, text: str) -> list[int]:
     if not isinstance(text, str):
-      raise UserError(f'{text!r} is no text; a string is needed.')
+      raise UserError(f'{text!r} is not a text: give a string.')
     ids = [int(i) for i in self.vocabulary.encode(text)]
-    if ids[-1:] == [decoding.EOS_ID]:  # Tokenizers of transformers add it.
+    if ids[-1:] == [decoding.EOS_ID]:  # Tokenizers of transformers add EOS.
       ids.pop()
     if ids and max(ids) >= self._vocab_size:
       raise UserError(
@@ -150,14 +162,14 @@ class Text:
 
 
 def describe(inputs: Any) -> dict[str, Any]:
-  """What `load` needs to know of SeqIO's feature of the inputs, for JSON."""
+  """What `loading.load` must know of SeqIO's feature of inputs, for JSON."""
   says = {'inputs_eos': bool(inputs.add_eos)}
   if hasattr(inputs.vocabulary, 'sentencepiece_model_file'):
     says['extra_ids'] = inputs.vocabulary.extra_ids
   return says
 
 
-def load(
+def find_vocabulary(
   given: str | Vocabulary | None,
   folders: Sequence[str],
   says: Mapping[str, Any],
@@ -166,14 +178,15 @@ def load(
   """Finds a vocabulary, and reads it.
 
   Args:
-    given: by the user: a path, or a vocabulary; None looks for one.
-    folders: to look into, in order.
-    says: what these say: `extra_ids`, and `vocabulary`, a file beside the
-      package's folder.
-    vocab_size: rows of the network's embedding.
+    given: what the user gave: a path, or a vocabulary; None looks for one.
+    folders: the folders to look into, in this order.
+    says: what the folders say of text. `extra_ids` is the number of sentinels,
+      and `vocabulary` is the path of a file that ships, relative to the parent
+      of the package's folder.
+    vocab_size: the number of rows of the network's embedding.
 
   Raises:
-    UserError: if there is none.
+    UserError: if there is no vocabulary.
   """
   if given is not None and not isinstance(given, str):
     return given
@@ -187,7 +200,7 @@ def load(
       f'There is no {VOCABULARY} in {" or ".join(folders)}{hint}. {_HOW}'
     )
   if not buckets.exists(path):
-    raise UserError(f'vocabulary = {given!r} is no file. {_HOW}')
+    raise UserError(f'vocabulary = {given!r} is not a file. {_HOW}')
   extra_ids = says.get('extra_ids')
   if extra_ids is None:
     size = SentencePiece(path).size
@@ -196,7 +209,7 @@ def load(
 
 
 def model_in(folder: str) -> bytes | None:
-  """The SentencePiece model of a base's or adapters' folder, if it has one."""
+  """The SentencePiece model in the folder of a base or adapters, if any."""
   return buckets.read(posixpath.join(folder, VOCABULARY))
 
 

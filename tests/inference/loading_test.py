@@ -101,7 +101,7 @@ def test_what_a_folder_carries_wins_over_its_base(folder, tmp_path):
   assert 'key: MoV(' in repr(adapted) and 'no adapters' in repr(alone)
   own = tiny_export.write(tmp_path / 'own', vocabulary=MINI.read_bytes())
   shutil.copy(ROOT / 'setup.py', tmp_path / 'own' / VOCABULARY)
-  with pytest.raises(UserError, match='spiece.model is no SentencePiece model'):
+  with pytest.raises(UserError, match='spiece.model is not a SentencePiece model'):
     moe_lite.load('mini', own)
   again = moe_lite.load('mini', own, vocabulary=str(MINI))
   assert again.vocabulary.encode(QUESTION) == alone.vocabulary.encode(QUESTION)
@@ -200,10 +200,10 @@ def mistakes(folder, tmp_path):
     ([base], {}, 'There is no spiece.model in .*base. Give vocabulary='),
     ([theirs], {}, 'a tokenizer.json alone is not read'),
     ([theirs], {'vocabulary': str(MINI)}, '1233 ids, .* 48 rows'),
-    (['mini'], {'vocabulary': 'none'}, "vocabulary = 'none' is no file"),
+    (['mini'], {'vocabulary': 'none'}, "vocabulary = 'none' is not a file"),
     (['mini'], {'vocabulary': 7}, "vocabulary = 7 has no method 'encode'"),
     (['mini'], {'dtype': 'float33'}, 'float33'),
-    (['mini', folder], {'step': 9}, 'step = 9 is of a run'),
+    (['mini', folder], {'step': 9}, 'step = 9 chooses a checkpoint of a run'),
     (['mini'], {'batch_size': 0}, 'BATCH_SIZE = 0'),
     (['mini'], {'max_input_length': 0}, 'max_input_length = 0'),
   ]

@@ -232,7 +232,7 @@ def test_long_inputs_are_trimmed_with_a_warning(paths):
     (lambda m: m.score('a', [['x']]), '1 lists of choices for 1'),
     (lambda m: m.score(['a', 'b'], ['x', ['y']]), 'some are lists'),
     (lambda m: m.routing(''), "The input '' is empty"),
-    (lambda m: m.routing(['a']), 'is no text'),
+    (lambda m: m.routing(['a']), 'is not a text'),
   ],
 )
 def test_mistakes_are_named(model, call, message):

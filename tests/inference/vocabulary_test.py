@@ -67,5 +67,5 @@ def test_mistakes_are_named():
     text.inputs('unbelievable birds')
   with pytest.raises(UserError, match="The input '' is empty"):
     text.inputs('')
-  with pytest.raises(UserError, match='3 is no text'):
+  with pytest.raises(UserError, match='3 is not a text'):
     text.targets(3)
