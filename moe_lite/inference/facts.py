@@ -4,18 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-
-@dataclasses.dataclass(frozen=True)
-class BaseFacts:
-  """The frozen base that a checkpoint stands on.
-
-  Attributes:
-    source: where the base was loaded from, as the user named it.
-    fingerprint: see `parameters.fingerprint`.
-  """
-
-  source: str
-  fingerprint: str
+from moe_lite.checkpoints.description import BaseInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +25,7 @@ class Facts:
 
   checkpoint: str
   step: int | None
-  base: BaseFacts
+  base: BaseInfo
   method: Mapping[str, str]
   trainable_parameters: int
   base_parameters: int
@@ -45,7 +34,7 @@ class Facts:
   @classmethod
   def from_json(cls, content: Mapping[str, Any]) -> 'Facts':
     """Reads what `to_json` gave."""
-    return cls(**{**content, 'base': BaseFacts(**content['base'])})
+    return cls(**{**content, 'base': BaseInfo(**content['base'])})
 
   def to_json(self) -> dict[str, Any]:
     """The facts as values that JSON can hold."""

@@ -21,7 +21,7 @@ from moe_lite.checkpoints.leaf_shapes import check_fits
 from moe_lite.core import memory, parameters, partitioning
 from moe_lite.core.meshes import AUTO, first_mesh
 from moe_lite.core.types import Tree
-from moe_lite.inference.facts import BaseFacts, Facts
+from moe_lite.inference.facts import Facts
 from moe_lite.inference.trained import Trained
 from moe_lite.models import layout
 from moe_lite.models.model import EncoderDecoderModel
@@ -120,7 +120,8 @@ class ModelSource:
     """
     if self.checkpoint_path == BASE:
       return {}, None
-    # A T5X checkpoint records neither, so that only its shapes are checked.
+    # A T5X checkpoint records neither its method nor its base. This stands in
+    # for both, so that only its shapes are checked.
     assumed = Description(
       describe_run(self.model.module.config, self.trainable),
       BaseInfo(str(self.initial_checkpoint_path), _NOT_RECORDED),
@@ -216,7 +217,7 @@ def _facts(
   return Facts(
     checkpoint=checkpoint_path,
     step=None if description is None else description.step,
-    base=BaseFacts(base.source, base.fingerprint),
+    base=base,
     method={} if description is None else description.method.sites,
     trainable_parameters=count,
     base_parameters=sum(

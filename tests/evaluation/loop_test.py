@@ -133,7 +133,7 @@ def test_runs_and_bases_that_do_not_belong_together_are_refused(
   other = tiny_run.model(num_experts=3)
   with pytest.raises(UserError, match=r'(?s)key.*num_experts=2.*num_experts=3'):
     evaluate(paths, tmp_path, model=other)
-  with pytest.raises(UserError, match='no run folder'):
+  with pytest.raises(UserError, match='is not a run folder'):
     evaluate(paths, tmp_path, checkpoint=str(tmp_path))
 
 

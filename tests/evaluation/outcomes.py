@@ -2,11 +2,12 @@
 
 import dataclasses
 
+from moe_lite.checkpoints.description import BaseInfo
 from moe_lite.data.catalog import Published, PublishedTable
 from moe_lite.evaluation import results, results_file
 from moe_lite.evaluation.results import Evaluation, Settings, TaskResult
 from moe_lite.evaluation.summaries import summarize
-from moe_lite.inference.facts import BaseFacts, Facts
+from moe_lite.inference.facts import Facts
 
 MOV = {'key': 'MoV(num_experts=10, router=SoftRouter(num_experts=10))'}
 LORA = {'key': 'LoRA(rank=4, alpha=16.0)'}
@@ -44,7 +45,7 @@ def facts(method=(), trained=0, **changes):
     **{
       'checkpoint': 'runs/x' if trained else 'base',
       'step': 7 if trained else None,
-      'base': BaseFacts('mini', 'abc'),
+      'base': BaseInfo('mini', 'abc'),
       'method': dict(method),
       'trainable_parameters': trained,
       'base_parameters': 1000,
