@@ -1,6 +1,6 @@
-"""The training loop: what a step is, how a run goes on, and what it leaves.
+"""The training loop: its step, how a run is resumed, and what a run leaves.
 
-A thing belongs here if only a run that trains needs it.
+A thing belongs here if only training needs it.
 """
 
 from typing import TYPE_CHECKING

@@ -1,10 +1,10 @@
-"""The training curve, as a PNG file."""
+"""Draws the training curve of a run as a PNG file."""
 
 import json
 
 from etils import epath
 
-# What a curve shows, and how its axis is called.
+# The metrics that are drawn, each with the label of its axis.
 PANELS = (
   ('loss', 'loss (nats a token)'),
   ('accuracy', 'accuracy of next token'),
@@ -15,10 +15,10 @@ def training_curve(metrics_jsonl: epath.PathLike, png: epath.PathLike) -> None:
   """Draws loss and accuracy over steps.
 
   Args:
-    metrics_jsonl: of a run.
-    png: to write.
+    metrics_jsonl: the `metrics.jsonl` of a run.
+    png: the file to write.
   """
-  # Imported here: it takes a second, and evaluation imports this module too.
+  # Imported here, because the import takes a second.
   from matplotlib.figure import Figure
 
   text = epath.Path(metrics_jsonl).read_text()

@@ -1,7 +1,7 @@
-"""The training loop: the base stays, adapters move.
+"""The training loop: the base stays, and adapters move.
 
-Running the same command again resumes where its last checkpoint stands, with
-the same data, randomness and result as a run that was never interrupted.
+The same command, run again, goes on from the last checkpoint. Its data, its
+randomness and its result are those of a run that was never interrupted.
 """
 
 import dataclasses
@@ -47,33 +47,36 @@ def train(
   save_period: int = 1000,
   keep: int | None = 3,
 ) -> None:
-  """Trains, or resumes, the run in `model_dir`.
+  """Trains the run in a folder, from its start or from its last checkpoint.
 
   Args:
-    model: network and losses.
-    model_dir: the run folder, see `run_folder`.
+    model: the network and its losses.
+    model_dir: the folder of the run; see `run_folder` for what it holds.
     dataset: what to train on.
-    optimizer: makes the optimizer of the schedule.
-    schedule: step to learning rate.
-    train_steps: updates of what trains, from the base on.
-    trainable: regular expression over whole paths, see `parameters.split`.
-    initial_checkpoint_path: the base, see `checkpoints.base.load_base`; None
-      where everything trains, from random values.
-    base_dtype: that the frozen base is held in.
-    mesh: (data, model); None puts every device on data; 'auto' takes the
-      first of `plan.meshes` that fits.
-    fully_sharded: split the base also over data.
-    microbatches: parts that a batch is worked through in, to save memory.
-    seed: of initial values, dropout, routers and data.
-    log_period: steps between two lines of metrics.
-    save_period: steps between two checkpoints.
-    keep: how many checkpoints stay; None for all.
+    optimizer: makes the optimizer of a schedule.
+    schedule: maps the number of a step to a learning rate.
+    train_steps: how many steps the whole run has.
+    trainable: a regular expression over whole paths. What matches trains; see
+      `parameters.split`.
+    initial_checkpoint_path: the base; see `checkpoints.bases.load_base` for
+      what it may be. None if everything trains, from random values.
+    base_dtype: the type in which the frozen base is held, one of
+      `quantization.BASE_DTYPES`.
+    mesh: the shape (data, model) of the mesh. None puts every device on `data`.
+      'auto' takes the first of `meshes.meshes` on which a step fits.
+    fully_sharded: whether the base is also split over `data`.
+    microbatches: how many parts of a batch are worked through in turn. More
+      parts take less memory.
+    seed: the seed of initial values, dropout, routers and data.
+    log_period: how many steps lie between two lines of metrics.
+    save_period: how many steps lie between two checkpoints.
+    keep: how many of the last checkpoints are kept. None keeps all.
 
   Raises:
-    UserError: if the configuration asks for what cannot be.
-    interrupts.Interrupted: on Ctrl-C, when a checkpoint is written.
+    UserError: if the configuration asks for what is not possible.
+    interrupts.Interrupted: on Ctrl-C or SIGTERM, after a checkpoint is written.
   """
-  # What is asked for, checked before anything runs.
+  # Check what is asked for, before anything runs.
   _check_positive(
     TRAIN_STEPS=train_steps,
     BATCH_SIZE=dataset.batch_size,
@@ -82,16 +85,17 @@ def train(
     SAVE_PERIOD=save_period,
   )
   if epath.Path(model_dir).is_file():
-    raise UserError(f'MODEL_DIR = {model_dir!r} is a file; name a folder.')
+    raise UserError(f'MODEL_DIR = {model_dir!r} is a file. Name a folder.')
   check(dataset, model.module.config.vocab_size)
 
-  # What is there already.
+  # See what an earlier command has done.
   checkpoints = Checkpoints(model_dir, keep)
   method = describe_run(model.module.config, trainable)
   before = starting.find_before(model_dir, checkpoints, method)
   if before is not None and before.step >= train_steps:
     say(
-      f'{model_dir}: all {before.step} steps are done; nothing is left to do.'
+      f'{model_dir}: all {before.step} steps are done, and nothing is left to '
+      'do.'
     )
     _say_results(model_dir)
     checkpoints.close()
@@ -99,7 +103,7 @@ def train(
   dataset = with_shards(dataset, before and before.data_shards)
   endings.tell_saved(lambda: _describe_saved(model_dir, checkpoints))
 
-  # The step, compiled before the base is read.
+  # Compile the step before the base is read, so that mistakes show sooner.
   starting.check_base(initial_checkpoint_path, model, trainable)
   start = time.monotonic()
   planned, program = compile_plan(
@@ -118,7 +122,7 @@ def train(
   where = planned.where
   compile_seconds = time.monotonic() - start
 
-  # What it begins with: the base, a state, and the place in the data.
+  # Load what the run begins with: the base, a state, and a place in the data.
   base, loaded, info = starting.load_base(
     initial_checkpoint_path, where, trainable, base_dtype, model.module.config
   )
@@ -133,14 +137,14 @@ def train(
     )
   batch = next(batches)
 
-  # What is said of it, on the terminal and in the run's folder.
+  # Describe the run, on the terminal and in its folder.
   trained, frozen = parameters.split(where.abstract, trainable)
   say(
     parameters.overview(where.abstract, trainable),
     f'base: {info.source} (fingerprint {info.fingerprint}), {base_dtype}',
     f'mesh: {dict(where.mesh.shape)} of {jax.devices()[0].device_kind}',
     f'run: {model_dir}, '
-    + (f'resumed at step {before.step}' if before else 'from the start'),
+    + (f'resumed at step {before.step}' if before else 'begun at step 0'),
     f'compiled in {compile_seconds:.1f} s',
   )
   run_folder.write_config(model_dir)
@@ -158,7 +162,7 @@ def train(
     },
   )
 
-  # The steps.
+  # Take the steps.
   distributed.meet('ready to train')
   done = before.step if before else 0
   reductions = {**train_step.REDUCTIONS, **model.reductions}
@@ -183,7 +187,7 @@ def train(
         if stop and done < train_steps:
           checkpoints.wait()
           raise interrupts.Interrupted(
-            f'Stopped at step {done} of {train_steps}; it is saved in '
+            f'Stopped at step {done} of {train_steps}, which is saved in '
             f'{model_dir}. Run the same command again to go on.',
             caught[0] if caught else signal.SIGTERM,
           )
@@ -191,11 +195,11 @@ def train(
           batch = next(batches)
   finally:
     recorder.close()
-    # Closing waits for all processes, also for one that failed.
+    # Closing waits for all processes, so a process that failed does not close.
     if jax.process_count() == 1 or sys.exception() is None:
       checkpoints.close()
 
-  # What is left at the end.
+  # Draw the curve, and say where everything is.
   if jax.process_index() == 0:
     folder = epath.Path(model_dir)
     training_curve(folder / run_folder.METRICS, folder / run_folder.CURVE)
@@ -203,19 +207,26 @@ def train(
 
 
 def _check_positive(**values: int) -> None:
+  """Raises UserError unless all values are positive whole numbers.
+
+  Args:
+    **values: the value of each macro.
+  """
   for name, value in values.items():
     if not isinstance(value, int) or value < 1:
       raise UserError(f'{name} = {value!r} must be a positive whole number.')
 
 
 def _describe_saved(model_dir: str, checkpoints: Checkpoints) -> str:
+  """Returns a sentence on what of a run is on disk."""
   step = checkpoints.latest_step()
   if step is None:
     return f'No checkpoint is saved in {model_dir} yet.'
-  return f'All up to step {step} is saved in {model_dir}.'
+  return f'Everything up to step {step} is saved in {model_dir}.'
 
 
 def _say_results(model_dir: str) -> None:
+  """Prints where the results are, and what to run next."""
   say(
     f'Results are in {model_dir}: {run_folder.CURVE}, {run_folder.METRICS}, '
     f'{run_folder.CONFIG}, {run_items.FOLDER}/.',

@@ -1,4 +1,4 @@
-"""Metrics of a training run, from one line of them to the next."""
+"""Collects the metrics of steps between two lines of a run's metrics."""
 
 import time
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from moe_lite.models.model import ROUTING
 
 
 class Meter:
-  """Sums the steps' metrics on the device, and reads them once a period."""
+  """Keeps the metrics of steps on the device, and reads them once a period."""
 
   def __init__(
     self,
@@ -23,9 +23,9 @@ class Meter:
     """Starts the clock.
 
     Args:
-      batch: of the size that every step takes.
-      reductions: each metric that a step may give to how values of several
-        steps make one.
+      batch: a batch of the size that every step takes.
+      reductions: maps each metric that a step may give to how the values of
+        several steps become one.
     """
     self._positions = batch[ENCODER_INPUTS].size + batch[DECODER_TARGETS].size
     self._rows = batch[ENCODER_INPUTS].shape[0]
@@ -36,26 +36,31 @@ class Meter:
   def add(self, values: Mapping[str, Any]) -> None:
     """Takes the metrics of a step.
 
+    Args:
+      values: maps the name of each metric to a number on the device. The entry
+        `routing` holds the statistics of every router.
+
     Raises:
-      ValueError: if nothing says how one of them is reduced.
+      ValueError: if nothing says how one of the metrics is reduced.
     """
     if unknown := sorted(values.keys() - self._reductions.keys()):
       raise ValueError(
-        f'The metric {unknown[0]!r} of a step is neither a sum nor a mean: its '
+        f'The metric {unknown[0]!r} of a step is neither a sum nor a mean. The '
         'model has to name it in `reductions`.'
       )
     self._steps.append(values)
-    # The device may run one step behind the host and no further. An interrupt
-    # then stops soon, and the progress bar tells the truth.
+    # The device may be one step behind the host, but no further. An interrupt
+    # then stops the run soon, and the progress bar tells the truth.
     if len(self._steps) > 1:
       self._steps[-2]['loss'].block_until_ready()
 
   def read(self) -> tuple[dict[str, float], Tree]:
-    """Returns what the steps since the last time amount to, and their speed.
+    """Returns the metrics of the steps since the last call, and their speed.
 
     Returns:
-      Name to number; and the sum of the routers' statistics over these steps,
-      which is empty where the steps have none.
+      A dict that maps the name of each metric to a number, and the sum of the
+      routers' statistics over these steps. The sum is empty if there are no
+      statistics.
     """
     steps = jax.device_get(self._steps)
     total = jax.tree.map(lambda *values: sum(values), *steps)

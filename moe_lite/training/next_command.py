@@ -1,4 +1,4 @@
-"""What to run after training: an evaluation of that very run."""
+"""Suggests what to run after training: an evaluation of the run."""
 
 import pathlib
 import shlex
@@ -9,11 +9,17 @@ from moe_lite.training import run_folder
 
 
 def lines(model_dir: str) -> list[str]:
-  """A command that evaluates a run, [] if it was not started by command.
+  """Returns lines that show a command to evaluate a run.
 
-  The run's own configuration makes the network and the method again, whatever
-  files, macros and bindings it was started with; a data file and runs/eval.gin
-  say what to do with them.
+  The command reads the run's own configuration, which makes the network and the
+  method again, whatever files, macros and bindings the run was started with. A
+  data file and runs/eval.gin say how to evaluate them.
+
+  Args:
+    model_dir: the folder of the run.
+
+  Returns:
+    No lines if the run was not started from a command line.
   """
   names = [
     argument.partition('=')[2]
@@ -36,7 +42,14 @@ def lines(model_dir: str) -> list[str]:
 
 
 def _eval_data(name: str) -> str | None:
-  """data/t0_train.gin to data/t0_eval.gin, data/mini.gin to mini_eval.gin."""
+  """Returns the data file to evaluate on after training on another.
+
+  It is data/t0_eval.gin for data/t0_train.gin, and data/mini_eval.gin for
+  data/mini.gin.
+
+  Returns:
+    None if `name` is not a data file, or has no counterpart.
+  """
   path = pathlib.PurePath(name)
   if path.parent.name != 'data':
     return None

@@ -1,8 +1,8 @@
-"""Optimizers and learning-rate schedules, on optax.
+"""Optimizers and learning-rate schedules, made with optax.
 
-Parameters come in the network's form. Everything that is "per parameter" below
-is per parameter of one layer, also where layers are stacked: a network that
-scans trains as one that does not.
+Parameters come in the network's form, so layers may be stacked. What happens
+below for each parameter happens for each layer of a stacked parameter by
+itself. A network that scans over its layers thus trains like one that does not.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,24 +17,33 @@ from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Tree
 
-# Step number (0 for the first) to learning rate.
+# A schedule maps the number of a step, from 0, to a learning rate.
 Schedule = optax.Schedule
-# What gin's OPTIMIZER names: schedule to optimizer.
+# The macro OPTIMIZER names a function that makes an optimizer of a schedule.
 OptimizerFactory = Callable[[Schedule], optax.GradientTransformation]
 
 
 def constant(learning_rate: float, warmup_steps: int = 0) -> Schedule:
-  """A constant rate, reached linearly from 0 in `warmup_steps`."""
+  """Returns a constant schedule after a linear warm-up from 0.
+
+  Args:
+    learning_rate: the constant rate.
+    warmup_steps: how many steps the warm-up takes.
+  """
   _check(learning_rate, warmup_steps)
   return lambda step: learning_rate * _linear_warmup(step, warmup_steps)
 
 
 def inverse_square_root(learning_rate: float, warmup_steps: int) -> Schedule:
-  """`learning_rate / sqrt(max(step, warmup_steps))`.
+  """Returns the schedule `learning_rate / sqrt(max(step, warmup_steps))`.
 
-  T5X's `rsqrt_decay`: constant during the first `warmup_steps`. The rate that
-  applies there is `learning_rate / sqrt(warmup_steps)`, as T5 pretrains with
-  1.0 and 10,000: 0.01.
+  This is T5X's `rsqrt_decay`. The rate is constant during the first
+  `warmup_steps`, where it is `learning_rate / sqrt(warmup_steps)`. T5 was
+  pretrained with 1.0 and 10,000 steps, so its rate began at 0.01.
+
+  Args:
+    learning_rate: the factor.
+    warmup_steps: how many steps the rate stays constant; at least 1.
   """
   _check(learning_rate, warmup_steps, 1)
   return lambda step: learning_rate * _rsqrt(step, warmup_steps)
@@ -43,9 +52,13 @@ def inverse_square_root(learning_rate: float, warmup_steps: int) -> Schedule:
 def linear_warmup_inverse_square_root(
   learning_rate: float, warmup_steps: int
 ) -> Schedule:
-  """`inverse_square_root`, reached linearly from 0 in `warmup_steps`.
+  """Returns `inverse_square_root` after a linear warm-up from 0.
 
-  T5X's `linear_warmup * rsqrt_decay`.
+  This is T5X's `linear_warmup * rsqrt_decay`.
+
+  Args:
+    learning_rate: the factor; see `inverse_square_root`.
+    warmup_steps: how many steps the warm-up takes; at least 1.
   """
   _check(learning_rate, warmup_steps, 1)
   return lambda step: (
@@ -62,22 +75,26 @@ def adafactor(
   multiply_by_parameter_scale: bool = True,
   min_dim_size_to_factor: int = 128,
 ) -> optax.GradientTransformation:
-  """Adafactor as T5X runs it.
+  """Returns Adafactor as T5X runs it.
 
-  Each update is scaled by its parameter's RMS, at least 1e-3 (so that LoRA's
-  zero B moves), and clipped to an RMS of 1 before that.
+  Each update is clipped to an RMS of 1. It is then scaled by the RMS of its
+  parameter, or by 1e-3 if that is less, so that LoRA's B moves although it
+  begins at zero.
 
-  Moments of a base's matrices are factored, which saves memory in full
-  fine-tuning. Adapters' moments are not: T5X decides that by logical axes and
-  the paper's rules exempt `expert` and `rank`; here their path decides, which
-  also exempts routers and plain vectors, and costs a few MB at most.
+  The second moments of a base's matrices are factored, which saves memory in
+  full fine-tuning. Those of adapters are not. T5X decides this by logical axes,
+  and the rules of the paper exempt `expert` and `rank`. Here the path of a
+  parameter decides. This also exempts routers and plain vectors, and costs a
+  few MB at most.
 
   Args:
-    schedule: of the learning rate.
+    schedule: the schedule of the learning rate.
     decay_rate: the second moments decay by `1 - (step + 1) ** -decay_rate`.
-    clipping_threshold: largest RMS of an update; None clips nothing.
-    multiply_by_parameter_scale: False makes the learning rate absolute.
-    min_dim_size_to_factor: matrices with a smaller side are not factored.
+    clipping_threshold: the largest RMS of an update. None clips nothing.
+    multiply_by_parameter_scale: whether to scale updates by the RMS of their
+      parameter. If not, the learning rate is absolute.
+    min_dim_size_to_factor: a matrix is not factored if one of its sides is
+      smaller than this.
   """
 
   def moments(factored: bool) -> optax.GradientTransformation:
@@ -110,15 +127,17 @@ def adamw(
   weight_decay: float = 0.0,
   clipping_threshold: float | None = 1.0,
 ) -> optax.GradientTransformation:
-  """AdamW, after clipping gradients to a global norm.
+  """Returns AdamW on gradients that are clipped to a global norm.
 
   Args:
-    schedule: of the learning rate.
-    b1: decay of the first moments.
-    b2: decay of the second moments.
-    eps: added to the root of the second moment.
-    weight_decay: times the learning rate.
-    clipping_threshold: largest global norm of the gradients; None for any.
+    schedule: the schedule of the learning rate.
+    b1: the decay of the first moments.
+    b2: the decay of the second moments.
+    eps: what is added to the root of the second moment.
+    weight_decay: the decay of the parameters. It is multiplied by the learning
+      rate.
+    clipping_threshold: the largest global norm of the gradients. None clips
+      nothing.
   """
   parts = []
   if clipping_threshold is not None:
@@ -132,11 +151,12 @@ def adamw(
 def per_layer(
   transformation: optax.GradientTransformation,
 ) -> optax.GradientTransformation:
-  """Applies what acts on each leaf by itself to each layer of a stacked leaf.
+  """Applies a transformation to each layer of a stacked leaf by itself.
 
   Args:
-    transformation: whose state is a tuple of scalars, shared by all leaves, and
-      of trees shaped like the parameters.
+    transformation: a transformation that treats each leaf by itself. Its state
+      must be a tuple of scalars, which all leaves share, and of trees in the
+      shape of the parameters.
   """
 
   def init(params: Any) -> Any:
@@ -188,7 +208,10 @@ def per_layer(
 
 
 def _leaves(tree: Tree) -> dict[str, Any]:
-  """Path to leaf; without those that `optax.partition` gives to others."""
+  """Returns the leaves of a tree by path.
+
+  Leaves that `optax.partition` gives to another transformation are left out.
+  """
   return {
     path: leaf
     for path, leaf in parameters.flatten(tree).items()
@@ -197,12 +220,18 @@ def _leaves(tree: Tree) -> dict[str, Any]:
 
 
 def _state_axes(state: Any) -> Any:
-  """Where a stack's axis goes in the state of a layer: nowhere in scalars."""
+  """Returns the axis of the layers in each leaf of a state.
+
+  Scalars have no such axis, because all layers share them.
+
+  Args:
+    state: the state of one layer, as shapes.
+  """
   return jax.tree.map(lambda x: min(1, x.ndim) if x.ndim else None, state)
 
 
 def _of_leaf(state: Any, path: str) -> Any:
-  """The part of a state that is of one leaf."""
+  """Returns the part of a state that belongs to one leaf."""
   parts = (
     {path: part[path]} if isinstance(part, dict) else part for part in state
   )
@@ -210,7 +239,7 @@ def _of_leaf(state: Any, path: str) -> Any:
 
 
 def _joined(states: Sequence[Any]) -> Any:
-  """The inverse of `_of_leaf` for all leaves."""
+  """Joins the states of all leaves to one; undoes `_of_leaf`."""
   parts = (
     {path: leaf for part in of_all for path, leaf in part.items()}
     if isinstance(of_all[0], dict)

@@ -1,7 +1,7 @@
-"""A training step before it runs: its shapes, its places, its program.
+"""Plans and compiles a training step before any array exists.
 
-Training compiles a plan and then reads the base; preflight compiles the same
-plan for devices that it does not have.
+Training compiles the step first, and reads the base after that. Preflight
+compiles the same step for devices that the machine does not have.
 """
 
 import dataclasses
@@ -23,15 +23,15 @@ from moe_lite.training.optimizers import OptimizerFactory, Schedule
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """A step and what it takes, as shapes with their places.
+  """A training step, and the shapes and places of its arguments.
 
   Attributes:
-    where: of the parameters.
-    optimizer: of the step.
-    step: the function.
-    state: that it changes.
-    base: the frozen parameters, in the network's form.
-    batch: of rows.
+    where: the layout of the parameters on the mesh.
+    optimizer: the optimizer of the step.
+    step: the function (state, base, batch) to compile.
+    state: the shapes of the state, which the step changes.
+    base: the shapes of the frozen parameters, in the network's form.
+    batch: the shapes of a batch.
   """
 
   where: layout.Layout
@@ -42,7 +42,7 @@ class Plan:
   batch: Batch
 
   def compile(self) -> Any:
-    """The step as a program for the mesh's devices."""
+    """Compiles the step for the devices of the mesh."""
     return train_step.compile_step(
       self.step, self.state, self.base, self.batch, self.where
     )
@@ -62,21 +62,21 @@ def plan(
   microbatches: int = 1,
   devices: Sequence[Any] | None = None,
 ) -> Plan:
-  """Plans a step; arguments as of `training.train` and `data.Dataset`.
+  """Plans a training step.
 
   Args:
-    model: network and losses.
-    batch_size: rows of a batch.
-    lengths: of a row, {'inputs': L, 'targets': T}.
+    model: the network and its losses.
+    batch_size: how many rows a batch has.
+    lengths: how many tokens a row has, {'inputs': S, 'targets': T}.
     packing: whether a row holds several examples.
-    optimizer: makes the optimizer of the schedule.
-    schedule: step to learning rate.
-    trainable: see `parameters.split`.
-    base_dtype: see `quantization.hold`.
-    mesh: (data, model); None puts every device on data.
-    fully_sharded: split the base also over data.
-    microbatches: parts that a batch is worked through in.
-    devices: of the mesh; those of this process by default.
+    optimizer: makes the optimizer of a schedule.
+    schedule: maps the number of a step to a learning rate.
+    trainable: a regular expression over whole paths. What matches trains.
+    base_dtype: the type of the frozen base, one of `quantization.BASE_DTYPES`.
+    mesh: the shape (data, model) of the mesh. None puts every device on `data`.
+    fully_sharded: whether the base is also split over `data`.
+    microbatches: how many parts of a batch are worked through in turn.
+    devices: the devices of the mesh. None means all devices of the run.
 
   Raises:
     UserError: if the mesh does not divide the batch or the parameters.
@@ -86,7 +86,8 @@ def plan(
   where = layout.layout(model, trainable, device_mesh, fully_sharded)
   transformation = optimizer(schedule)
   state = train_step.abstract_state(transformation, trainable, where)
-  # Gradients of a whole base, one a device, would not fit.
+  # With several shards, every device holds all gradients (see `make_step`).
+  # Those of adapters fit, but those of a whole base would not.
   is_small = all(
     map(parameters.is_adapter, parameters.flatten(state.trainable))
   )
@@ -110,19 +111,20 @@ def plan(
 def compile_plan(
   mesh: MeshShape, fully_sharded: bool, **arguments: Any
 ) -> tuple[Plan, Any]:
-  """Plans and compiles a step, on a mesh that is chosen where it is 'auto'.
+  """Plans and compiles a training step, and chooses its mesh if asked to.
 
   Args:
-    mesh: see `plan`; 'auto' takes the mesh with the smallest model axis, and
-      without full sharding if that fits, on which the step fits the devices.
-    fully_sharded: see `plan`; 'auto' decides it itself.
-    **arguments: the others of `plan`.
+    mesh: the shape of the mesh, see `plan`; or 'auto' for the first of
+      `meshes.meshes` on which the step fits the memory of the devices.
+    fully_sharded: see `plan`. With 'auto' it is ignored, because the choice of
+      a mesh includes it.
+    **arguments: the other arguments of `plan`.
 
   Returns:
-    The plan and its program.
+    The plan, and the compiled step.
 
   Raises:
-    UserError: if no mesh of these devices fits, or the one given does not.
+    UserError: if the step does not fit the mesh, or no mesh fits.
   """
   if mesh != AUTO:
     return _compile(plan(mesh=mesh, fully_sharded=fully_sharded, **arguments))
@@ -134,7 +136,13 @@ def compile_plan(
 
 
 def check_batch(batch_size: int, microbatches: int, data_axis: int) -> None:
-  """Raises UserError unless the mesh can split every microbatch."""
+  """Raises UserError unless the mesh can split every microbatch.
+
+  Args:
+    batch_size: how many rows a batch has.
+    microbatches: how many parts a batch has.
+    data_axis: the size of the mesh's `data` axis.
+  """
   if batch_size % (microbatches * data_axis):
     raise UserError(
       f'BATCH_SIZE = {batch_size} must be divisible by MICROBATCHES = '

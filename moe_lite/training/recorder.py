@@ -1,4 +1,4 @@
-"""Writing down how training goes, while it goes."""
+"""Reports how training goes: on the terminal, and in the run's folder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from moe_lite.training.run_folder import Metrics
 
 
 class Recorder:
-  """A progress bar, a line of metrics every so many steps, and warnings."""
+  """Moves a progress bar, writes a line of metrics at times, and warns."""
 
   def __init__(
     self,
@@ -25,13 +25,16 @@ class Recorder:
     train_steps: int,
     log_period: int,
   ):
-    """Args:
-    folder: of the run.
-    batch: of the size that every step takes.
-    reductions: see `Meter`.
-    done: how many steps were done before.
-    train_steps: how many there will be.
-    log_period: how many steps lie between two lines.
+    """Opens the files of the run and starts the clock.
+
+    Args:
+      folder: the folder of the run.
+      batch: a batch of the size that every step takes.
+      reductions: maps each metric to how the values of several steps become
+        one.
+      done: how many steps were done before.
+      train_steps: how many steps the whole run has.
+      log_period: how many steps lie between two lines of metrics.
     """
     self._train_steps, self._log_period = train_steps, log_period
     self._metrics = Metrics(folder, done)
@@ -40,7 +43,12 @@ class Recorder:
     self._alarm = routing_metrics.Alarm()
 
   def add(self, done: int, values: Mapping[str, Any]) -> None:
-    """Takes the metrics of the step after which `done` steps are done."""
+    """Takes the metrics of a step.
+
+    Args:
+      done: how many steps of the run are done after this one.
+      values: the metrics; see `Meter.add`.
+    """
     self._meter.add(values)
     self._bar.advance()
     if done % self._log_period == 0 or done == self._train_steps:
@@ -52,6 +60,7 @@ class Recorder:
     self._metrics.close()
 
   def _write_line(self, done: int) -> None:
+    """Writes the metrics of the steps since the last line."""
     scalars, statistics = self._meter.read()
     if statistics:
       routers = routing_metrics.of_routers(statistics)

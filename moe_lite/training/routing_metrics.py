@@ -1,8 +1,8 @@
-"""Whether experts are used, while a run trains.
+"""Measures whether a run that trains uses its experts.
 
-The paper's experts collapse where batches are large (Zadouri et al., arXiv
-2309.05444): few of them get all the weight, and the mixture is no mixture.
-These numbers tell it when it happens, of every site and layer.
+In the paper, experts collapse if batches are large (Zadouri et al., arXiv
+2309.05444): a few of them get all the weight, and the mixture mixes nothing.
+The measures below show this for every site and layer while it happens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,23 +13,28 @@ import numpy as np
 from moe_lite.core.types import Tree
 from moe_lite.routing.statistics import by_router
 
-# An expert is dead with less than this part of an equal share.
+# An expert is dead if its share is less than this part of an equal share.
 DEAD = 0.1
 
 
 def of_routers(statistics: Tree) -> dict[str, dict[str, Any]]:
-  """Measures of every router over all tokens that it saw.
+  """Measures how every router used its experts.
 
   Args:
-    statistics: sums over tokens, of a scanned network with layers in front.
+    statistics: sums over all tokens that the routers saw. Those of a network
+      that scans over its layers have an axis of layers in front.
 
   Returns:
-    Router's name, such as 'encoder/layers_0/attention/key', to `entropy`, a
-    token's over experts, in nats; `share` [E] of the experts in the mixtures'
-    weight; `largest_share`; `dead_experts`, how many have less than `DEAD` of
-    an equal share; and `from_uniform`, half of the sum over experts of
-    `abs(share - 1 / E)`: 0 where all are used alike, 1 - 1 / E where one has
-    everything.
+    A dict that maps the name of each router, such as
+    'encoder/layers_0/attention/key', to its measures:
+
+      entropy        the mean entropy of a token's weights, in nats
+      share          the part of all weight that each expert got, a list [E]
+      largest_share  the largest of these parts
+      dead_experts   how many experts got less than `DEAD` of an equal share
+      from_uniform   half of the sum over experts of `abs(share - 1 / E)`; it is
+                     0 if all experts are used alike, and 1 - 1 / E if one of
+                     them gets everything
   """
   measured = {}
   for router, sums in by_router(statistics).items():
@@ -47,7 +52,11 @@ def of_routers(statistics: Tree) -> dict[str, dict[str, Any]]:
 
 
 def summary(routers: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-  """What a line of metrics says of all routers together."""
+  """Returns what a line of metrics says about all routers together.
+
+  Args:
+    routers: the measures of every router; see `of_routers`.
+  """
   column = lambda name: [x[name] for x in routers.values()]
   return {
     'routing_entropy': float(np.mean(column('entropy'))),
@@ -59,7 +68,11 @@ def summary(routers: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def collapsed(routers: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
-  """Routers most of whose experts are dead."""
+  """Returns the names of the routers with more than half of the experts dead.
+
+  Args:
+    routers: the measures of every router; see `of_routers`.
+  """
   return [
     name
     for name, x in routers.items()
@@ -68,7 +81,11 @@ def collapsed(routers: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
 
 
 class Alarm:
-  """Says that routers collapse: at the first, and whenever twice as many."""
+  """Warns when routers collapse.
+
+  It warns when the first router collapses, and again whenever twice as many
+  have collapsed as at the last warning.
+  """
 
   def __init__(self):
     self._said = 0
@@ -76,7 +93,12 @@ class Alarm:
   def check(
     self, step: int, routers: Mapping[str, Mapping[str, Any]]
   ) -> str | None:
-    """A warning, or None where there is nothing new."""
+    """Returns a warning, or None if there is nothing new.
+
+    Args:
+      step: how many steps are done.
+      routers: the measures of every router; see `of_routers`.
+    """
     names = collapsed(routers)
     if len(names) < max(1, 2 * self._said):
       return None
@@ -85,8 +107,9 @@ class Alarm:
     x = routers[worst]
     return (
       f'Warning: at step {step} most experts of {len(names)} of {len(routers)} '
-      f'routers are hardly used. {worst}: {x["dead_experts"]} of '
-      f'{len(x["share"])} have less than {DEAD:g} of an equal share, and one '
-      f'has {x["largest_share"]:.0%}. Smaller batches, a lower LEARNING_RATE, '
-      'LOAD_BALANCE or ENTROPY_BONUS keep them in use.'
+      f'routers are hardly used. In {worst}, {x["dead_experts"]} of '
+      f'{len(x["share"])} experts get less than {DEAD:g} of an equal share, '
+      f'and one gets {x["largest_share"]:.0%} of the weight. Smaller batches, '
+      'a lower LEARNING_RATE, LOAD_BALANCE or ENTROPY_BONUS keep experts in '
+      'use.'
     )

@@ -1,11 +1,12 @@
-"""What a training run leaves in MODEL_DIR, besides its checkpoints.
+"""Writes what a training run leaves in MODEL_DIR, besides its checkpoints.
 
-config.gin       the operative configuration: everything the run used
-run.json         versions, command, device, counts, base, seed
-metrics.jsonl    one JSON object a log period
-routing.jsonl    likewise, of every router, with ROUTING_METRICS
+config.gin       the operative configuration: everything that the run used
+run.json         the versions, command, device, counts, base and seed
+metrics.jsonl    the metrics, one JSON object for each log period
+routing.jsonl    with ROUTING_METRICS: the measures of every router, one JSON
+                 object for each log period
 loss.png         the training curve
-checkpoints/     see `checkpoints.own`
+checkpoints/     the checkpoints; see `checkpoints.run_items`
 events.*         the metrics again, for TensorBoard
 """
 
@@ -30,14 +31,20 @@ CURVE = 'loss.png'
 
 
 class Metrics:
-  """Writes metrics as JSON lines and for TensorBoard, on one process."""
+  """Writes metrics as JSON lines and for TensorBoard, on the first process."""
 
   def __init__(self, folder: str, first_step: int):
-    """Args: `first_step`, from which on a resumed run writes again."""
+    """Opens the files.
+
+    Args:
+      folder: the folder of the run.
+      first_step: how many steps are done. Lines that an earlier process wrote
+        about later steps are dropped.
+    """
     self._folder = epath.Path(folder)
     self._tensorboard = None
     if jax.process_index() == 0:
-      # Here, because it imports TensorFlow, which reports do not need.
+      # Imported here, because it imports TensorFlow, which reports do not need.
       from clu import metric_writers
 
       for name in (METRICS, ROUTING):
@@ -61,6 +68,7 @@ class Metrics:
     self._write(ROUTING, {'step': step, 'routers': routers}, scalars)
 
   def close(self) -> None:
+    """Closes the file of TensorBoard."""
     if self._tensorboard is not None:
       self._tensorboard.close()
 
@@ -75,34 +83,30 @@ class Metrics:
     self._tensorboard.flush()
 
 
-def _forget_from(path: epath.Path, first_step: int) -> None:
-  """Drops what a crashed run wrote after the checkpoint it resumes from."""
-  if not path.exists():
-    return
-  lines = path.read_text().splitlines(keepends=True)
-  kept = [line for line in lines if _step(line) <= first_step]
-  if kept != lines:
-    replace_text(path, ''.join(kept))
-
-
 def write_config(folder: str) -> None:
-  """Writes what gin bound to everything used so far."""
+  """Writes `config.gin`: what gin bound to everything used so far."""
   if jax.process_index() == 0:
     replace_text(epath.Path(folder) / CONFIG, gin.operative_config_str())
 
 
 def read_config(folder: str) -> dict[str, Any]:
-  """What `config.gin` of a run gives to `training.train`, built.
+  """Returns the arguments that a run's `config.gin` gives to `training.train`.
 
-  Replaces gin's configuration by that of the run.
+  The configuration of the run takes the place of gin's own.
+
+  Args:
+    folder: the folder of the run.
+
+  Returns:
+    A dict that maps the name of each argument to its value.
 
   Raises:
-    UserError: if there is no run, or its configuration cannot be read.
+    UserError: if the folder has no `config.gin`, or it cannot be read.
   """
   path = epath.Path(folder) / CONFIG
   if not path.exists():
     raise UserError(
-      f'{folder!r} has no {CONFIG}: give the MODEL_DIR of a training run.'
+      f'{folder!r} has no {CONFIG}. Give the MODEL_DIR of a training run.'
     )
   gin.clear_config()
   try:
@@ -111,21 +115,37 @@ def read_config(folder: str) -> dict[str, Any]:
   except (ImportError, SyntaxError, ValueError) as error:
     raise UserError(
       f'{path} cannot be read: {error}. It names the modules that its run '
-      'used; install them, or run with the same PYTHONPATH.'
+      'used. Install them, or run with the same PYTHONPATH.'
     ) from error
 
 
 def write_run(folder: str, facts: Mapping[str, Any]) -> None:
-  """Writes `run.json`: `facts`, and those of the software and machine."""
+  """Writes `run.json`: what a run is, and what software and machine it used.
+
+  Args:
+    folder: the folder of the run.
+    facts: what else to write.
+  """
   if jax.process_index() != 0:
     return
   facts = {**facts, **environment()}
   replace_text(epath.Path(folder) / RUN, json.dumps(facts, indent=2) + '\n')
 
 
+def _forget_from(path: epath.Path, first_step: int) -> None:
+  """Drops what a crashed run wrote after the last checkpoint."""
+  if not path.exists():
+    return
+  lines = path.read_text().splitlines(keepends=True)
+  kept = [line for line in lines if _step(line) <= first_step]
+  if kept != lines:
+    replace_text(path, ''.join(kept))
+
+
 def _step(line: str) -> float:
+  """Returns the step of a line, which is infinite if the line is damaged."""
   try:
     return json.loads(line)['step']
   except (ValueError, KeyError):
-    # The last line of a killed run may be cut off.
+    # The last line of a run that was killed may be cut off.
     return float('inf')

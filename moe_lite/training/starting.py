@@ -1,4 +1,4 @@
-"""What a run begins with: its base, its state, and its place in the data."""
+"""Loads what a run begins with: a base, a state, and a place in the data."""
 
 import dataclasses
 import re
@@ -33,7 +33,7 @@ class Before:
 
   Attributes:
     step: how many steps were done.
-    description: what the checkpoint says of itself.
+    description: what the checkpoint says about itself.
   """
 
   step: int
@@ -41,22 +41,22 @@ class Before:
 
   @property
   def data_shards(self) -> int:
-    """In how many streams its data were read."""
+    """How many streams its data were read in."""
     return self.description.data_shards
 
 
 def find_before(
   model_dir: str, checkpoints: Checkpoints, method: Method
 ) -> Before | None:
-  """Returns the last checkpoint of a run, or None where it has none.
+  """Returns the last checkpoint of a run, or None if it has none.
 
   Args:
-    model_dir: of the run, for messages.
-    checkpoints: of the run.
-    method: what `describe_run` says of the method of this command.
+    model_dir: the folder of the run. Messages name it.
+    checkpoints: the checkpoints of the run.
+    method: the method of this command; see `describe_run`.
 
   Raises:
-    UserError: if the run trained another method.
+    UserError: if the run has trained another method.
   """
   step = checkpoints.latest_step()
   if step is None:
@@ -69,7 +69,13 @@ def find_before(
 def check_base(
   path: str | None, model: EncoderDecoderModel, trainable: str
 ) -> None:
-  """Raises UserError where something is frozen, and nothing says to what."""
+  """Raises UserError if parameters are frozen, but no base gives their values.
+
+  Args:
+    path: the base, or None.
+    model: the model.
+    trainable: a regular expression over whole paths. What matches trains.
+  """
   if path is not None:
     return
   _, frozen = parameters.split(model.abstract_variables()['params'], trainable)
@@ -77,8 +83,8 @@ def check_base(
   if base:
     raise UserError(
       f'INITIAL_CHECKPOINT_PATH = None, but TRAINABLE = {trainable!r} '
-      f'freezes {base[0]} and others: adapters need a pretrained base. '
-      "Name one, such as 'mini', or pretrain one with runs/pretrain.gin."
+      f'freezes {base[0]} and others. Adapters need a pretrained base. Name '
+      "one, such as 'mini', or pretrain one with runs/pretrain.gin."
     )
 
 
@@ -92,17 +98,20 @@ def load_base(
   """Reads a base into its place on the mesh.
 
   Args:
-    path: of the base; None where everything trains, from random values.
-    where: the layout of the parameters.
-    trainable: see `parameters.split`.
-    dtype: that the frozen part is held in; what trains is float32.
-    network: that the base is for.
+    path: the base; see `bases.load_base` for what it may be. None if everything
+      trains, from random values.
+    where: the layout of the parameters on the mesh.
+    trainable: a regular expression over whole paths. What matches trains.
+    dtype: the type in which the frozen parameters are held. Those that train
+      are float32.
+    network: the network that the base is for.
 
   Returns:
-    The frozen parameters, those that train, and which base it is.
+    The frozen parameters, the parameters that train, and which base it is. Both
+    trees are in the network's form, and are empty without a base.
 
   Raises:
-    UserError: if there is no base, or it does not fit the network.
+    UserError: if there is no base at `path`, or it does not fit the network.
   """
   if path is None:
     return {}, {}, NO_BASE
@@ -132,18 +141,25 @@ def restore(
   batches: Batches,
   description: Description,
 ) -> TrainState:
-  """Returns the state of a checkpoint, and puts `batches` where it stood.
+  """Reads the state of a checkpoint, and moves `batches` to its place.
+
+  If the data of this command differ from those of the checkpoint, `batches`
+  stays at its beginning, and a message says so.
 
   Args:
-    model_dir: of the run, for messages.
-    checkpoints: of the run.
-    before: the checkpoint.
-    state: of the shapes, types and places that are wanted.
-    batches: of the data of this command.
-    description: of this command, see `describe`.
+    model_dir: the folder of the run. Messages name it.
+    checkpoints: the checkpoints of the run.
+    before: the checkpoint to read.
+    state: a state with the shapes, types and places that are wanted.
+    batches: the stream of this command's data, at its beginning.
+    description: what this command's checkpoints say; see `describe`.
+
+  Returns:
+    The state of the checkpoint.
 
   Raises:
-    UserError: if the checkpoint stands on another base, or holds other leaves.
+    UserError: if the checkpoint belongs to another base, or holds other
+      parameters.
   """
   step, saved = before.step, before.description
   check_same(model_dir, saved.base, description.base)
@@ -161,8 +177,8 @@ def restore(
   ]
   if changed:
     say(
-      f'The data differ from those before step {step} ({"; ".join(changed)}): '
-      'they start from their beginning.'
+      f'The data differ from those before step {step} ({"; ".join(changed)}). '
+      'They start from their beginning.'
     )
   elif not batches.restore(position, saved.batches or 0):
     say(f'Read {batches.count} batches again to find the place in the data.')
@@ -175,13 +191,13 @@ def describe(
   dataset: Dataset,
   seed: int,
 ) -> Description:
-  """Returns what the run's checkpoints say of it.
+  """Returns what the checkpoints of a run say about it.
 
   Args:
-    method: what `describe_run` says.
-    base: which base it is.
+    method: the method that it trains; see `describe_run`.
+    base: which base it trains on.
     dataset: what it trains on.
-    seed: of the data.
+    seed: the seed of the data.
   """
   stream = {
     **dataclasses.asdict(dataset),
@@ -192,7 +208,7 @@ def describe(
 
 
 def beside_trainable(state: TrainState) -> dict[str, Any]:
-  """Returns what a checkpoint keeps of a state beside what trains."""
+  """Returns the parts of a state that a checkpoint holds beside what trains."""
   return {
     'step': state.step,
     'optimizer': state.optimizer,

@@ -1,9 +1,10 @@
-"""One training step: gradients of what trains, on a base that never moves.
+"""One training step: it moves what trains, on a base that never moves.
 
-The base is a separate argument of the compiled step and none of its outputs:
-no gradient, optimizer slot or copy of it exists. What trains is held in float32
-in the network's form; a step of a scanning network is as large a program for 48
-layers as for two. On disk layers are apart (see `checkpoints.own`).
+The base is an argument of the compiled step, but not one of its outputs. No
+gradient, optimizer slot or copy of it exists. What trains is held in float32,
+in the network's form. If the network scans over its layers, the program of a
+step is as large for 48 layers as for two. On disk layers lie apart; see
+`checkpoints.run_items`.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,9 +28,12 @@ from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.training.optimizers import Schedule
 
 T = TypeVar('T')
+# A step takes the state, the base and a batch. It returns the new state, and
+# metrics.
 Step = Callable[['TrainState', Tree, Batch], tuple['TrainState', Metrics]]
 
-# How the metrics that a step adds to those of its loss are one over several.
+# A step adds these metrics to those of the loss. Each has the way in which the
+# values of several steps become one.
 REDUCTIONS = {
   'normalizer': Reduction.SUM,
   'nonpadding': Reduction.SUM,
@@ -40,13 +44,14 @@ REDUCTIONS = {
 
 
 class TrainState(struct.PyTreeNode):
-  """All that a step changes; arrays, or their shapes.
+  """Everything that a step changes, as arrays or as their shapes.
 
   Attributes:
-    step: int32, how many steps are done.
-    trainable: float32, in the network's form.
-    optimizer: optax's state.
-    rng: key data; dropout and routers draw from it folded with the step.
+    step: how many steps are done, an int32 scalar.
+    trainable: the parameters that train: float32, in the network's form.
+    optimizer: the state of optax.
+    rng: the data of a random key. Dropout and routers draw from the key after
+      the number of the step is folded in.
   """
 
   step: Any
@@ -58,7 +63,13 @@ class TrainState(struct.PyTreeNode):
 def abstract_state(
   optimizer: optax.GradientTransformation, trainable: str, where: Layout
 ) -> TrainState:
-  """Shapes, dtypes and places of the state."""
+  """Returns the shapes, types and places of the state.
+
+  Args:
+    optimizer: the optimizer.
+    trainable: a regular expression over whole paths. What matches trains.
+    where: the layout of the parameters on the mesh.
+  """
   values = where.trainable_shapes(trainable)
   slots = where.like_trainable(jax.eval_shape(optimizer.init, values))
   rng = jax.eval_shape(jax.random.key_data, jax.random.key(0))
@@ -77,14 +88,15 @@ def init_state(
   seed: int,
   loaded: Tree | None = None,
 ) -> TrainState:
-  """The state before the first step.
+  """Returns the state before the first step.
 
   Args:
     model: the model.
     optimizer: the optimizer.
-    abstract: from `abstract_state`.
-    seed: of everything random in the run but the data.
-    loaded: what replaces initial values: what trains of a base.
+    abstract: the shapes and places of the state; see `abstract_state`.
+    seed: the seed of everything random in the run except the data.
+    loaded: parameters to take in place of random values, because a base has
+      them and they train. None if there are none.
   """
   init_rng, rng = jax.random.split(jax.random.key(seed))
   trainable = parameters.flatten(abstract.trainable)
@@ -94,7 +106,7 @@ def init_state(
       (ENCODER_INPUTS, DECODER_INPUTS), (1, 8)
     )
     params = model.get_initial_variables(key, shapes)['params']
-    # The compiler drops the drawing of what is not returned: the base.
+    # The base is not returned, so the compiler drops the code that draws it.
     drawn = parameters.flatten(params)
     return parameters.cast(
       parameters.unflatten({path: drawn[path] for path in trainable}),
@@ -129,21 +141,28 @@ def make_step(
   Args:
     model: the model.
     optimizer: updates what trains.
-    schedule: of the learning rate, to report it.
-    microbatches: a batch is worked through in so many parts. They share the
-      whole batch's loss normalizer, so that their gradients add up to its.
-    shards: of a microbatch, whose gradients are added up apart, and together
-      only after the last one. With as many as the mesh's data axis has, they
-      cross the network once a step. Every device then holds all gradients.
+    schedule: the schedule of the learning rate, which is reported.
+    microbatches: how many parts of a batch are worked through in turn. All
+      parts share the loss normalizer of the whole batch, so their gradients add
+      up to those of the batch.
+    shards: how many parts a microbatch has whose gradients are added up apart
+      from one another until the last microbatch is done. If there are as many
+      as the mesh's `data` axis has devices, gradients cross the network once a
+      step. Every device then holds all gradients.
   """
 
   def over_parts(of_rows: Callable[[Batch, Array], T], batch: Batch) -> T:
-    """The sum of what `of_rows` gives for every part and its number."""
+    """Returns the sum of `of_rows` over all parts of a batch.
+
+    Args:
+      of_rows: a function of the rows of a part and of the part's number.
+      batch: the whole batch.
+    """
     if microbatches == 1:
       return of_rows(batch, jnp.int32(0))
 
     def of_shards(rows: Batch, part: Array) -> T:
-      """`of_rows` of every shard, on a leading axis."""
+      """Returns `of_rows` of every shard, on an axis in front."""
       numbers = part * shards + jnp.arange(shards)
       with partitioning.within_shard():
         return jax.vmap(of_rows, spmd_axis_name='data')(rows, numbers)
@@ -178,8 +197,9 @@ def make_step(
       params = parameters.merge(state.trainable, base)
       return model.routing_needed(params, rows, streams(part))
 
-    # A whole batch's routing, before any of its parts has a gradient. Without
-    # a load balance the compiler drops all of it but the counts of tokens.
+    # Losses of routers need the routing of the whole batch, so it is computed
+    # before the gradients of any part. Without a load balance the compiler
+    # drops everything here but the counts of tokens.
     is_apart = microbatches > 1 and model.router_losses
     routed = over_parts(routing, batch) if is_apart else None
 
@@ -217,7 +237,15 @@ def make_step(
 def compile_step(
   step: Step, state: TrainState, base: Tree, batch: Batch, where: Layout
 ) -> Any:
-  """Compiles a step for the shapes and places of its arguments."""
+  """Compiles a step for the shapes and places of its arguments.
+
+  Args:
+    step: the function; see `make_step`.
+    state: the shapes and places of the state. The program donates it.
+    base: the shapes and places of the frozen parameters.
+    batch: the shapes and places of a batch.
+    where: the layout of the parameters on the mesh.
+  """
   out = jax.tree.map(lambda x: x.format, state), where.replicated
   with partitioning.axis_rules(where.mesh):
     jitted = jax.jit(step, donate_argnums=0, out_shardings=out)
@@ -225,14 +253,15 @@ def compile_step(
 
 
 def _norm(tree: optax.Updates) -> Array:
-  """The Euclidean norm of all leaves together."""
+  """Returns the Euclidean norm of all leaves together."""
   return jnp.sqrt(sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(tree)))
 
 
 def _cut(batch: Batch, parts: int, shards: int) -> Batch:
-  """[B, L] to [parts, B / parts, L]; every device cuts its own rows.
+  """Cuts a batch [B, L] into parts [parts, B / parts, L].
 
-  With several shards, to [parts, shards, B / parts / shards, L].
+  With several shards the parts are [parts, shards, B / parts / shards, L].
+  Every device cuts its own rows.
   """
 
   def cut(x: Array) -> Array:
@@ -246,6 +275,6 @@ def _cut(batch: Batch, parts: int, shards: int) -> Batch:
 
 
 def _count_tokens(batch: Batch) -> Array:
-  """How many positions, of inputs and targets, hold a token."""
+  """Returns how many positions of the inputs and the targets hold a token."""
   inputs = jnp.sum(batch[ENCODER_INPUTS] > 0)
   return inputs + jnp.sum(batch[DECODER_TARGETS] > 0)

@@ -56,6 +56,6 @@ def test_a_collapse_is_said_when_it_begins_and_when_it_spreads():
   said = alarm.check(2, read(fine, dead))
   assert said is not None
   assert 'step 2' in said and '1 of 2 routers' in said
-  assert 'encoder/layers_1/mlp/wo: 2 of 3' in said and '100%' in said
+  assert 'In encoder/layers_1/mlp/wo, 2 of 3' in said and '100%' in said
   assert alarm.check(3, read(dead, fine)) is None
   assert alarm.check(4, read(dead, dead)) is not None
