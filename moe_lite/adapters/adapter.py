@@ -167,6 +167,6 @@ def joined(x: Array, axes: Axes) -> tuple[Array, str]:
   if len(axes) == 1:
     return x, axes[0]
   if axes != ('heads', 'kv'):
-    raise ValueError(f'There is no logical axis that joins {axes}.')
+    raise ValueError(f'No logical axis joins {axes}.')
   lead = x.shape[: x.ndim - len(axes)]
   return x.reshape(*lead, math.prod(x.shape[len(lead) :])), 'joined_kv'

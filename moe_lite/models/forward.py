@@ -37,7 +37,7 @@ class Forward:
   """
 
   def __init__(self, module: Network):
-    """Args: `module`, the network."""
+    """Keeps the network, `module`."""
     self.module = module
 
   def get_initial_variables(

@@ -47,11 +47,11 @@ class Layout:
 
   @property
   def replicated(self) -> NamedSharding:
-    """The sharding of an array of which every device holds all."""
+    """The sharding of an array that every device holds as a whole."""
     return partitioning.replicated(self.mesh)
 
   def whole(self, shape: Shape, dtype: DType) -> jax.ShapeDtypeStruct:
-    """Describes an array of which every device holds all."""
+    """Describes an array that every device holds as a whole."""
     return jax.ShapeDtypeStruct(shape, dtype, sharding=self.replicated)
 
   def hold(self, base_dtype: str, leaving_out: str = '') -> Tree:
@@ -93,8 +93,8 @@ class Layout:
   def like_trainable(self, shapes: Any) -> Any:
     """Describes where the state of an optimizer lies.
 
-    A slot lies where its parameter lies. Every device holds all of the rest,
-    which is small.
+    A slot lies where its parameter lies. The rest is small, and every device
+    holds all of it.
 
     Args:
       shapes: the shapes of the state. A leaf is the slot of a parameter if its

@@ -42,7 +42,7 @@ class EncoderLayer(AdaptedLayer):
     Args:
       x: the activations that the layer reads, [B, L, D].
       bias: is added to the attention logits, [B, H, L, L].
-      context: of the positions of `x`.
+      context: what routers are told about the positions of `x`.
 
     Returns:
       The activations that it writes, [B, L, D], and None. A scan would stack
@@ -86,13 +86,14 @@ class DecoderLayer(AdaptedLayer):
       bias: is added to the logits of the self-attention, [B, H, T, T].
       encoded_bias: is added to the logits of the attention to the encoder,
         [B, 1, T, S].
-      context: of the positions of `x`.
-      encoded_context: of the positions of `encoded`.
+      context: what routers are told about the positions of `x`.
+      encoded_context: what routers are told about the positions of `encoded`.
       index: the position in the cache that a decoding step writes, a scalar;
         None outside of decoding steps.
 
     Returns:
-      The activations that it writes, [B, T, D], and None, as `EncoderLayer`.
+      The activations that it writes, [B, T, D], and None, as those of
+      `EncoderLayer`.
     """
     cfg, fixed = self.config, self.deterministic
     context, encoded_context = decide(
