@@ -74,7 +74,8 @@ def test_training_ends_with_a_command_that_evaluates_the_run(
 
   argv = ['convert', 'export', 'runs/x', '--to=mine']
   assert cli.guard(command.convert, argv, None) == 0
-  _, config = load('mine')
+  _, description = load('mine')
+  config = description.to_json()
   assert config['network']['emb_dim'] == 128
   assert config['training']['data'] == 'mini_train'
   assert config['method'] == outcome['checkpoint']['method']
@@ -156,7 +157,7 @@ def test_an_edited_file_is_predicted_anew(linked, monkeypatch):
   [
     ('--gin.NUM_DECODES=3', 'NUM_DECODES = 3'),
     ('--gin.BATCH_SIZE=0', 'BATCH_SIZE = 0'),
-    ("--gin.INFER_INPUT='nowhere.txt'", 'is no file'),
+    ("--gin.INFER_INPUT='nowhere.txt'", 'is not a file'),
     ("--gin.MIXTURE_OR_TASK_NAME='tiny_mixture'", 'is a mixture'),
   ],
 )
