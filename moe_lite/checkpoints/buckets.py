@@ -1,7 +1,7 @@
-"""Files in a folder or a bucket of Google Cloud Storage, by tensorstore.
+"""Reads files from a folder, or from a bucket of Google Cloud Storage.
 
-Its own driver needs neither TensorFlow nor gcsfs, and finds a machine's
-credentials by itself.
+Buckets are read with tensorstore's own driver, which needs neither TensorFlow
+nor gcsfs, and finds the credentials of a machine by itself.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ _BUCKET = 'gs://'
 
 
 def is_bucket(path: str) -> bool:
-  """Whether a path is one of a bucket."""
+  """Whether a path lies in a bucket."""
   return str(path).startswith(_BUCKET)
 
 
 def spec(path: str) -> dict[str, str]:
-  """A path as tensorstore names it, for an array or for `read`."""
+  """Describes a path to tensorstore: the `kvstore` of an array or a folder."""
   if is_bucket(path):
     bucket, _, rest = str(path).removeprefix(_BUCKET).partition('/')
     return {'driver': 'gcs', 'bucket': bucket, 'path': rest}
@@ -29,10 +29,10 @@ def spec(path: str) -> dict[str, str]:
 
 
 def read(path: str) -> bytes | None:
-  """A file's contents; None where there is none.
+  """Reads a file; None if it does not exist.
 
   Raises:
-    UserError: if there is no telling, as when a bucket cannot be reached.
+    UserError: if a bucket cannot be reached, or may not be read.
   """
   if not is_bucket(path):
     local = epath.Path(path)
@@ -43,18 +43,18 @@ def read(path: str) -> bytes | None:
 
 
 def exists(path: str) -> bool:
-  """Whether there is a file, which is not read where it may be listed.
+  """Whether a file exists. It is read only where it may not be listed.
 
   Raises:
-    UserError: as of `read`.
+    UserError: if a bucket cannot be reached, or may not be read.
   """
   if not is_bucket(path):
     return epath.Path(path).is_file()
   folder, _, name = str(path).rpartition('/')
-  # Nothing lies between a key and itself with the least character behind it.
+  # The range ends at the first key behind `name`, so it holds `name` alone.
   only = tensorstore.KvStore.KeyRange(name, f'{name}\0')
   listed = _asked(path, folder, lambda store: store.list(only))
-  # The driver lists nothing, without a word, where it may not list.
+  # Where listing is forbidden, the driver lists nothing, and raises nothing.
   return bool(listed) or read(path) is not None
 
 
@@ -67,5 +67,5 @@ def _asked(path: str, folder: str, question: Callable[[Any], Any]) -> Any:
 
 
 def reason(error: Exception) -> str:
-  """What tensorstore says, without all that it was asked."""
+  """The first line of tensorstore's message, without the long request in it."""
   return str(error).partition(' [tensorstore_spec')[0].splitlines()[0]

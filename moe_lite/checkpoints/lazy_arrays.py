@@ -1,8 +1,8 @@
-"""Arrays that lie somewhere and are read one at a time.
+"""Arrays that lie in files and are read one at a time.
 
-A base of 11B parameters is 45 GB in float32. Whatever reads one therefore
-hands on where each array lies, and its shape; whoever needs the numbers reads
-an array, uses it and drops it.
+A base of 11B parameters takes 45 GB in float32, which a host may not have. What
+opens a base therefore reads no numbers: it says where each array lies, and its
+shape. What needs the numbers reads one array, uses it, and drops it.
 """
 
 import collections
@@ -14,7 +14,8 @@ import numpy as np
 
 from moe_lite.core import parameters
 
-# Read ahead of what is used, so that a bucket's latency is hidden.
+# Small arrays are read ahead of their use, up to so many bytes, which hides the
+# latency of a bucket.
 _BYTES_AHEAD = 2**24
 _THREADS = 4
 
@@ -24,9 +25,9 @@ class Stored:
   """An array that is read on demand.
 
   Attributes:
-    shape: of the array.
-    dtype: that it is stored in.
-    read: returns it; raises UserError if it cannot be read.
+    shape: the shape of the array.
+    dtype: the type in which it is stored.
+    read: reads and returns it; raises UserError if that fails.
   """
 
   shape: tuple[int, ...]
@@ -39,7 +40,7 @@ class Stored:
 
   @property
   def T(self) -> 'Stored':
-    """Transposed."""
+    """The same array, transposed when it is read."""
     return Stored(
       self.shape[::-1],
       self.dtype,
@@ -48,28 +49,39 @@ class Stored:
 
 
 def held(array: np.ndarray) -> Stored:
-  """An array that is in memory already."""
+  """Wraps an array that is in memory already."""
   return Stored(array.shape, array.dtype, lambda: array)
 
 
 def read(
-  arrays: Mapping[str, Stored], names: Iterable[str]
+  arrays: Mapping[str, Stored],
+  names: Iterable[str],
+  bytes_ahead: int = _BYTES_AHEAD,
 ) -> Generator[tuple[str, np.ndarray]]:
-  """Reads some arrays in order; small ones ahead of their use."""
+  """Reads some arrays in order, and yields name and array.
+
+  Small arrays are read ahead of their use; a large one is not, so that only one
+  is in memory.
+
+  Args:
+    arrays: all arrays.
+    names: the names of those to read, in order.
+    bytes_ahead: how many bytes of arrays may be read before they are used.
+  """
   pending: collections.deque[tuple[str, futures.Future[np.ndarray]]]
   pending = collections.deque()
-  bytes_ahead = 0
+  ahead = 0
   with futures.ThreadPoolExecutor(_THREADS) as pool:
     try:
       for name in names:
         size = arrays[name].nbytes
-        while pending and bytes_ahead + size > _BYTES_AHEAD:
+        while pending and ahead + size > bytes_ahead:
           first, reading = pending.popleft()
-          bytes_ahead -= arrays[first].nbytes
+          ahead -= arrays[first].nbytes
           yield first, reading.result()
           del reading
         pending.append((name, pool.submit(arrays[name].read)))
-        bytes_ahead += size
+        ahead += size
       while pending:
         first, reading = pending.popleft()
         yield first, reading.result()
@@ -82,7 +94,7 @@ def read(
 def read_layers(
   arrays: Mapping[str, Stored], names: Iterable[str]
 ) -> Generator[tuple[str, np.ndarray]]:
-  """Reads some arrays in order: paths and leaves of single layers."""
+  """Reads some arrays in order, and yields path and leaf of single layers."""
   for path, array in read(arrays, names):
     axis = parameters.layer_axis(path, array.ndim)
     if axis is None:
@@ -94,7 +106,10 @@ def read_layers(
 
 
 def unrolled(arrays: Mapping[str, Stored]) -> dict[str, Stored]:
-  """Path of every single layer's leaf to what it is; not to be read."""
+  """The path, shape and type of the leaves of single layers.
+
+  A layer of a stack that is found here cannot be read: its stack can.
+  """
   result = {}
   for path, array in arrays.items():
     axis = parameters.layer_axis(path, len(array.shape))
@@ -110,12 +125,15 @@ def unrolled(arrays: Mapping[str, Stored]) -> dict[str, Stored]:
 
 
 def read_all(arrays: Mapping[str, Stored]) -> dict[str, np.ndarray]:
-  """Path of every single layer's leaf to its array."""
+  """Reads all arrays: path to leaf of every single layer."""
   return dict(read_layers(arrays, arrays))
 
 
 def fingerprint(arrays: Mapping[str, Stored]) -> str:
-  """See `parameters.fingerprint`; one array at a time is in memory."""
+  """The fingerprint of a base, with one array at a time in memory.
+
+  See `parameters.fingerprint`.
+  """
   return parameters.combine(
     {
       name: parameters.digest(name, leaf)

@@ -89,8 +89,8 @@ class Checkpoints:
     if not is_saved:
       raise UserError(
         f'{self._manager.directory} holds step {self._manager.latest_step()}, '
-        f'which is no whole checkpoint of this run, so step {step} cannot be '
-        'saved there. Remove that folder and run the same command again.'
+        f'which is not a whole checkpoint of this run, so step {step} cannot '
+        'be saved there. Remove that folder and run the same command again.'
       )
 
   def description(self, step: int) -> Description:

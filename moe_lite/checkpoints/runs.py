@@ -92,7 +92,7 @@ def read_base(
 def not_a_run(path: str) -> UserError:
   """The error for a path that should be the folder of a run."""
   return UserError(
-    f'{path!r} is no run folder: it has no folder {run_items.FOLDER}/. Give '
+    f'{path!r} is not a run folder: it has no folder {run_items.FOLDER}/. Give '
     'the MODEL_DIR of a training run.'
   )
 

@@ -1,4 +1,4 @@
-"""Safetensors files, wherever they lie."""
+"""Safetensors files: in a folder, or at any address that `epath` reads."""
 
 import functools
 import tempfile
@@ -14,7 +14,7 @@ from moe_lite.checkpoints import lazy_arrays
 from moe_lite.checkpoints.lazy_arrays import Stored
 from moe_lite.core.errors import UserError
 
-# Types by the format's names.
+# The types that NumPy has, by the names that the format gives them.
 _DTYPES = {
   'BF16': 'bfloat16',
   'BOOL': 'bool',
@@ -30,15 +30,16 @@ _DTYPES = {
 
 
 def arrays(path: epath.PathLike) -> dict[str, Stored]:
-  """Name to array.
+  """Opens a file: name to array, none of which has been read yet.
 
   Raises:
-    UserError: if it is no such file, or cut off.
+    UserError: if it is not such a file, if it is cut off, or if NumPy lacks the
+      type of an array.
   """
   path = epath.Path(path)
   local, folder = path, None
   if '://' in str(path):
-    # It is removed when nothing reads it any more.
+    # The copy is removed as soon as no array refers to it any more.
     folder = tempfile.TemporaryDirectory()
     local = path.copy(epath.Path(folder.name) / path.name)
   try:
@@ -55,7 +56,7 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
   for name in names:
     lies = file.get_slice(name)
     kind = lies.get_dtype()
-    if kind not in _DTYPES:  # NumPy lacks it.
+    if kind not in _DTYPES:
       raise UserError(f'{path} has arrays of the type {kind}.')
     found[name] = Stored(
       tuple(lies.get_shape()),
@@ -66,7 +67,7 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
 
 
 def read(path: epath.PathLike) -> dict[str, np.ndarray]:
-  """Name to array, all of them read; see `arrays`."""
+  """Reads all arrays of a file; see `arrays`."""
   return dict(lazy_arrays.read(found := arrays(path), found))
 
 
@@ -75,7 +76,7 @@ def write(
   leaves: Mapping[str, np.ndarray],
   metadata: dict[str, str] | None = None,
 ) -> None:
-  """Writes contiguous arrays, which are not copied unless the file is far."""
+  """Writes contiguous arrays, without a copy of them if the path is local."""
   if '://' in str(path):
     path.write_bytes(safetensors.numpy.save(dict(leaves), metadata))
   else:
@@ -83,6 +84,13 @@ def write(
 
 
 def _read(file: Any, name: str, folder: Any) -> np.ndarray:
-  """Args: `folder`, which must exist for as long as it may be read."""
+  """Reads an array.
+
+  Args:
+    file: an open file.
+    name: the name of the array.
+    folder: the temporary folder of the file. Whoever may still call this holds
+      on to the folder, so that it exists until then.
+  """
   del folder
   return file.get_tensor(name)

@@ -1,4 +1,4 @@
-"""From arrays on a host to parameters on devices, one layer at a time."""
+"""Builds parameters on devices from arrays on the host, a layer at a time."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,8 @@ import numpy as np
 from moe_lite.core import parameters, quantization
 from moe_lite.core.types import Tree
 
-# Of glibc's mallopt: a parameter, and the highest that it adapts to by itself.
+# The number of a parameter of glibc's `mallopt`, and the largest value that
+# glibc gives it by itself.
 _MMAP_THRESHOLD = -3
 _LARGEST_THRESHOLD = 2**25
 
@@ -21,13 +22,18 @@ class Placement:
   """Parameters of a base, each uploaded as soon as all its layers are there."""
 
   def __init__(self, wanted: Tree):
-    """Args: `wanted`, shapes, types and places, in loop or scan form."""
+    """Begins with nothing.
+
+    Args:
+      wanted: the shapes, types and places of the parameters, in loop or scan
+        form.
+    """
     self._wanted = parameters.flatten(wanted)
     self._filling: dict[str, _Parameter] = {}
     self._placed: dict[str, Any] = {}
 
   def fill(self, path: str, leaf: np.ndarray) -> None:
-    """Takes over the leaf of one layer, as it is stored."""
+    """Takes the leaf of one layer, in the type in which it is stored."""
     layer = 0
     if path not in self._wanted:
       path, layer = parameters.stacked_path(path)
@@ -37,15 +43,16 @@ class Placement:
       self._placed[path] = self._filling.pop(path).upload()
 
   def tree(self) -> Tree:
-    """The parameters that were filled."""
+    """The parameters that were filled, on their devices."""
     return parameters.unflatten(self._placed)
 
 
 class _Parameter:
   """One parameter, filled layer by layer.
 
-  Only what this process's devices hold of it is kept, in the type that they
-  hold it in: of a stack that is split over eight hosts, an eighth.
+  The host keeps only the parts that this process's devices hold, in the type in
+  which they hold them. Of a stack that is split over eight hosts, that is an
+  eighth.
   """
 
   def __init__(self, path: str, wanted: Any):
@@ -57,8 +64,9 @@ class _Parameter:
     self._parts = jax.tree.map(_Part, wanted)
 
   def fill(self, layer: int, leaf: np.ndarray) -> bool:
-    """Takes over one layer; whether it was the last."""
-    # NumPy converts as it copies; int8 takes a thought.
+    """Takes one layer; returns whether it was the last one."""
+    # Where it is copied below, NumPy converts it to a type of floats by itself.
+    # For int8 it needs a scale.
     held = (
       quantization.hold(self._path, leaf, self._dtype)
       if self._dtype == 'int8'
@@ -73,14 +81,14 @@ class _Parameter:
     return not self._missing
 
   def upload(self) -> Any:
-    """The parameter on its devices."""
+    """Puts the parameter on its devices."""
     return jax.block_until_ready(
       jax.tree.map(lambda part: part.upload(), self._parts)
     )
 
 
 class _Part:
-  """The shards of an array that this process's devices hold, on the host."""
+  """The shards of one array that this process's devices hold, on the host."""
 
   def __init__(self, wanted: jax.ShapeDtypeStruct):
     self._wanted = wanted
@@ -88,7 +96,7 @@ class _Part:
     if wanted.sharding is not None:
       where = wanted.sharding.addressable_devices_indices_map(wanted.shape)
       indices = where.values()
-    # Devices that hold the same share one.
+    # Devices that hold the same part of the array share one shard.
     self._shards = {
       key: np.empty([stop - start for start, stop in key], wanted.dtype)
       for key in {_bounds(index, wanted.shape) for index in indices}
@@ -118,7 +126,7 @@ class _Part:
 
 
 def _bounds(index: Any, shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
-  """Start and stop along every axis, of slices that may leave them out."""
+  """Start and stop along every axis, also where a slice leaves them out."""
   return tuple(
     part.indices(n)[:2] for part, n in zip(index, shape, strict=True)
   )
@@ -126,15 +134,16 @@ def _bounds(index: Any, shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 @contextlib.contextmanager
 def freeing_at_once() -> Iterator[None]:
-  """Within it, the C library returns freed arrays to the system at once.
+  """Makes the C library return freed arrays to the system at once.
 
-  It keeps what is smaller than the largest that was freed before, up to 32 MB,
-  for each thread: hundreds of MB when several threads read a model.
+  Otherwise it keeps every freed array that is smaller than the largest one
+  freed so far, up to 32 MB, and does so for each thread. That adds up to
+  hundreds of MB when several threads read a model.
   """
   try:
     allocator = ctypes.CDLL(None)
     allocator.mallopt(_MMAP_THRESHOLD, 2**20)
-  except (OSError, AttributeError):  # It is glibc's.
+  except (OSError, AttributeError):  # Other C libraries have no mallopt.
     yield
     return
   try:

@@ -1,4 +1,4 @@
-"""What a run trained, in other forms."""
+"""The verbs `export` and `import`: what a run trained, in another form."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from moe_lite.training import run_folder
 
 
 def export(argv: Sequence[str]) -> None:
-  """See `convert`; raises UserError for a mistake."""
+  """Runs `export`; see `command`. Raises UserError for a mistake."""
   values = arguments.to_flag()
   arguments.add(values, flags.DEFINE_integer, 'step')
   run = arguments.one_path('export', argv, values)
   trained, description = read(run, values.step)
-  if description.text is not None:  # Of a run that `import` made.
+  if description.text is not None:  # `import` made the run.
     training = description.training or {}
     texts = model_in(run), description.text
   else:
@@ -48,17 +48,18 @@ def export(argv: Sequence[str]) -> None:
 
 
 def import_(argv: Sequence[str]) -> None:
-  """See `convert`; raises UserError for a mistake."""
+  """Runs `import`; see `command`. Raises UserError for a mistake."""
   values = arguments.to_flag()
   folder = arguments.one_path('import', argv, values)
   if not exported.is_exported(folder):
-    raise UserError(f'{folder} holds no adapters that `export` wrote.')
+    raise UserError(f'{folder} does not hold adapters that `export` wrote.')
   trained, description = exported.load(folder)
-  network_of(description)  # A message where it is not understood.
+  # If the network is not understood, that is said before anything is written.
+  network_of(description)
   vocabulary = model_in(folder)
   with files.new(values.to, values.overwrite) as partial:
     checkpoints = Checkpoints(str(partial))
-    # The loop kept nothing: a run that trains on begins its optimizer anew.
+    # This stands for the state of the optimizer, which exports do not have.
     nothing = {'imported': np.zeros((), np.int32)}
     checkpoints.save(description.step, trained, nothing, {}, description)
     checkpoints.close()
@@ -83,7 +84,7 @@ def read(source: str, step: int | None = None) -> tuple[Tree, Description]:
   """
   found = formats.find(source)
   if step is not None and found is not None and not found.has_steps:
-    raise UserError(f'--step is of a run, and {source!r} is none.')
+    raise UserError(f'--step is of a run, and {source!r} is not a run.')
   trained, description = formats.read_trained(source, step)
   if description.method.network is None:
     # Early runs did not say it, but their configuration has it.
@@ -109,12 +110,12 @@ def network_of(description: Description) -> T5Config:
 def training_of(
   run: str, description: Description, dataset: Any
 ) -> dict[str, Any]:
-  """What an exported folder says of the run that it is of.
+  """What exported adapters say of their run, for people to read.
 
   Args:
-    run: its folder.
-    description: of its checkpoint.
-    dataset: that its configuration names.
+    run: the folder of the run.
+    description: what its checkpoint says of itself.
+    dataset: the data set that its configuration names.
   """
   return {
     'steps': description.step,
@@ -125,16 +126,16 @@ def training_of(
 
 
 def texts_of(dataset: Any) -> tuple[bytes | None, dict[str, Any]]:
-  """How a run's texts became ids.
+  """How the texts of a run became ids.
 
   Args:
-    dataset: that its configuration names.
+    dataset: the data set that its configuration names.
 
   Returns:
-    The SentencePiece model of what it read, where it has one; and
+    The SentencePiece model of the data, None where they have none; and
     `vocabulary.describe` of it.
   """
-  # After the configuration of a run, which imports its tasks.
+  # Imported here, after the configuration of the run has imported its tasks.
   from moe_lite.data.dataset import find
 
   provider = find(dataset.mixture_or_task_name)
@@ -143,7 +144,7 @@ def texts_of(dataset: Any) -> tuple[bytes | None, dict[str, Any]]:
 
 
 def _model(vocabulary: Any) -> bytes | None:
-  """The SentencePiece model of what a run read, where it has one."""
+  """Reads the SentencePiece model of a vocabulary; None where it has none."""
   path = getattr(vocabulary, 'sentencepiece_model_file', None)
   if path is None:
     return None

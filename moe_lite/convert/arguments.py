@@ -1,4 +1,4 @@
-"""Arguments of a conversion: one path, `--to`, and what else a verb takes."""
+"""The arguments of a verb: one path, `--to`, and flags of its own."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -42,10 +42,16 @@ def add(
 def one_path(
   verb: str, arguments: Sequence[str], values: flags.FlagValues
 ) -> str:
-  """The path that a verb's arguments name; fills in the flags.
+  """Parses the arguments of a verb, and returns the path that they name.
+
+  Args:
+    verb: the name of the verb.
+    arguments: what follows it on the command line.
+    values: its flags, which are filled in.
 
   Raises:
-    UserError: unless there is one, and `--to`, where something may be written.
+    UserError: unless there is one path, and a `--to` where something may be
+      written.
   """
   try:
     _, *paths = values([verb, *arguments])
@@ -61,7 +67,7 @@ def one_path(
 
 
 def check_apart(target: str, *read: str) -> None:
-  """Raises UserError if `target` is one of the paths read, or holds it."""
+  """Raises UserError if `target` is, or contains, a path that is read."""
   for path in read:
     if f'{_real(path)}/'.startswith(f'{_real(target)}/'):
       raise UserError(

@@ -1,4 +1,4 @@
-"""Bases in other forms."""
+"""The verbs that write a base: `export_base`, `export_hf`, `export_t5x`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from moe_lite.training import run_folder
 
 
 def export_base(argv: Sequence[str]) -> None:
-  """See `convert`; raises UserError for a mistake."""
+  """Runs `export_base`; see `command`. Raises UserError for a mistake."""
   values = _flags()
   source = formats.local(arguments.one_path('export_base', argv, values))
   leaves, facts = _read(source, values)
@@ -42,7 +42,7 @@ def export_base(argv: Sequence[str]) -> None:
 
 
 def export_hf(argv: Sequence[str]) -> None:
-  """See `convert`; raises UserError for a mistake."""
+  """Runs `export_hf`; see `command`. Raises UserError for a mistake."""
   values = _flags()
   source = formats.local(arguments.one_path('export_hf', argv, values))
   leaves, _ = _read(source, values)
@@ -53,12 +53,12 @@ def export_hf(argv: Sequence[str]) -> None:
 
 
 def export_t5x(argv: Sequence[str]) -> None:
-  """See `convert`; raises UserError for a mistake."""
+  """Runs `export_t5x`; see `command`. Raises UserError for a mistake."""
   values = _flags()
   arguments.add(values, flags.DEFINE_bool, 'scan_layers', False)
   source = formats.local(arguments.one_path('export_t5x', argv, values))
   if _has_steps(source):
-    # A run, of which adapters are written, too.
+    # Of a run, everything that it trained is written, adapters or not.
     trained, description = formats.read_trained(source, values.step)
     leaves = _cast(parameters.flatten(trained), values.dtype)
     step = description.step
@@ -73,7 +73,14 @@ def export_t5x(argv: Sequence[str]) -> None:
 
 
 def network_of(source: str) -> T5Config:
-  """The network of a run or a base, by what it says or by its leaves."""
+  """The network of a run or a base.
+
+  A run is asked for its configuration, then for what its checkpoints say. A
+  base is asked for what it says. Failing that, its leaves tell.
+
+  Args:
+    source: the path, as `formats.local` gives it.
+  """
   config = epath.Path(source) / run_folder.CONFIG
   if _has_steps(source) and config.exists():
     return run_folder.read_config(source)['model'].module.config
@@ -88,6 +95,7 @@ def _flags() -> flags.FlagValues:
 
 
 def _has_steps(source: str) -> bool:
+  """Whether it is the folder of a run, with a checkpoint for each step."""
   found = formats.find(source)
   return found is not None and found.has_steps
 
@@ -95,10 +103,13 @@ def _has_steps(source: str) -> bool:
 def _read(
   source: str, values: flags.FlagValues
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """A base's leaves, layers apart, without adapters; what is known of it."""
+  """Reads a base: its leaves, layers apart, and what is known of it.
+
+  Leaves of adapters, which a T5X checkpoint may have, are left out.
+  """
   found = formats.find_base(source, source)
   if values.step is not None and not found.has_steps:
-    raise UserError(f'--step is of a run, and {source!r} is none.')
+    raise UserError(f'--step is of a run, and {source!r} is not a run.')
   leaves = lazy_arrays.read_all(found.arrays(source, values.step))
   kept = {
     name: leaf

@@ -1,4 +1,4 @@
-"""A run's routed mixture to plain IA3 or LoRA, with accuracies beside it."""
+"""The verb `collapse`: makes plain IA3 or LoRA of a run that routes."""
 
 import dataclasses
 import functools
@@ -26,22 +26,16 @@ from moe_lite.process.quiet_tensorflow import import_tensorflow
 from moe_lite.t5.description import describe_run
 from moe_lite.training import run_folder
 
-# What was fixed and measured, beside the adapters.
+# Beside the adapters: the weights that routers were fixed at, and accuracies.
 REPORT = 'collapse.json'
+# The folders of evaluations: of the run, of what is written, and of each task
+# with routers of its own.
 _BEFORE, _AFTER, _BY_TASK = 'before', 'after', 'by_task'
 
 
 def collapse(argv: Sequence[str]) -> None:
-  """See `convert`; raises UserError for a mistake."""
-  values = arguments.to_flag()
-  arguments.add(values, flags.DEFINE_integer, 'step')
-  arguments.add(values, flags.DEFINE_list, 'mixture')
-  arguments.add(values, flags.DEFINE_string, 'split', 'train')
-  arguments.add(values, flags.DEFINE_integer, 'examples', 64, lower_bound=1)
-  arguments.add(values, flags.DEFINE_string, 'evaluate')
-  arguments.add(values, flags.DEFINE_string, 'evaluate_split', 'validation')
-  arguments.add(values, flags.DEFINE_bool, 'by_task', False)
-  arguments.add(values, flags.DEFINE_list, 'seqio_additional_cache_dirs', [])
+  """Runs `collapse`; see `command`. Raises UserError for a mistake."""
+  values = _flags()
   run = arguments.one_path('collapse', argv, values)
   if values.by_task and not values.evaluate:
     raise UserError('--by_task needs --evaluate: the tasks to fix routers for.')
@@ -77,53 +71,47 @@ def collapse(argv: Sequence[str]) -> None:
   }
   _write(values.to, report)
   say(f'Wrote {values.to}: {count:,} parameters.')
-  if not values.evaluate:
-    return
-  accuracy = {
-    _BEFORE: _average(collapsing.evaluate_run(f'{values.to}/{_BEFORE}')),
-    _AFTER: _average(
-      collapsing.evaluate(values.to, f'{values.to}/{_AFTER}', values.evaluate)
-    ),
-  }
-  if values.by_task:
-    accuracy[_BY_TASK] = _evaluate_by_task(collapsing)
-  report['accuracy'] = {
-    'mixture': values.evaluate,
-    'split': values.evaluate_split,
-    **{name: dataclasses.asdict(of) for name, of in accuracy.items()},
-  }
-  _write(values.to, report)
-  medians = {name: f'{of.median:.2f}' for name, of in accuracy.items()}
-  where = f'{values.evaluate}, {values.evaluate_split}'
-  beside = f'the routed mixture: {medians[_BEFORE]}'
-  if values.by_task:
-    beside += f'; each task at its own means: {medians[_BY_TASK]}'
-  exported.note(
-    values.to, {f'accuracy on {where}': f'{medians[_AFTER]} ({beside})'}
-  )
-  say(
-    f'Accuracy on {where}: {medians[_BEFORE]} before, {medians[_AFTER]} after'
-    + (
-      f', {medians[_BY_TASK]} with each task at its own means.'
-      if values.by_task
-      else '.'
-    )
-  )
+  if values.evaluate:
+    accuracy = _evaluate(collapsing)
+    report['accuracy'] = {
+      'mixture': values.evaluate,
+      'split': values.evaluate_split,
+      **{name: dataclasses.asdict(of) for name, of in accuracy.items()},
+    }
+    _write(values.to, report)
+    _tell(values, accuracy)
+
+
+def _flags() -> flags.FlagValues:
+  values = arguments.to_flag()
+  arguments.add(values, flags.DEFINE_integer, 'step')
+  arguments.add(values, flags.DEFINE_list, 'mixture')
+  arguments.add(values, flags.DEFINE_string, 'split', 'train')
+  arguments.add(values, flags.DEFINE_integer, 'examples', 64, lower_bound=1)
+  arguments.add(values, flags.DEFINE_string, 'evaluate')
+  arguments.add(values, flags.DEFINE_string, 'evaluate_split', 'validation')
+  arguments.add(values, flags.DEFINE_bool, 'by_task', False)
+  arguments.add(values, flags.DEFINE_list, 'seqio_additional_cache_dirs', [])
+  return values
 
 
 class _Collapsing:
-  """A run, written with its routers fixed, once or several times.
+  """A run that is written with its routers fixed, once or several times.
 
   Attributes:
-    run: its folder.
-    values: the command's flags.
-    bound: the run's configuration.
-    step: of its checkpoint.
+    run: the folder of the run.
+    values: the flags of the command.
+    bound: the configuration of the run.
+    step: the step of its checkpoint.
     source: where the run is loaded from.
   """
 
   def __init__(self, run: str, values: Any):
-    """Raises UserError unless it is a run whose routers can be fixed."""
+    """Reads the run.
+
+    Raises:
+      UserError: unless it is a run whose routers can be fixed.
+    """
     self.run, self.values = run, values
     self._trained, self._description = adapter_verbs.read(run, values.step)
     self.step = self._description.step
@@ -141,7 +129,13 @@ class _Collapsing:
   def write(
     self, folder: str, weights: Mapping[str, np.ndarray], over: str
   ) -> int:
-    """Writes exported adapters; returns how many parameters they have."""
+    """Writes exported adapters, and returns how many parameters they have.
+
+    Args:
+      folder: must not exist.
+      weights: see `fixed_routers.collapse`.
+      over: the examples that the weights are means over, for people to read.
+    """
     network, plain = fixed_routers.collapse(
       self.bound['model'].module.config, self._trained, weights
     )
@@ -200,11 +194,40 @@ class _Collapsing:
     )
 
 
-def _evaluate_by_task(collapsing: _Collapsing) -> Averages:
-  """The average where an oracle tells routers the task, and nothing more.
+def _evaluate(collapsing: _Collapsing) -> dict[str, Averages]:
+  """Measures the accuracy of the run, and of what is written."""
+  values = collapsing.values
+  accuracy = {
+    _BEFORE: _average(collapsing.evaluate_run(f'{values.to}/{_BEFORE}')),
+    _AFTER: _average(
+      collapsing.evaluate(values.to, f'{values.to}/{_AFTER}', values.evaluate)
+    ),
+  }
+  if values.by_task:
+    accuracy[_BY_TASK] = _evaluate_by_task(collapsing)
+  return accuracy
 
-  Each task is evaluated with every router fixed at its mean over that task's
-  own examples, of the split that is evaluated.
+
+def _tell(values: Any, accuracy: Mapping[str, Averages]) -> None:
+  """Writes accuracies into the model card, and says them."""
+  medians = {name: f'{of.median:.2f}' for name, of in accuracy.items()}
+  where = f'{values.evaluate}, {values.evaluate_split}'
+  beside = f'the routed mixture: {medians[_BEFORE]}'
+  said = f'{medians[_BEFORE]} before, {medians[_AFTER]} after'
+  if values.by_task:
+    beside += f'; each task at its own means: {medians[_BY_TASK]}'
+    said += f', {medians[_BY_TASK]} with each task at its own means'
+  exported.note(
+    values.to, {f'accuracy on {where}': f'{medians[_AFTER]} ({beside})'}
+  )
+  say(f'Accuracy on {where}: {said}.')
+
+
+def _evaluate_by_task(collapsing: _Collapsing) -> Averages:
+  """Measures the accuracy of an oracle that knows the task and nothing else.
+
+  Each task is evaluated with every router fixed at its mean over the examples
+  of that task, from the split that is evaluated.
   """
   from moe_lite.evaluation import routing_usage
 
@@ -228,7 +251,7 @@ def _evaluate_by_task(collapsing: _Collapsing) -> Averages:
 
 
 def _average(found: Evaluation | Summary) -> Averages:
-  """The average, which `_check_ranked` made sure of."""
+  """The average over tasks. `_check_ranked` made sure that there is one."""
   assert found.average is not None
   return found.average
 
@@ -236,7 +259,7 @@ def _average(found: Evaluation | Summary) -> Averages:
 def mean_weights(
   routing: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, np.ndarray]:
-  """Router to its experts' mean weights [E], over all tokens there are.
+  """Router to the mean weights [E] of its experts, over all tokens.
 
   Args:
     routing: see `routing_usage.measure`.
@@ -250,6 +273,7 @@ def mean_weights(
 
 
 def _check_ranked(name: str) -> None:
+  """Raises UserError unless all tasks of a mixture have answer choices."""
   from moe_lite.data import catalog, dataset
 
   provider = dataset.find(name)

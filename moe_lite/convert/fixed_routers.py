@@ -1,8 +1,8 @@
-"""A routed mixture with its routers fixed: plain IA3, plain LoRA.
+"""Makes plain IA3 or LoRA of a routed mixture, by fixing its routers.
 
-With the weights p of a router fixed, a mixture is one expert: of vectors, their
-mean `sum_e p_e scale_e`; of LoRA pairs, one pair of rank E * R, whose `b` bears
-the weights. It routes no more, and whoever reads IA3 and LoRA reads it.
+If the weights p of a router are fixed, a mixture becomes one expert. Vectors
+become their mean `sum_e p_e scale_e`. LoRA pairs become one pair of rank E * R,
+with the weights in its `b`. Whatever reads IA3 and LoRA can read the result.
 """
 
 import dataclasses
@@ -29,10 +29,11 @@ from moe_lite.t5.config import T5Config
 
 
 def check(network: T5Config) -> None:
-  """Raises UserError unless mixtures stand in a network, and no others.
+  """Raises UserError unless the routers of a network can be fixed.
 
   Args:
-    network: of a run.
+    network: the network of a run. At least one MoV or MoLoRA must stand in it,
+      and nothing else that routes.
   """
   standing = network.standing()
   if network.decisions:
@@ -63,10 +64,10 @@ def collapse(
   """Fixes the routers of a run.
 
   Args:
-    network: that it trained, with its adapters.
-    trained: adapters alone, unrolled.
-    weights: router ('encoder/layers_1/attention/key') to [E], with which its
-      experts are mixed.
+    network: the network of the run, with its adapters.
+    trained: what the run trained, which must be adapters alone, unrolled.
+    weights: router, such as 'encoder/layers_1/attention/key', to the weights
+      [E] with which its experts are mixed.
 
   Returns:
     The network, with IA3 for MoV and LoRA for MoLoRA, and its adapters.
@@ -126,7 +127,10 @@ def _fix_molora(
 
 
 def _plain(adapter: Adapter) -> AdapterFactory:
-  """What a mixture becomes; alpha / (E * R) scales as alpha / R did."""
+  """The adapter that a mixture becomes.
+
+  LoRA of rank E * R gets E times the alpha, so that it scales as before.
+  """
   if isinstance(adapter, MoLoRA):
     E = adapter.num_experts
     return functools.partial(
@@ -136,7 +140,7 @@ def _plain(adapter: Adapter) -> AdapterFactory:
 
 
 def _is_mixture(adapter: Adapter) -> bool:
-  # A subclass may mix in another way.
+  # A subclass may mix in another way, so that it is not one.
   return type(adapter) in (MoV, MoLoRA)
 
 

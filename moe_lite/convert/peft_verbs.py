@@ -1,4 +1,4 @@
-"""Adapters to PEFT's folders, and back."""
+"""The verbs `export_peft` and `import_peft`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from moe_lite.t5.description import describe_run
 
 
 def export_peft(argv: Sequence[str]) -> None:
-  """See `convert`; raises UserError for a mistake."""
+  """Runs `export_peft`; see `command`. Raises UserError for a mistake."""
   values = arguments.to_flag()
   arguments.add(values, flags.DEFINE_string, 'base')
   arguments.add(values, flags.DEFINE_integer, 'step')
@@ -42,14 +42,14 @@ def export_peft(argv: Sequence[str]) -> None:
   )
   if name is None:
     say(
-      f"The run's base, {description.base.source}, is no model of "
+      f"The run's base, {description.base.source}, is not a model of "
       "Hugging Face's: give --base to name one, such as what `export_hf` makes "
       'of it.'
     )
 
 
 def import_peft(argv: Sequence[str]) -> None:
-  """See `convert`; raises UserError for a mistake."""
+  """Runs `import_peft`; see `command`. Raises UserError for a mistake."""
   values = arguments.to_flag()
   arguments.add(values, flags.DEFINE_string, 'base')
   folder = arguments.one_path('import_peft', argv, values)
@@ -94,7 +94,17 @@ def import_peft(argv: Sequence[str]) -> None:
 def _base(
   given: str | None, description: Description, network: T5Config
 ) -> tuple[str | None, str | None]:
-  """Name or path of Hugging Face's model, None if there is none; revision."""
+  """Finds the model of Hugging Face's that adapters stand on.
+
+  Args:
+    given: what the user named; None takes the base of the run.
+    description: what the adapters say of themselves.
+    network: their network.
+
+  Returns:
+    The name or path of the model, and its revision if one is given. Both are
+    None if the base of the run is not such a model.
+  """
   named = given or description.base.source
   if hub.is_address(named):
     return hub.parse(named)

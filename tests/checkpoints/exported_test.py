@@ -180,9 +180,9 @@ def test_a_run_folder_is_made_of_it_again(paths, mine, tmp_path, capsys):
   assert cli.guard(command.convert, again, None) == 0
   for name in (exported.CONFIG, exported.WEIGHTS, VOCABULARY):
     assert (tmp_path / 'x' / name).read_bytes() == ((mine / name).read_bytes())
-  # Nothing is overwritten, and a run is no portable folder.
+  # Nothing is overwritten, and a run is not such a folder.
   assert cli.guard(command.convert, argv, None) == 2
   assert 'exists already' in capsys.readouterr().err
   argv = ['convert', 'import', paths[1], f'--to={tmp_path / "other"}']
   assert cli.guard(command.convert, argv, None) == 2
-  assert 'no adapters that `export` wrote' in capsys.readouterr().err
+  assert 'does not hold adapters that `export` wrote' in capsys.readouterr().err

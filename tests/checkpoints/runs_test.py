@@ -82,7 +82,7 @@ def test_half_written_checkpoints_are_ignored(run):
 def test_no_checkpoint_is_an_error_that_says_so(tmp_path, exists):
   if exists:
     (tmp_path / 'checkpoints').mkdir()
-  message = 'no whole checkpoint yet' if exists else 'is no run folder'
+  message = 'no whole checkpoint yet' if exists else 'is not a run folder'
   with pytest.raises(UserError, match=message):
     runs.restore_trainable(str(tmp_path))
 

@@ -50,8 +50,7 @@ def test_whatever_the_forms(dtype, scan_layers, source):
     jax.tree.map(np.testing.assert_array_equal, found[path], leaf)
 
 
-def test_small_arrays_are_read_ahead_and_large_ones_are_not(monkeypatch):
-  monkeypatch.setattr(lazy_arrays, '_BYTES_AHEAD', 8)
+def test_small_arrays_are_read_ahead_and_large_ones_are_not():
   sizes = {'a': 9, 'b': 9, 'c': 3, 'd': 3, 'e': 3}
   begun = {name: threading.Event() for name in sizes}
   used = set()
@@ -68,7 +67,8 @@ def test_small_arrays_are_read_ahead_and_large_ones_are_not(monkeypatch):
     return lazy_arrays.Stored((sizes[name],), np.dtype(np.int8), read)
 
   order = []
-  for name, _ in lazy_arrays.read({name: array(name) for name in sizes}, sizes):
+  arrays = {name: array(name) for name in sizes}
+  for name, _ in lazy_arrays.read(arrays, sizes, bytes_ahead=8):
     order.append(name)
     used.add(name)
   assert order == list(sizes)

@@ -164,8 +164,8 @@ def test_what_torch_did_not_save_is_named(tmp_path):
   path = tmp_path / 'pytorch_model.bin'
   for content in (path.read_bytes()[:5000], b'foreign', b''):
     path.write_bytes(content)
-    with pytest.raises(UserError, match='pytorch_model.bin is no state'):
+    with pytest.raises(UserError, match='pytorch_model.bin is not a state'):
       bases.read(str(tmp_path))
   torch.save({'a': dataclasses.field}, path)  # Code, which is not run.
-  with pytest.raises(UserError, match='pytorch_model.bin is no state'):
+  with pytest.raises(UserError, match='pytorch_model.bin is not a state'):
     bases.read(str(tmp_path))

@@ -26,21 +26,6 @@ from tests.paths import ROOT
 STEPS = 8
 
 
-@pytest.fixture(scope='module', autouse=True)
-def compile_once(tmp_path_factory):
-  """Most runs here compile one program; this keeps it between them."""
-  names = {
-    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('cache')),
-    'jax_persistent_cache_min_compile_time_secs': 0.0,
-  }
-  before = {name: getattr(jax.config, name) for name in names}
-  for name, value in names.items():
-    jax.config.update(name, value)
-  yield
-  for name, value in before.items():
-    jax.config.update(name, value)
-
-
 @pytest.fixture(scope='module')
 def base(tmp_path_factory):
   return tiny.save_base(tmp_path_factory.mktemp('bases') / 'tiny')
@@ -290,7 +275,7 @@ def test_other_data_go_on_from_their_beginning(whole, base, tmp_path, capsys):
 def test_what_is_no_checkpoint_is_not_skipped_silently(base, tmp_path):
   folder = tmp_path / 'run'
   (folder / 'checkpoints' / '5').mkdir(parents=True)
-  with pytest.raises(UserError, match='is no whole checkpoint of this run'):
+  with pytest.raises(UserError, match='is not a whole checkpoint of this run'):
     train(folder, base, train_steps=4)
 
 

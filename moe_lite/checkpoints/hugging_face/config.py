@@ -1,9 +1,10 @@
-"""Hugging Face's config.json and our T5Config: one network, two wordings.
+"""Translates between Hugging Face's config.json and our T5Config.
 
-It follows transformers' T5Config. Up to version 4 `tie_word_embeddings` said
-both that the head is the token embedding and that what it multiplies is scaled;
-version 5 writes `scale_decoder_outputs` beside it, and `tie_word_embeddings`
-true for every T5. Our `logits_via_embedding` ties and scales.
+Source: transformers' T5Config. Up to version 4, `tie_word_embeddings` said two
+things: the head is the token embedding, and what the head multiplies is scaled.
+Version 5 writes `tie_word_embeddings` true for every T5, and says in
+`scale_decoder_outputs` whether the scaling is there. Our `logits_via_embedding`
+stands for both.
 """
 
 import json
@@ -20,7 +21,7 @@ MODEL_TYPE = 't5'
 TIED = 'tie_word_embeddings'
 SCALED = 'scale_decoder_outputs'
 
-# Their sizes and ours.
+# Their names of sizes, and ours.
 _SIZES = {
   'vocab_size': 'vocab_size',
   'd_model': 'emb_dim',
@@ -32,16 +33,17 @@ _SIZES = {
   'relative_attention_num_buckets': 'relative_attention_num_buckets',
   'relative_attention_max_distance': 'relative_attention_max_distance',
 }
-# What a file may leave out, as those of 2020 do.
+# The values of what a file may leave out, as files of 2020 do.
 _DEFAULTS = {
   'relative_attention_num_buckets': 32,
   'relative_attention_max_distance': 128,
   'feed_forward_proj': 'relu',
   'layer_norm_epsilon': 1e-6,
 }
-_EPSILON = 1e-6  # Of `t5.layers.LayerNorm`.
-# Their name of the feed-forward layer, and our `mlp_activations`. Their 'gelu'
-# alone is the exact one, ours is the approximation of T5 1.1.
+# The epsilon of `t5.layers.LayerNorm`.
+_EPSILON = 1e-6
+# Their `feed_forward_proj`, and our `mlp_activations`. Their 'gelu', which is
+# the exact one, is missing: ours is the approximation that T5 1.1 has.
 _ACTIVATIONS = {
   'gated-gelu': ('gelu', 'linear'),
   'gated-relu': ('relu', 'linear'),
@@ -53,10 +55,10 @@ _ACTIVATIONS = {
 
 
 def load(folder: epath.PathLike) -> dict[str, Any]:
-  """The file, with what it leaves out.
+  """Reads the file, and fills in what it leaves out.
 
   Raises:
-    UserError: if it cannot be read, or is of no T5.
+    UserError: if it cannot be read, or is not of a T5.
   """
   path = epath.Path(folder) / CONFIG
   try:
@@ -77,12 +79,13 @@ def network(folder: epath.PathLike) -> T5Config:
   """The network that the file describes, without adapters.
 
   Raises:
-    UserError: if it cannot be read, or is of a network that is none of ours.
+    UserError: if it cannot be read, or describes a network that T5Config cannot
+      express.
   """
   path = epath.Path(folder) / CONFIG
   values = load(folder)
   for name in _SIZES:
-    if type(values.get(name)) is not int:  # No bool.
+    if type(values.get(name)) is not int:  # A bool would be an instance.
       raise UserError(
         f'{path} has {name} {values.get(name)!r}; a whole number is needed.'
       )
@@ -105,11 +108,12 @@ def network(folder: epath.PathLike) -> T5Config:
 
 
 def check(folder: epath.PathLike, wanted: T5Config) -> None:
-  """Raises UserError unless the file is of the network that gin configures.
+  """Raises UserError unless the file describes the network of a command.
 
   Args:
-    folder: of the file.
-    wanted: what gin configures; its adapters, types and forms do not matter.
+    folder: the folder of the file.
+    wanted: the network of the command. Its adapters, its types, and whether it
+      scans do not matter.
   """
   values, found = load(folder), network(folder)
   names = {
@@ -131,10 +135,14 @@ def check(folder: epath.PathLike, wanted: T5Config) -> None:
 
 
 def describe(config: T5Config, dtype: str) -> dict[str, Any]:
-  """What the file says of a network whose weights are of a type.
+  """What the file says of a network.
+
+  Args:
+    config: the network.
+    dtype: the type of its weights.
 
   Raises:
-    UserError: if Hugging Face's T5 has no such network.
+    UserError: if Hugging Face's T5 cannot express the network.
   """
   names = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}
   if tuple(config.mlp_activations) not in names:
@@ -154,21 +162,21 @@ def describe(config: T5Config, dtype: str) -> dict[str, Any]:
     'decoder_start_token_id': 0,
     'pad_token_id': 0,
     'eos_token_id': 1,
-    'torch_dtype': dtype,  # Which version 5 reads too.
+    'torch_dtype': dtype,  # Version 5 renamed it, but still reads it.
   }
 
 
 def infer(leaves: Mapping[str, Any]) -> T5Config:
-  """The network of a base, from its leaves.
+  """Infers the network of a base from its leaves.
 
-  What shapes do not tell is T5's: GELU where the hidden layer is gated and ReLU
-  where it is not, and a largest distance of 128.
+  What shapes do not tell is taken to be as in T5: GELU where the hidden layer
+  is gated, ReLU where it is not, and a largest distance of 128.
 
   Args:
     leaves: path to array, unrolled.
 
   Raises:
-    UserError: if they are not a T5's.
+    UserError: if they are not the leaves of a T5.
   """
   try:
     vocab_size, emb_dim = leaves['token_embedder/embedding'].shape

@@ -1,7 +1,8 @@
-"""Models on the Hugging Face Hub: 'hf://organisation/name@revision'.
+"""Models on the Hugging Face Hub, such as 'hf://organisation/name@revision'.
 
-They are kept in the client library's cache. What is downloaded is chosen by
-name: of a base, weights of one format, and its vocabulary.
+Downloads are kept in the cache of the client library. Only the files that are
+needed are downloaded: of a base, its configuration, its weights in one format,
+and its vocabulary.
 """
 
 import os
@@ -17,27 +18,32 @@ _ADDRESS = re.compile(rf'{PREFIX}([\w.-]+/[\w.-]+)(?:@(\S+))?')
 
 
 def is_address(path: str) -> bool:
-  """Whether a path is one of the hub."""
+  """Whether a path is the address of a model on the hub."""
   return path.startswith(PREFIX)
 
 
 def parse(address: str) -> tuple[str, str | None]:
-  """'organisation/name', and the revision if one is given.
+  """Splits an address: 'organisation/name', and the revision if it has one.
 
   Raises:
-    UserError: if it is no such address.
+    UserError: if it is not such an address.
   """
   match = _ADDRESS.fullmatch(address)
   if not match:
     raise UserError(
-      f'{address!r} is no address of a model: give {PREFIX}ORGANISATION/NAME, '
-      'and @REVISION behind it for a branch, a tag or a commit.'
+      f'{address!r} is not the address of a model: give '
+      f'{PREFIX}ORGANISATION/NAME, and @REVISION behind it for a branch, a tag '
+      'or a commit.'
     )
   return match[1], match[2]
 
 
 def base_files(names: Sequence[str]) -> list[str] | None:
-  """Patterns of what a base needs of a repository's files."""
+  """Patterns of the files that a base needs; None where some are missing.
+
+  Args:
+    names: the names of all files of a repository.
+  """
   main = file_names.choose(names)
   if main is None or file_names.CONFIG not in names:
     return None
@@ -52,16 +58,18 @@ def download(
   ),
   described_by: str = file_names.CONFIG,
 ) -> str:
-  """The local folder of a model, downloaded unless it is there already.
+  """Downloads a model, unless it was downloaded before; returns its folder.
 
-  Where the hub cannot be reached, what was downloaded before serves.
+  Where the hub cannot be reached, what was downloaded before is used.
 
   Args:
-    address: of the model.
-    wanted: of the names that a repository has, the patterns of those to
-      download; None where it lacks some.
-    needs: which those are, for the message.
-    described_by: a file that is among them.
+    address: the address of the model.
+    wanted: chooses what to download. It gets the names of all files of the
+      repository, and returns patterns; or None where the repository lacks files
+      that are needed.
+    needs: names the files that are needed, for the message.
+    described_by: one of the files that are always downloaded, by which an
+      earlier download is found.
 
   Raises:
     UserError: if there is no such model, or it cannot be downloaded.
@@ -89,7 +97,7 @@ def download(
     patterns = wanted([x.rfilename for x in info.siblings or ()])
     if patterns is None:
       raise UserError(
-        f'{address} is no model that can be read: it lacks {needs}.'
+        f'{address} is not a model that can be read: it lacks {needs}.'
       )
     return hub.patiently(
       lambda: huggingface_hub.snapshot_download(

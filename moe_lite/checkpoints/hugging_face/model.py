@@ -1,10 +1,10 @@
-"""Hugging Face's T5 in and out, without torch or transformers.
+"""Reads and writes Hugging Face's T5, without torch or transformers.
 
-Such a checkpoint is a folder with `config.json` and weights (see
-`hugging_face_config`, `hugging_face_files`). Kernels are [out, in] there and
-[in, out] here; relative position biases are [buckets, heads] there and
-[heads, buckets] here. Source: the parameters of transformers'
-T5ForConditionalGeneration.
+Such a checkpoint is a folder with a `config.json` (see `config`) and weights
+(see `weights`). Kernels are [out, in] there and [in, out] here; relative
+position biases are [buckets, heads] there and [heads, buckets] here.
+
+Source: the parameters of transformers' T5ForConditionalGeneration.
 """
 
 import json
@@ -35,9 +35,10 @@ HEAD = 'decoder/logits_dense/kernel'
 
 _SHARED = 'shared.weight'
 _LM_HEAD = 'lm_head.weight'
-# Names of the token embedding's copies.
+# The names of copies of the token embedding.
 _COPIES = ('encoder.embed_tokens.weight', 'decoder.embed_tokens.weight')
-# Of T5 1.0 as it was first published, and never used.
+# The files of T5 1.0 that were published first have this leaf, and no network
+# uses it.
 _IGNORED = {
   'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight'
 }
@@ -49,7 +50,7 @@ class Leaf(NamedTuple):
   Attributes:
     ours: its path in our tree, unrolled.
     theirs: its name in their state.
-    shape: in our tree.
+    shape: its shape in our tree.
   """
 
   ours: str
@@ -62,12 +63,12 @@ class Leaf(NamedTuple):
 
 
 def is_checkpoint(path: epath.PathLike) -> bool:
-  """Whether a folder of such a model lies there."""
+  """Whether the folder of a model lies there."""
   return buckets.exists(posixpath.join(path, CONFIG))
 
 
 def leaves(network: T5Config) -> Iterator[Leaf]:
-  """Every parameter of a network, adapters aside."""
+  """Every parameter of a network, without its adapters."""
   D = network.emb_dim
   yield Leaf(TOKEN_EMBEDDING, _SHARED, (network.vocab_size, D))
   for stack in names.STACKS:
@@ -90,16 +91,16 @@ def leaves(network: T5Config) -> Iterator[Leaf]:
 
 
 def read(path: epath.PathLike) -> dict[str, np.ndarray]:
-  """Path to leaf, all of them read; see `arrays`."""
+  """Reads path to leaf of all parameters; see `arrays`."""
   return lazy_arrays.read_all(arrays(path))
 
 
 def arrays(path: epath.PathLike) -> dict[str, Stored]:
-  """Path to leaf, unrolled, in the types that they are saved in.
+  """Opens the weights: path to leaf, unrolled, in the types of the files.
 
   Raises:
     UserError: if a file cannot be read, or its leaves are not those of the
-      network in config.json; it names leaf and file.
+      network in config.json; the message names the leaf and the file.
   """
   network = config.network(path)
   weights = open_weights(path)
@@ -107,7 +108,8 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
   _join_copies(weights, network.logits_via_embedding)
   values = config.load(path)
   if not network.logits_via_embedding and values.get(config.TIED, True):
-    # transformers 5 ties what is not scaled, too, and saves one of the two.
+    # transformers 5 can tie a head that it does not scale. It then saves one
+    # copy, where our network has two leaves.
     found.setdefault(_LM_HEAD, found[_SHARED])
   wanted = list(leaves(network))
   missing = [x.theirs for x in wanted if x.theirs not in found]
@@ -145,8 +147,8 @@ def write(
 
   Args:
     folder: must not exist.
-    params: path to leaf, unrolled, in the types to save them in; adapters are
-      no part of such a model.
+    params: path to leaf, unrolled, in the types to save them in. Such a model
+      has no adapters.
     network: the network that they are of.
     overwrite: replace what stands there.
 
@@ -181,7 +183,7 @@ def write(
 
 
 class _Model(BaseFormat):
-  """A folder of such a model."""
+  """The folder of a model of Hugging Face's."""
 
   name = "model of Hugging Face's"
 
@@ -206,7 +208,12 @@ FORMAT = _Model()
 
 
 def _join_copies(weights: Weights, tied: bool) -> None:
-  """Leaves one of the token embedding's copies, named `shared.weight`."""
+  """Keeps one copy of the token embedding, under the name `shared.weight`.
+
+  Args:
+    weights: what was found; it is changed.
+    tied: whether the head is a copy, too.
+  """
   found = weights.arrays
   copies = [_SHARED, *_COPIES, *([_LM_HEAD] if tied else [])]
   present = [name for name in copies if name in found]
@@ -219,8 +226,8 @@ def _join_copies(weights: Weights, tied: bool) -> None:
   for name in present[1:]:
     if not _are_equal(found[name].read(), first.read()):
       raise UserError(
-        f'{name} of {weights.file(name)} differs from {present[0]}, of which '
-        f'it should be a copy by {CONFIG}.'
+        f'{name} of {weights.file(name)} differs from {present[0]}; by '
+        f'{CONFIG} it should be a copy of it.'
       )
     del found[name]
   found[_SHARED] = found.pop(present[0])

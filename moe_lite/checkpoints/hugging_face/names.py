@@ -1,4 +1,4 @@
-"""Our names of a T5's layers and projections, and Hugging Face's.
+"""The layers and projections of a T5, by our names and by Hugging Face's.
 
 Source: the modules of transformers' T5ForConditionalGeneration.
 """
@@ -9,7 +9,8 @@ from typing import NamedTuple
 from moe_lite.t5.config import T5Config
 
 _ATTENTION = {'query': 'q', 'key': 'k', 'value': 'v', 'out': 'o'}
-# Of a layer by its stack: our module, our norm before it, and their module.
+# For each stack, the modules of one layer in order: our name of the module, our
+# name of the norm before it, and their name of the module.
 _LAYERS = {
   'encoder': (
     ('attention', 'pre_attention_layer_norm', 'SelfAttention'),
@@ -32,10 +33,12 @@ class Sublayer(NamedTuple):
   """An attention or an MLP, with the norm before it.
 
   Attributes:
-    ours: 'encoder/layers_0/attention'.
-    our_norm: 'encoder/layers_0/pre_attention_layer_norm'.
-    theirs: 'encoder.block.0.layer.0.SelfAttention'.
-    their_norm: 'encoder.block.0.layer.0.layer_norm'.
+    ours: our name, such as 'encoder/layers_0/attention'.
+    our_norm: our name of the norm, such as
+      'encoder/layers_0/pre_attention_layer_norm'.
+    theirs: their name, such as 'encoder.block.0.layer.0.SelfAttention'.
+    their_norm: their name of the norm, such as
+      'encoder.block.0.layer.0.layer_norm'.
   """
 
   ours: str
@@ -48,10 +51,10 @@ class Projection(NamedTuple):
   """A matmul with a frozen kernel, at a site.
 
   Attributes:
-    sublayer: our name of what it is in, 'encoder/layers_0/attention'.
-    site: 'query'.
-    theirs: 'encoder.block.0.layer.0.SelfAttention.q'.
-    shape: (in, out), heads and kv joined.
+    sublayer: our name of the sublayer, such as 'encoder/layers_0/attention'.
+    site: our name of the projection within it, such as 'query'.
+    theirs: their name, such as 'encoder.block.0.layer.0.SelfAttention.q'.
+    shape: (in, out) of the kernel; the axes of heads and kv are joined.
   """
 
   sublayer: str
@@ -61,7 +64,7 @@ class Projection(NamedTuple):
 
 
 def sublayers(config: T5Config) -> Iterator[Sublayer]:
-  """Those of both stacks, in order."""
+  """The sublayers of both stacks, in order."""
   counts = config.num_encoder_layers, config.num_decoder_layers
   for (stack, modules), count in zip(_LAYERS.items(), counts, strict=True):
     for i in range(count):
@@ -76,7 +79,7 @@ def sublayers(config: T5Config) -> Iterator[Sublayer]:
 
 
 def projections(config: T5Config) -> Iterator[Projection]:
-  """Those of both stacks, in order."""
+  """The projections of both stacks, in order."""
   D, F = config.emb_dim, config.mlp_dim
   joined = config.num_heads * config.head_dim
   factors = len(config.mlp_activations)

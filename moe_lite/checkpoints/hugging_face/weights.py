@@ -1,8 +1,8 @@
-"""The files that Hugging Face keeps a model's weights in, of four formats.
+"""The weights of a model in Hugging Face's folder, in any of three formats.
 
-Each may be one file, or several and an index: JSON whose `weight_map` says
-which leaf lies in which. Leaves are named as torch names them, and lie as it
-lays them, whatever format they come from.
+Weights lie in one file, or in several files with an index: JSON whose
+`weight_map` says in which file each leaf lies. Whatever the format, leaves get
+the names and the layout that they have in torch.
 """
 
 import contextlib
@@ -37,12 +37,12 @@ _FLAX_LEAVES = ('kernel', 'embedding', 'weight')
 
 @dataclasses.dataclass
 class Weights:
-  """Leaves of one model.
+  """The leaves of one model.
 
   Attributes:
-    arrays: by their name.
-    files: which file each lies, or should lie, in.
-    default: the file to name of a leaf that is in none.
+    arrays: name to leaf.
+    files: the name of a leaf to the file in which it lies, or should lie.
+    default: the file to name in messages about any other leaf.
   """
 
   arrays: dict[str, Stored]
@@ -50,15 +50,16 @@ class Weights:
   default: epath.Path
 
   def file(self, leaf: str) -> epath.Path:
+    """The file to name in a message about a leaf."""
     return self.files.get(leaf, self.default)
 
 
 def open_weights(folder: epath.PathLike) -> Weights:
-  """Opens the first format of `FORMATS` that is there.
+  """Opens the weights of the first format that is there, by `WEIGHTS`.
 
   Raises:
-    UserError: if there is none, or a file is missing, cut off or of another
-      kind.
+    UserError: if there are no weights, or if a file is missing, cut off or of
+      another kind.
   """
   folder = epath.Path(folder)
   present = {path.name for path in folder.iterdir()}
@@ -79,8 +80,8 @@ def open_weights(folder: epath.PathLike) -> Weights:
   for name in sorted(set(weight_map.values())):
     if not (folder / name).is_file():
       raise UserError(
-        f'{folder / name} is missing, in which {main} places '
-        f'{sum(name == x for x in weight_map.values())} leaves. Fetch it.'
+        f'{folder / name} is missing. {main} places '
+        f'{sum(name == x for x in weight_map.values())} leaves in it. Fetch it.'
       )
     leaves |= load(folder / name)
   return _checked(Weights(leaves, files, folder / main))
@@ -91,7 +92,7 @@ def _checked(weights: Weights) -> Weights:
     if leaf.dtype.name not in WEIGHT_DTYPES:
       raise UserError(
         f'{name} of {weights.file(name)} is of the type {leaf.dtype.name}; '
-        f'read are {", ".join(WEIGHT_DTYPES)}.'
+        f'the types that can be read are {", ".join(WEIGHT_DTYPES)}.'
       )
   return weights
 
@@ -99,11 +100,11 @@ def _checked(weights: Weights) -> Weights:
 def _weight_map(path: epath.Path) -> Mapping[str, str]:
   try:
     weight_map = json.loads(path.read_text())['weight_map']
-    # Names of files beside it, whoever wrote it.
+    # Whoever wrote the index, it may name only files beside it.
     plain = all('/' not in name for name in weight_map.values())
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise UserError(
-      f'{path} is no index of weights: {type(error).__name__}: {error}.'
+      f'{path} is not an index of weights: {type(error).__name__}: {error}.'
     ) from error
   if not plain:
     raise UserError(f'{path} names files that do not lie beside it.')
@@ -111,7 +112,10 @@ def _weight_map(path: epath.Path) -> Mapping[str, str]:
 
 
 def _torch_name(leaf: str) -> str:
-  """'encoder/block/0/.../q/kernel' as torch names it; its own names as is."""
+  """Torch's name of a leaf of Flax's, such as 'encoder/block/0/.../q/kernel'.
+
+  A name that is torch's already is returned as it is.
+  """
   if '/' not in leaf:
     return leaf
   *path, last = leaf.split('/')
@@ -119,7 +123,7 @@ def _torch_name(leaf: str) -> str:
 
 
 def _read_flax(path: epath.Path) -> dict[str, Stored]:
-  """Parameters that transformers' Flax classes saved: kernels [in, out]."""
+  """Reads what transformers' Flax classes saved, with kernels of [in, out]."""
   try:
     state = flax.serialization.msgpack_restore(path.read_bytes())
     leaves = traverse_util.flatten_dict(state, sep='/')
@@ -137,7 +141,7 @@ def _read_flax(path: epath.Path) -> dict[str, Stored]:
 
 def _read_torch(path: epath.Path) -> dict[str, Stored]:
   try:
-    # In an extra, which a type checker may lack.
+    # It comes with an extra, which a type checker may lack.
     import torch  # pyright: ignore[reportMissingImports]
   except ImportError as error:
     raise UserError(
@@ -148,7 +152,7 @@ def _read_torch(path: epath.Path) -> dict[str, Stored]:
   def convert(leaf: torch.Tensor) -> np.ndarray:
     if leaf.dtype != torch.bfloat16:
       return leaf.numpy()
-    # NumPy does not know this type by itself.
+    # torch cannot make a NumPy array of this type, which NumPy lacks.
     return leaf.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
 
   with contextlib.ExitStack() as stack:
@@ -157,12 +161,12 @@ def _read_torch(path: epath.Path) -> dict[str, Stored]:
       folder = stack.enter_context(tempfile.TemporaryDirectory())
       local = path.copy(epath.Path(folder) / path.name)
     try:
-      # Tensors alone: nothing that the file could have executed.
+      # It reads tensors alone, and executes nothing that the file asks for.
       state = torch.load(str(local), map_location='cpu', weights_only=True)
       return {name: held(convert(leaf)) for name, leaf in state.items()}
     except Exception as error:  # torch raises many kinds.
       raise UserError(
-        f'{path} is no state that torch saved: '
+        f'{path} is not a state that torch saved: '
         f'{str(error).strip().partition(chr(10))[0]}'
       ) from error
 

@@ -1,7 +1,7 @@
-"""PEFT's adapter_config.json: which options are understood, and what they say.
+"""Reads and writes PEFT's adapter_config.json.
 
-An option that is not known here is refused where it is set, since it may change
-numbers; one that only steers training is passed over.
+An option that is set and not known here is refused, because it may change what
+the adapters compute. Options that only steer training are passed over.
 
 Source: the options of PEFT's IA3Config and LoraConfig, version 0.21.
 """
@@ -22,10 +22,11 @@ FILE = 'adapter_config.json'
 IA3, LORA = 'IA3', 'LORA'
 TYPE = 'peft_type'
 
-# What PEFT takes where a LoRA's file says nothing.
+# PEFT's rank and alpha of a LoRA whose file names none.
 _DEFAULT_RANK = _DEFAULT_ALPHA = 8
-# Read below, or of no matter to what a trained adapter computes: torch's linear
-# layers, which T5's are, leave `fan_in_fan_out` aside.
+# Options that may have any value. Some are read below; the others do not change
+# what a trained adapter computes. (`fan_in_fan_out` is among them, because PEFT
+# ignores it at torch's linear layers, and T5 has no others.)
 _ANY_VALUE = {
   TYPE,
   'alpha_pattern',
@@ -54,15 +55,14 @@ _ANY_VALUE = {
   'task_type',
   'use_rslora',
 }
-# The others, where they are set at all. Other initial values, such as PiSSA's,
-# change the base.
+# Options that may have these values, or be unset. Some ways to begin, such as
+# PiSSA, change the base, and are therefore missing.
 _VALUES = {
   'bias': ('none',),
   'init_lora_weights': (True, 'eva', 'gaussian', 'orthogonal'),
 }
 
-
-# Of options that are read.
+# The types of options that are read.
 _KINDS: Mapping[str, tuple[type, ...]] = {
   'target_modules': (list, str),
   'exclude_modules': (list, str),
@@ -75,7 +75,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 
 
 def is_peft(folder: epath.PathLike) -> bool:
-  """Whether a folder of PEFT's lies there, readable or not."""
+  """Whether a folder that PEFT saved lies there, even one that is refused."""
   contents = buckets.read(posixpath.join(folder, FILE))
   if contents is None:
     return False
@@ -86,10 +86,10 @@ def is_peft(folder: epath.PathLike) -> bool:
 
 
 def load(folder: epath.PathLike) -> dict[str, Any]:
-  """The file.
+  """Reads the file.
 
   Raises:
-    UserError: if there is none, or it has an option that is not understood.
+    UserError: if it is missing, or has an option that is not understood.
   """
   path = epath.Path(folder) / FILE
   try:
@@ -105,19 +105,19 @@ def load(folder: epath.PathLike) -> dict[str, Any]:
     )
   if values[TYPE] not in (IA3, LORA):
     raise UserError(
-      f'{path} has {TYPE} {values[TYPE]!r}; {IA3} and {LORA} are read.'
+      f'{path} has {TYPE} {values[TYPE]!r}; only {IA3} and {LORA} can be read.'
     )
   for name, kinds in _KINDS.items():
     if values.get(name) is not None and not isinstance(values[name], kinds):
       raise UserError(
-        f'{path} has {name} {values[name]!r}, which is none of '
-        f'{", ".join(kind.__name__ for kind in kinds)}.'
+        f'{path} has {name} {values[name]!r}, which should be of the type '
+        f'{" or ".join(kind.__name__ for kind in kinds)}.'
       )
   for name in ('rank_pattern', 'alpha_pattern'):
     for pattern, value in (values.get(name) or {}).items():
       if not isinstance(value, int | float):
         raise UserError(
-          f'{path} has {value!r} for {pattern!r} in {name}: it is no number.'
+          f'{path} has {value!r} for {pattern!r} in {name}: it is not a number.'
         )
   for name, value in values.items():
     if name in _ANY_VALUE or not value or value in _VALUES.get(name, ()):
@@ -132,11 +132,13 @@ def load(folder: epath.PathLike) -> dict[str, Any]:
 
 
 def is_targeted(values: Mapping[str, Any], module: str) -> bool:
-  """Whether PEFT places an adapter at a linear module, layers aside.
+  """Whether PEFT places an adapter at a linear module.
+
+  The option `layers_to_transform` is not looked at.
 
   Args:
     values: from `load`.
-    module: 'encoder.block.0.layer.0.SelfAttention.q'.
+    module: their name of it, such as 'encoder.block.0.layer.0.SelfAttention.q'.
   """
   if _matches(values.get('exclude_modules') or (), module):
     return False
@@ -145,13 +147,17 @@ def is_targeted(values: Mapping[str, Any], module: str) -> bool:
 
 
 def rank(values: Mapping[str, Any], module: str) -> int:
-  """R of a LoRA at a module."""
+  """The rank of the LoRA at a module."""
   patterns = values.get('rank_pattern') or {}
   return int(_of(patterns, module, values.get('r', _DEFAULT_RANK)))
 
 
 def alpha(values: Mapping[str, Any], module: str) -> float:
-  """Our alpha: PEFT's, or R times what rank-stabilised LoRA scales with."""
+  """Our alpha of the LoRA at a module.
+
+  We scale with alpha / rank, as PEFT does. Rank-stabilised LoRA scales with
+  PEFT's alpha / sqrt(rank), so that our alpha is sqrt(rank) times that.
+  """
   patterns = values.get('alpha_pattern') or {}
   given = float(_of(patterns, module, values.get('lora_alpha', _DEFAULT_ALPHA)))
   if values.get('use_rslora'):
@@ -170,10 +176,10 @@ def describe(
 
   Args:
     kind: IA3 or LORA.
-    modules: that they stand at, such as 'q'.
-    options: of that kind alone.
-    base: name or path of the model that they stand on.
-    revision: of that model on the hub.
+    modules: the modules that they stand at, such as 'q'.
+    options: the options that only this kind has.
+    base: the name or path of the model that they stand on.
+    revision: the revision of that model on the hub.
   """
   return {
     TYPE: kind,
@@ -189,13 +195,17 @@ def describe(
 
 
 def _matches(names: str | Sequence[str], module: str) -> bool:
-  """A text is a regular expression of whole paths, a list one of endings."""
+  """Whether a module is named.
+
+  A text is a regular expression for the whole path; a list holds ends of paths.
+  """
   if isinstance(names, str):
     return _search(names, module)
   return any(module == x or module.endswith(f'.{x}') for x in names)
 
 
 def _of(patterns: Mapping[str, Any], module: str, otherwise: Any) -> Any:
+  """The value of the first pattern that a module matches."""
   for pattern, value in patterns.items():
     if _search(rf'(?:.*\.)?(?:{pattern})', module):
       return value
@@ -207,6 +217,6 @@ def _search(pattern: str, module: str) -> bool:
     return re.fullmatch(pattern, module) is not None
   except re.error as error:
     raise UserError(
-      f'{FILE} has a pattern of modules that is no regular expression: '
+      f'{FILE} has a pattern of modules that is not a regular expression: '
       f'{pattern!r}: {error}.'
     ) from error

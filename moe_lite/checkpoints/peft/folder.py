@@ -1,9 +1,10 @@
-"""PEFT's folders of IA3 and LoRA on Hugging Face's T5, in and out.
+"""Reads and writes PEFT's folders of IA3 and LoRA, without torch or PEFT.
 
-Such a folder has `adapter_config.json` (see `peft_config`) and
-`adapter_model.safetensors`, without torch or PEFT. Our sites are its modules:
-`query` is every attention's `q`. An IA3 vector at `intermediate` scales what
-`wo` reads, which PEFT calls a feed-forward module.
+Such a folder has an `adapter_config.json` (see `config`) and an
+`adapter_model.safetensors` (see `leaves`). Its adapters stand at the modules of
+Hugging Face's T5, ours at sites: our site `query` is the module `q` of every
+attention. An IA3 vector at `intermediate` scales what `wo` reads, which PEFT
+calls a feed-forward module.
 
 Source: what `PeftModel.save_pretrained` of PEFT 0.21 writes.
 """
@@ -57,9 +58,9 @@ def write(
   Args:
     folder: must not exist.
     trained: path to leaf, unrolled, in the types to save them in.
-    network: with the adapters that they are of.
-    base: name or path of Hugging Face's model that they stand on.
-    revision: of that model on the hub.
+    network: the network, with the adapters whose leaves these are.
+    base: the name or path of Hugging Face's model that they stand on.
+    revision: the revision of that model on the hub.
     overwrite: replace what stands there.
 
   Raises:
@@ -84,9 +85,9 @@ def write(
         state[name] = np.ascontiguousarray(array)
   if left:
     raise UserError(
-      f'Not written, as {len(left)} trained leaves are no adapters of such a '
-      f'network: {min(left)}. PEFT takes adapters alone; `export_hf` writes a '
-      'run that trained every parameter.'
+      f'Not written, as {len(left)} trained leaves, such as {min(left)}, are '
+      'not adapters of this network. PEFT takes only adapters; `export_hf` '
+      'writes a run that trained every parameter.'
     )
   dtypes = {leaf.dtype.name for leaf in state.values()}
   if not dtypes <= set(WEIGHT_DTYPES):
@@ -109,23 +110,24 @@ def write(
 def read(
   folder: str, network: T5Config
 ) -> tuple[dict[str, np.ndarray], dict[str, AdapterFactory]]:
-  """Reads adapters: what stands where is told by the leaves that are there.
+  """Reads adapters. The leaves that are there tell what stands where.
 
-  Our adapters stand in every layer. Where the configuration targets some
-  layers, or some of the attentions, the others get the identity, which is
-  exact: vectors of ones, and for LoRA zeros, which never train either.
+  Our adapters stand in every layer. Where the configuration targets only some
+  layers, or some of the attentions, the others get the identity, which changes
+  nothing: vectors of ones for IA3, and zeros for LoRA, which do not train
+  either.
 
   Args:
-    folder: that PEFT saved.
-    network: that they stand on; its own adapters do not matter.
+    folder: a folder that PEFT saved.
+    network: the network that they stand on; its own adapters do not matter.
 
   Returns:
-    Path to leaf, unrolled, in the types that they are saved in, and what
-    stands at which site.
+    Path to leaf, unrolled, in the types of the file; and site to the adapter
+    that stands there.
 
   Raises:
-    UserError: if a file is missing or damaged, the leaves are not those that
-      the configuration targets, or ours cannot express them.
+    UserError: if a file is missing or damaged, if the leaves are not those that
+      the configuration targets, or if ours cannot express them.
   """
   values = config.load(folder)
   path = epath.Path(folder) / WEIGHTS
@@ -156,7 +158,7 @@ def read(
     if others := set(there.values()) - {pair}:
       raise UserError(
         f'{folder} has LoRA of rank and alpha {pair} and {others.pop()} at '
-        f'{site}; ours has one of each in all layers.'
+        f'{site}; moe_lite takes the same rank and alpha in all layers.'
       )
     built[site] = IA3
     if pair is not None:
@@ -170,7 +172,7 @@ def read(
 
 
 def _kind(standing: Mapping[str, Adapter]) -> str:
-  """The type of PEFT's that these are; UserError where there is none."""
+  """PEFT's type of some adapters; UserError where it has no such type."""
   advice = '`export` writes what moe_lite itself reads.'
   types = {type(adapter) for adapter in standing.values()}
   if any(issubclass(x, _ROUTED) for x in types):
@@ -180,8 +182,8 @@ def _kind(standing: Mapping[str, Adapter]) -> str:
     )
   if not types or not types <= set(_KINDS) or len(types) > 1:
     raise UserError(
-      'A folder of PEFT holds IA3 or LoRA, one of the two; the adapters here '
-      f'are {at_sites(standing)}. {advice}'
+      'A folder of PEFT holds either IA3 or LoRA; the adapters here are '
+      f'{at_sites(standing)}. {advice}'
     )
   kind = _KINDS[types.pop()]
   if kind == config.LORA and 'intermediate' in standing:
@@ -191,8 +193,9 @@ def _kind(standing: Mapping[str, Adapter]) -> str:
     )
   if kind == config.IA3 and {'intermediate', 'wo'} <= standing.keys():
     raise UserError(
-      'PEFT has one IA3 vector a module: at intermediate, which scales what wo '
-      f'reads, or at wo, not both. Train with one. {advice}'
+      'PEFT has one IA3 vector for each module. Here wo has two: the one at '
+      'intermediate scales what it reads, the one at wo what it writes. Train '
+      f'with one of them. {advice}'
     )
   return kind
 
@@ -209,7 +212,11 @@ def _ia3_options(modules: Mapping[str, str]) -> dict[str, Any]:
 def _lora_options(
   standing: Mapping[str, Any], modules: Mapping[str, str]
 ) -> dict[str, Any]:
-  """The commonest rank and alpha, and what differs from them by module."""
+  """The options of a LoRA.
+
+  PEFT has one rank and one alpha, here the commonest; `rank_pattern` and
+  `alpha_pattern` name the modules that differ.
+  """
   options: dict[str, Any] = {
     'lora_dropout': 0.0,
     'bias': 'none',

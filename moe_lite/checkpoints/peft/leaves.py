@@ -1,8 +1,8 @@
-"""PEFT's leaves at the modules of Hugging Face's T5, and ours at sites.
+"""Translates between PEFT's leaves at modules and ours at sites.
 
-A LoRA pair is [R, in] and [out, R] there; an IA3 vector is [out, 1], or [1, in]
-where it scales what the module reads, as ours at `intermediate` scales what
-`wo` reads.
+A LoRA pair is [R, in] and [out, R] there, and [in, R] and [R, out] here. An IA3
+vector is [out, 1] there. Where it scales what a module reads, it is [1, in]:
+our vector at `intermediate` scales what `wo` reads.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,8 @@ from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.t5.config import T5Config
 
 _PREFIX = 'base_model.model.'
-# Ends of the names of leaves at a module, in the order of ours.
+# The ends of PEFT's names of the leaves at a module, and our names of the same
+# leaves, in one order.
 _ENDS = {
   config.IA3: ('ia3_l',),
   config.LORA: ('lora_A.weight', 'lora_B.weight'),
@@ -27,24 +28,27 @@ LEAVES = {config.IA3: ('scale',), config.LORA: ('a', 'b')}
 
 
 def their_names(kind: str, module: str) -> list[str]:
-  """Of the leaves at a module, in the order of `LEAVES`."""
+  """PEFT's names of the leaves at a module, in the order of `LEAVES`."""
   return [f'{_PREFIX}{module}.{end}' for end in _ENDS[kind]]
 
 
 def sites_at(x: names.Projection) -> tuple[str, ...]:
-  """Our sites whose adapters stand at that module of theirs."""
+  """Our sites whose adapters PEFT places at the module of a projection."""
   return (x.site, 'intermediate') if x.site == 'wo' else (x.site,)
 
 
 def path_of(sublayer: str, site: str, leaf: str) -> str:
-  """Of our leaf, 'encoder/layers_0/attention/query_adapter/a'."""
+  """The path of our leaf: 'encoder/layers_0/attention/query_adapter/a'."""
   return f'{sublayer}/{site}{ADAPTER_SUFFIX}/{leaf}'
 
 
 def to_theirs(kind: str, site: str, leaf: np.ndarray) -> np.ndarray:
-  """A pair's matrices turned; a vector as a column, or a row where it is read.
+  """Our leaf in PEFT's layout.
 
-  An IA3 vector in attention is [H, K] here.
+  Args:
+    kind: IA3 or LORA.
+    site: where the adapter stands.
+    leaf: a matrix of LoRA's, or a vector of IA3's; a vector of heads is [H, K].
   """
   if kind == config.LORA:
     return leaf.T
@@ -61,18 +65,18 @@ def take(
   """Takes a module's leaves out of what a file has.
 
   Args:
-    found: their name to array.
+    found: their name to array; what is taken is removed.
     x: the module.
     values: from `config.load`.
-    network: that the module is of.
-    path: of the file, for messages.
+    network: the network that the module is part of.
+    path: the path of the file, for messages.
 
   Returns:
-    Site, a LoRA's rank and alpha, and the leaves as ours; None where PEFT
-    places nothing.
+    Our site; the rank and alpha of a LoRA; and the leaves in our layout. None
+    where PEFT places nothing.
 
   Raises:
-    UserError: if leaves are missing or of other shapes, or ours has no such
+    UserError: if leaves are missing or of other shapes, or if we have no such
       site.
   """
   kind = values[config.TYPE]
@@ -99,7 +103,7 @@ def take(
     if x.site != 'wo':
       raise UserError(
         f'{wanted[0]} of {path} scales what the module reads '
-        '(feedforward_modules); ours does so at wo alone.'
+        '(feedforward_modules); moe_lite can do so only at wo.'
       )
     return 'intermediate', None, [leaves[0].reshape(inside)]
   _check_shapes(path, wanted, leaves, [(out, 1)])

@@ -1,4 +1,4 @@
-"""What a folder of PEFT's holds, whatever network its adapters are of."""
+"""Reads a folder of PEFT's without knowing the network of its adapters."""
 
 from typing import Any
 
@@ -26,11 +26,11 @@ _SHOWN = (
 def summary(
   folder: str,
 ) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
-  """Reads a folder without knowing the network that its adapters stand on.
+  """Reads a folder.
 
   Returns:
     The type of the adapters, as PEFT calls it; the leaves by PEFT's names; and
-    the options that tell most.
+    the most telling options.
 
   Raises:
     UserError: if a file is missing or damaged, or has an option that is not
@@ -55,8 +55,8 @@ def read_weights(path: epath.Path) -> dict[str, np.ndarray]:
   for name, leaf in found.items():
     if leaf.dtype.name not in WEIGHT_DTYPES:
       raise UserError(
-        f'{name} of {path} is of the type {leaf.dtype.name}; read are '
-        f'{", ".join(WEIGHT_DTYPES)}.'
+        f'{name} of {path} is of the type {leaf.dtype.name}; the types that '
+        f'can be read are {", ".join(WEIGHT_DTYPES)}.'
       )
   return found
 

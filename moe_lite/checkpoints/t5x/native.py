@@ -1,9 +1,11 @@
-"""T5X's checkpoints, without T5X.
+"""Reads and writes T5X's checkpoints, without T5X.
 
-A native one is a folder (`.../checkpoint_1100000`) with a msgpack file
-`checkpoint`, which holds small leaves and, for large ones, where their array
-lies beside it, in zarr format. Source: T5X's `checkpoints.py`, version 3. For
-those that T5X wrote through Orbax see `t5x_orbax`.
+A native checkpoint is a folder (`.../checkpoint_1100000`) with a msgpack file
+`checkpoint`. The file holds small leaves. For a large leaf it says where its
+array lies: beside the file, in zarr format. See `orbax` for the checkpoints
+that T5X wrote through Orbax.
+
+Source: T5X's `checkpoints.py`, version 3 of the format.
 """
 
 import contextlib
@@ -35,16 +37,16 @@ LARGEST_WITHIN = 2**16
 
 
 def is_checkpoint(path: str) -> bool:
-  """Whether a checkpoint of either kind lies there."""
+  """Whether a native checkpoint, or one of Orbax's, lies there."""
   return _is_native(path) or orbax.is_checkpoint(path)
 
 
 def arrays(path: str) -> dict[str, Stored]:
-  """Path to array of all parameters, stacked where they are saved so.
+  """Opens all parameters: path to array, stacked where they are saved so.
 
   Raises:
-    UserError: if the checkpoint is not one of T5X, or an array is missing,
-      damaged or of another shape; it is named.
+    UserError: if the checkpoint is not T5X's, or if an array is missing,
+      damaged or of another shape; the message names the array.
   """
   if not _is_native(path):
     return orbax.arrays(path)
@@ -54,7 +56,7 @@ def arrays(path: str) -> dict[str, Stored]:
     )
     if not places:
       raise UserError(f"{path}/{FILE} holds no parameters: it is not T5X's.")
-    # All are asked for before the first is waited for.
+    # Opening begins for all of them before the first is waited for.
     opened = {
       name: _open(path, place)
       for name, place in places.items()
@@ -69,12 +71,12 @@ def arrays(path: str) -> dict[str, Stored]:
 
 
 def read(path: str) -> dict[str, np.ndarray]:
-  """Path to leaf of all parameters, layers apart; see `arrays`."""
+  """Reads path to leaf of all parameters, layers apart; see `arrays`."""
   return read_all(arrays(path))
 
 
 def read_step(path: str) -> int:
-  """The step at which it was saved."""
+  """Reads the step at which a checkpoint was saved."""
   if not _is_native(path):
     return orbax.read_step(path)
   with _understood(path):
@@ -87,12 +89,12 @@ def write(
   step: int,
   overwrite: bool = False,
 ) -> None:
-  """Writes parameters without optimizer state, as T5X's native checkpoint.
+  """Writes parameters as a native checkpoint, without an optimizer's state.
 
   Args:
-    path: a folder, which T5X wants to be called `checkpoint_<step>`.
+    path: a folder. T5X expects the name `checkpoint_<step>`.
     leaves: path to leaf, in the form of the network that will read them.
-    step: that they were trained for.
+    step: the number of steps that they were trained for.
     overwrite: replace what stands there.
 
   Raises:
@@ -118,7 +120,7 @@ def write(
 
 
 class _T5X(BaseFormat):
-  """A checkpoint of T5X's, of either kind."""
+  """A native checkpoint of T5X's, or one that T5X wrote through Orbax."""
 
   name = 'T5X checkpoint'
 
@@ -149,7 +151,7 @@ def _is_native(path: str) -> bool:
 
 
 def _optimizer(path: str) -> Mapping[str, Any]:
-  """Parameters and state, as the file holds them."""
+  """Reads the parameters and the state that the file holds."""
   contents = buckets.read(posixpath.join(path, FILE))
   assert contents is not None
   state: Any = flax.serialization.msgpack_restore(contents)
@@ -158,7 +160,7 @@ def _optimizer(path: str) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def _understood(path: str) -> Iterator[None]:
-  """Raises a UserError for a file that is built otherwise than T5X's."""
+  """Makes a UserError of any failure to understand the file."""
   try:
     yield
   except UserError:
@@ -171,21 +173,25 @@ def _understood(path: str) -> Iterator[None]:
 
 
 def _is_place(_: Any, node: Any) -> bool:
-  """Whether a node says where an array lies."""
+  """Whether a node of the tree says where an array lies."""
   return isinstance(node, Mapping) and 'driver' in node
 
 
 def _open(folder: str, place: Mapping[str, Any]) -> Any:
-  """Opens an array that lies beside the file, wherever it was written first."""
+  """Begins to open an array that lies beside the file.
+
+  The place names the folder or bucket that it was first written to, from which
+  it may have been copied since: only its last part counts.
+  """
   said = _innermost(place)
-  # It was at the top once.
+  # Older checkpoints have the path outside the kvstore.
   stored_as = said.get('kvstore', {}).get('path') or said.get('path', '')
   lies = posixpath.join(folder, posixpath.basename(stored_as.rstrip('/')))
   return tensorstore.open(
     {
       'driver': 'zarr',
       'kvstore': buckets.spec(lies),
-      # Zeros would stand in for what was not copied.
+      # Otherwise files that were not copied would be read as zeros.
       'fill_missing_data_reads': False,
     },
     open=True,
@@ -194,20 +200,22 @@ def _open(folder: str, place: Mapping[str, Any]) -> Any:
 
 
 def _innermost(place: Mapping[str, Any]) -> Mapping[str, Any]:
-  """What is stored, where it was converted as it was written."""
+  """The place of what is stored, below the conversions on the way there."""
   return _innermost(place['base']) if 'base' in place else place
 
 
 def _within(path: str, name: str, leaf: Any) -> Stored:
+  """An array that lies within the file."""
   array = np.asarray(leaf)
   if array.dtype.kind in 'OSU':
-    raise UserError(f'{name} of {path} is no array: {str(leaf)[:40]!r}.')
+    raise UserError(f'{name} of {path} is not an array: {str(leaf)[:40]!r}.')
   return held(array)
 
 
 def _beside(
   path: str, name: str, opened: Any, place: Mapping[str, Any]
 ) -> Stored:
+  """An array that lies beside the file, of the shape that the file says."""
   array = _wait(path, name, opened)
   said = _innermost(place).get('metadata', {}).get('shape')
   if said is not None and tuple(said) != array.shape:
@@ -223,6 +231,7 @@ def _beside(
 
 
 def _wait(path: str, name: str, pending: Any) -> Any:
+  """The result of a future of tensorstore's; its failure names the array."""
   try:
     return pending.result()
   except ValueError as error:

@@ -1,7 +1,9 @@
-"""T5X's checkpoints that it wrote through Orbax, without T5X.
+"""Reads the checkpoints that T5X wrote through Orbax, without T5X.
 
 Such a checkpoint is a folder (`.../checkpoint_1100000`) with a folder `state`,
-which Orbax reads. Source: T5X's `OrbaxCheckpointManagerInterface`.
+which Orbax can read.
+
+Source: T5X's `OrbaxCheckpointManagerInterface`.
 """
 
 import functools
@@ -20,7 +22,7 @@ from moe_lite.checkpoints.lazy_arrays import Stored
 from moe_lite.core.errors import UserError
 
 _STATE = 'state'
-# In every folder of Orbax's; the second in those from before 2024 alone.
+# A folder of Orbax's has one of these files; since 2024 it is the first.
 _FILES = ('_METADATA', 'checkpoint')
 _TARGET = 'target/'
 _STEP = 'state/step'
@@ -34,7 +36,7 @@ def is_checkpoint(path: str) -> bool:
 
 
 def arrays(path: str) -> dict[str, Stored]:
-  """Path to array of all parameters, stacked where they are saved so.
+  """Opens all parameters: path to array, stacked where they are saved so.
 
   Raises:
     UserError: if Orbax cannot read it, or it holds no parameters.
@@ -54,23 +56,24 @@ def arrays(path: str) -> dict[str, Stored]:
 
 
 def read_step(path: str) -> int:
-  """The step at which it was saved."""
+  """Reads the step at which a checkpoint was saved."""
   return int(_read(path, _STEP))
 
 
 def _metadata(path: str) -> dict[str, Any]:
-  """Path to shape and type, the optimizer's state included."""
+  """Path to shape and type of all arrays, with the optimizer's state."""
   try:
     metadata = ocp.PyTreeCheckpointHandler().metadata(_folder(path))
   except Exception as error:  # Orbax raises many kinds.
     raise UserError(
-      f'{path} is no checkpoint that Orbax reads: {_first_line(error)}. '
+      f'{path} is not a checkpoint that Orbax can read: {_first_line(error)}. '
       f'{_advice(path)}'
     ) from error
   return traverse_util.flatten_dict(metadata.tree, sep='/')
 
 
 def _read(path: str, name: str) -> np.ndarray:
+  """Reads one array."""
   tree, wanted = (
     traverse_util.unflatten_dict({name: value}, sep='/')
     for value in (0, ocp.RestoreArgs(restore_type=np.ndarray))
@@ -91,14 +94,17 @@ def _read(path: str, name: str) -> np.ndarray:
 
 
 def _folder(path: str) -> epath.Path:
-  """Orbax takes no relative paths."""
+  """The folder that Orbax reads, which it wants as an absolute path."""
   whole = path if buckets.is_bucket(path) else os.path.abspath(path)
   return epath.Path(whole) / _STATE
 
 
 def _advice(path: str) -> str:
   if buckets.is_bucket(path):
-    return 'It reads buckets with TensorFlow or gcsfs: copy it to a folder.'
+    return (
+      'Orbax reads buckets only with TensorFlow or gcsfs: copy the checkpoint '
+      'to a folder.'
+    )
   return 'It may have been cut off; fetch it again.'
 
 

@@ -103,9 +103,12 @@ def test_a_lasting_fault_is_told(hub, fault):
   [
     ('hf://someone/else', 'hf://someone/else cannot be downloaded: .*404'),
     (f'{ADDRESS}@gone', f'{ADDRESS}@gone cannot be downloaded: '),
-    ('hf://someone', 'is no address of a model: give hf://ORGANISATION/NAME'),
-    ('hf://a/b/c', 'is no address of a model'),
-    (f'{ADDRESS}@', 'is no address of a model'),
+    (
+      'hf://someone',
+      'is not the address of a model: give hf://ORGANISATION/NAME',
+    ),
+    ('hf://a/b/c', 'is not the address of a model'),
+    (f'{ADDRESS}@', 'is not the address of a model'),
   ],
 )
 def test_mistakes_are_named(hub, address, message):
@@ -118,7 +121,7 @@ def test_a_repository_of_something_else_is_refused(hub, root, kept):
   for path in root.iterdir():
     if path.name not in kept:
       path.unlink()
-  with pytest.raises(UserError, match='is no model that can be read'):
+  with pytest.raises(UserError, match='is not a model that can be read'):
     bases.read(ADDRESS)
   assert not hub.downloads()
 

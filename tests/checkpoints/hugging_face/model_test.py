@@ -248,7 +248,7 @@ def test_a_missing_shard_and_a_broken_index_are_named(tmp_path):
   index = tmp_path / f'{name}.index.json'
   for broken in ('[]', '{"weight_map": 3}', '{"weight', '{"weight_map": [1]}'):
     index.write_text(broken)
-    with pytest.raises(UserError, match='index.json is no index'):
+    with pytest.raises(UserError, match='index.json is not an index'):
       bases.read(str(tmp_path))
   index.write_text('{"weight_map": {"a": "../b"}}')
   with pytest.raises(UserError, match='do not lie beside it'):

@@ -134,7 +134,7 @@ def test_names_and_layout_are_theirs(tmp_path):
     ({'key': adapters.IA3, 'query': lora}, 'IA3 at key, LoRA at query'),
     ({}, 'adapters here are none'),
     ({'intermediate': lora}, 'no LoRA at intermediate'),
-    (dict.fromkeys(('intermediate', 'wo'), adapters.IA3), 'not both'),
+    (dict.fromkeys(('intermediate', 'wo'), adapters.IA3), 'Here wo has two'),
   ],
 )
 def test_what_they_cannot_express_is_refused(tmp_path, standing, says):
@@ -178,7 +178,7 @@ def change(folder, options=(), without='nothing', more=()):
 @pytest.mark.parametrize(
   'options, says',
   [
-    ({'peft_type': 'LOHA'}, "peft_type 'LOHA'; IA3 and LORA"),
+    ({'peft_type': 'LOHA'}, "peft_type 'LOHA'; only IA3 and LORA"),
     ({'use_dora': True}, 'use_dora True, which changes'),
     ({'bias': 'all'}, "bias 'all'"),
     ({'lora_bias': True}, 'lora_bias True'),
@@ -187,7 +187,7 @@ def change(folder, options=(), without='nothing', more=()):
     ({'layer_replication': [[0, 1]]}, 'layer_replication'),
     ({'what_comes_next': 3}, 'what_comes_next 3'),
     ({'target_modules': None}, 'no target_modules'),
-    ({'target_modules': '('}, 'no regular expression'),
+    ({'target_modules': '('}, 'not a regular expression'),
     ({'target_modules': ['q', 'k', 'v', 'o', 'wi_0', 'wi_1', 'wo']}, 'lacks'),
     ({'target_modules': ['v']}, 'has, beyond what'),
     ({'exclude_modules': ['v']}, 'has, beyond what'),

@@ -270,7 +270,7 @@ def test_a_damaged_one_of_orbax_is_named(tmp_path):
   with pytest.raises(UserError, match=f'{NAME} of .* cannot be read'):
     bases.read(path)
   (tmp_path / 'state' / '_METADATA').write_text('{"tree_metadata": ')
-  with pytest.raises(UserError, match='no checkpoint that Orbax reads'):
+  with pytest.raises(UserError, match='not a checkpoint that Orbax can read'):
     bases.read(path)
 
 
