@@ -1,28 +1,36 @@
 """Options and environment shared by all tests."""
 
+import atexit
 import importlib
 import os
+import shutil
+import tempfile
+
+from tests.devices import QUICKLY_COMPILED
 
 # Set before anything imports JAX: tests must not depend on an accelerator.
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-# Tiny networks are compiled far longer than they run. The emitters of fusions
-# take most of that time, and threads that compile cost more than they save
-# where every core has tests of its own.
-QUICKLY_COMPILED = ' '.join(
-  (
-    '--xla_backend_optimization_level=0',
-    '--xla_llvm_disable_expensive_passes=true',
-    '--xla_cpu_use_fusion_emitters=false',
-    '--xla_cpu_parallel_codegen_split_count=1',
-  )
-)
 os.environ.setdefault('XLA_FLAGS', QUICKLY_COMPILED)
 
 
-def device_flags(number):
-  """XLA_FLAGS of a process that sees so many devices."""
-  count = f'--xla_force_host_platform_device_count={number}'
-  return f'{QUICKLY_COMPILED} {count}'
+def keep_programs():
+  """Has JAX compile each program once, here and in processes started here.
+
+  What is kept is gone after the tests, unless JAX_COMPILATION_CACHE_DIR says
+  where to keep it. Each worker of pytest-xdist has a folder of its own, since
+  JAX may read an entry that another process is still writing.
+  """
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    folder = tempfile.mkdtemp(prefix='moe_lite_tests_')
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ['JAX_COMPILATION_CACHE_DIR'] = folder
+  if worker := os.environ.get('PYTEST_XDIST_WORKER'):
+    folder = os.path.join(os.environ['JAX_COMPILATION_CACHE_DIR'], worker)
+    os.environ['JAX_COMPILATION_CACHE_DIR'] = folder
+  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+
+
+keep_programs()
 
 
 def pytest_addoption(parser):

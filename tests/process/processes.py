@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from tests.conftest import device_flags
+from tests.devices import device_flags
 from tests.paths import ROOT
 
 
@@ -50,6 +50,8 @@ class Processes:
       'JAX_COORDINATOR_BIND_ADDRESS': f'127.0.0.1:{port}',
       'XLA_FLAGS': device_flags(devices),
     }
+    # Several processes would write there at a time.
+    environment.pop('JAX_COMPILATION_CACHE_DIR', None)
     folder.mkdir(parents=True, exist_ok=True)
     self.start = time.monotonic()
     self._files, self.running = [], {}

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import device_flags
+from tests.devices import device_flags
 from tests.paths import ROOT
 
 DEVICES = 8

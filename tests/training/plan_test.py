@@ -11,7 +11,7 @@ from moe_lite.core import memory
 from moe_lite.core.errors import UserError
 from moe_lite.core.meshes import meshes
 from moe_lite.training import plan
-from tests.conftest import device_flags
+from tests.devices import device_flags
 from tests.paths import ROOT
 
 
