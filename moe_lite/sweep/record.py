@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ from etils import epath
 
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
+from moe_lite.core.moved import MOVED
 from moe_lite.sweep.expansion import Plan
 
 GRID = 'grid.json'
+_IMPORT = re.compile(r'(?:from ([\w.]+) )?import ([\w.]+)(.*)')
 
 
 def claim(plan: Plan, configurations: Mapping[str, str]) -> None:
@@ -58,8 +61,9 @@ def _check(
     'Name another folder with --to, or remove this one; seeds, choices and '
     'variants may be added to it.'
   )
-  for name, old in before['configurations'].items():
-    new = now['configurations'].get(name, old)
+  for name, text in before['configurations'].items():
+    old = _with_new_names(text)
+    new = _with_new_names(now['configurations'].get(name, text))
     if new != old:
       raise UserError(
         f'{root} holds another grid. For {name!r}, lines with - are those of '
@@ -71,6 +75,22 @@ def _check(
       f'{root} holds another grid: this command would not run {len(gone)} of '
       f'its runs, such as {gone[0]}. {advice}'
     )
+
+
+def _with_new_names(text: str) -> str:
+  """A configuration that imports modules by their names of today.
+
+  An earlier version may have written it when they had other names.
+  """
+  imports, others = [], []
+  for line in text.splitlines():
+    found = _IMPORT.fullmatch(line)
+    if found:
+      name = '.'.join(filter(None, (found[1], found[2])))
+      imports.append(f'import {MOVED.get(name, name)}{found[3]}')
+    else:
+      others.append(line)
+  return '\n'.join([*sorted(imports), *others])
 
 
 def _changes(old: str, new: str, most: int = 8) -> str:

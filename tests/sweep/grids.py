@@ -15,6 +15,12 @@ from moe_lite.sweep.running import Processes
 
 STUB = pathlib.Path(__file__).parent / 'stub.py'
 PROCESSES = Processes(python=(sys.executable, '-S', str(STUB)), period=0.01)
+# A grid as a user writes one.
+MINE = """
+from __gin__ import dynamic_registration
+include 'suites/mini.gin'
+AXES = {'method': {'IA3': 'methods/ia3.gin', 'LoRA': 'methods/lora.gin'}}
+"""
 COUNTS = {'frozen base': (0, 1000), 'IA3': (10, 1000), 'MoV': (100, 1000)}
 STEPS = 4
 
