@@ -64,7 +64,7 @@ def test_batches_hold_the_vector_of_each_row():
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'packing': True}, 'PACKING = True .*of one'),
+    ({'packing': True}, 'PACKING = True .*belongs to one'),
     (
       {'mixture_or_task_name': 'tiny_task'},
       "'inputs_embedding', which is not an output feature of tiny_task",
