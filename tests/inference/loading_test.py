@@ -101,7 +101,7 @@ def test_what_a_folder_carries_wins_over_its_base(folder, tmp_path):
   assert 'key: MoV(' in repr(adapted) and 'no adapters' in repr(alone)
   own = tiny_export.write(tmp_path / 'own', vocabulary=MINI.read_bytes())
   shutil.copy(ROOT / 'setup.py', tmp_path / 'own' / VOCABULARY)
-  with pytest.raises(UserError, match='spiece.model is not a SentencePiece model'):
+  with pytest.raises(UserError, match='spiece.model is not a SentencePiece'):
     moe_lite.load('mini', own)
   again = moe_lite.load('mini', own, vocabulary=str(MINI))
   assert again.vocabulary.encode(QUESTION) == alone.vocabulary.encode(QUESTION)
