@@ -2,9 +2,10 @@
 
   python -m moe_lite.report EVAL_OUTPUT_DIR [EVAL_OUTPUT_DIR ...] [--to=DIR]
 
-prints a table of data sets by runs, with what each of them trained, and with
---to writes DIR/results.md, DIR/results.json and DIR/prompts.png, which shows a
-box over the prompts of each data set for each run.
+prints a table with a row for each data set and a column for each run, and how
+many parameters each run trained. With --to it also writes DIR/results.md,
+DIR/results.json and DIR/prompts.png. The picture shows, for each data set and
+each run, a box over the prompts.
 """
 
 from collections.abc import Sequence
