@@ -70,7 +70,7 @@ class Ranker:
 
 
 def has_choices(row: Row) -> bool:
-  """Whether the rows of a task are answer choices, of which this is one."""
+  """Whether a task has one row for each answer choice, by one of its rows."""
   return set(answers.COLUMNS) <= row.keys()
 
 

@@ -101,7 +101,7 @@ def test_commands_are_printed_and_a_changed_grid_is_refused(capsys):
   code, printed = run(capsys, 'mine.gin', '--print')
   assert code == 0, printed.err
   lines = printed.out.splitlines()  # For a shell, hence nothing else.
-  # A single rate is no search: 3 seeds of 2 methods, and the frozen base.
+  # A single rate is not searched: 3 seeds of 2 methods, and the frozen base.
   assert len(lines) == 7 and '7 runs are missing' in printed.err
   words = shlex.split(lines[1])
   assert words[:3] == ['python', '-m', 'moe_lite.train'] and '&&' in words

@@ -1,7 +1,6 @@
 """A small grid, and sweeping it with stand-ins for training and evaluation.
 
-Run as a program, it sweeps into a folder as a sweep does that checked its
-configurations before.
+Run as a program, it sweeps into a folder, without checking any configuration.
 """
 
 import dataclasses
