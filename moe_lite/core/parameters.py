@@ -1,9 +1,9 @@
 """The parameter tree: its paths, what trains and what is frozen, its two forms.
 
 A tree is a nested plain dict. A path joins its keys with '/', as in
-'encoder/layers_0/attention/key_adapter/scale'. One predicate over paths,
-`.*_adapter/.*`, decides on gradients, optimizer state, checkpoints, counts and
-reports.
+'encoder/layers_0/attention/key_adapter/scale'. One regular expression over
+paths says what trains; by default it is `.*_adapter/.*`. Gradients, optimizer
+state, checkpoints, counts and reports all follow it.
 
 A tree is unrolled or stacked. An unrolled tree has a leaf for each layer, under
 'layers_0/...', 'layers_1/...' and so on. A stacked tree has one leaf under

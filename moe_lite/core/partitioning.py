@@ -16,8 +16,7 @@ import jax
 import numpy as np
 from flax.linen import partitioning as flax_partitioning
 from jax.experimental import mesh_utils
-from jax.experimental.layout import Format
-from jax.experimental.layout import Layout as MemoryLayout
+from jax.experimental.layout import Format, Layout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from moe_lite.core.errors import UserError
@@ -256,7 +255,7 @@ def place(shapes: Any, names: Axes, sharding: NamedSharding) -> Any:
     where: Any = NamedSharding(sharding.mesh, spec)
     order = _memory_order(where.shard_shape(x.shape), names)
     if order != sorted(order):
-      where = Format(MemoryLayout(tuple(order)), where)
+      where = Format(Layout(tuple(order)), where)
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
 
   return jax.tree.map(placed, shapes)

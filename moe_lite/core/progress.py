@@ -55,7 +55,7 @@ class Progress:
       self._bar.update(count)
 
   def report(self, **values: float) -> None:
-    """Shows values, such as the loss, beside the progress."""
+    """Shows values, such as the loss, next to the progress."""
     shown = {name: f'{value:.4g}' for name, value in values.items()}
     if self._bar is not None:
       self._bar.set_postfix(shown)

@@ -95,31 +95,6 @@ def quantize(weight: Any, axis: int) -> Int8:
   return _quantize(weight, axis)
 
 
-def _quantize_in_blocks(weight: np.ndarray, axis: int) -> Int8:
-  """Quantises a matrix on the host without a float32 copy of all of it."""
-  along = 1 - axis % 2
-  count = max(1, round(weight.size / _BLOCK))
-  blocks = [
-    _quantize(block, axis)
-    for block in np.array_split(weight, count, axis=along)
-  ]
-  join = lambda *parts: np.concatenate(parts, along)
-  return jax.tree.map(join, *blocks)
-
-
-def _quantize(weight: Any, axis: int) -> Int8:
-  xp = np if isinstance(weight, np.ndarray) else jnp
-  weight = weight.astype(np.float32)
-  largest = xp.abs(weight).max(axis=axis, keepdims=True)
-  # The scale is rounded to bfloat16 first, and the values are rounded for the
-  # rounded scale. Scaling a bfloat16 activation then adds no error but that of
-  # its own rounding.
-  scale = (largest / _LARGEST).astype(jnp.bfloat16)
-  divisor = xp.where(scale == 0, 1, scale).astype(np.float32)
-  values = xp.clip(xp.rint(weight / divisor), -_LARGEST, _LARGEST)
-  return Int8(values.astype(np.int8), scale)
-
-
 def matmul(
   x: Array, kernel: Any, dtype: DType, accumulate: DType | None = None
 ) -> Array:
@@ -162,3 +137,28 @@ def lookup(table: Any, ids: Array, dtype: DType) -> Array:
 def abstract(path: str, leaf: Any, dtype: str) -> Any:
   """Returns the shapes of what `hold` returns for these arguments."""
   return jax.eval_shape(lambda x: hold(path, x, dtype), leaf)
+
+
+def _quantize_in_blocks(weight: np.ndarray, axis: int) -> Int8:
+  """Quantises a matrix on the host without a float32 copy of all of it."""
+  along = 1 - axis % 2
+  count = max(1, round(weight.size / _BLOCK))
+  blocks = [
+    _quantize(block, axis)
+    for block in np.array_split(weight, count, axis=along)
+  ]
+  join = lambda *parts: np.concatenate(parts, along)
+  return jax.tree.map(join, *blocks)
+
+
+def _quantize(weight: Any, axis: int) -> Int8:
+  xp = np if isinstance(weight, np.ndarray) else jnp
+  weight = weight.astype(np.float32)
+  largest = xp.abs(weight).max(axis=axis, keepdims=True)
+  # The scale is rounded to bfloat16 first, and the values are rounded for the
+  # rounded scale. Scaling a bfloat16 activation then adds no error but that of
+  # its own rounding.
+  scale = (largest / _LARGEST).astype(jnp.bfloat16)
+  divisor = xp.where(scale == 0, 1, scale).astype(np.float32)
+  values = xp.clip(xp.rint(weight / divisor), -_LARGEST, _LARGEST)
+  return Int8(values.astype(np.int8), scale)

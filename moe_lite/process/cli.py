@@ -1,10 +1,11 @@
 """The flags of all entry points, which are T5X's, and their exit codes.
 
-  --gin_file=models/t5_1_1_mini.gin      a gin file, by its path in the gin
-                                         folder; give several in their order
+  --gin_file=models/t5_1_1_mini.gin      a gin file of the gin folder, or of any
+                                         other; repeat the flag for the next one
   --gin.NAME=VALUE                       a binding; VALUE is Python, so a string
                                          needs quotes within the shell's quotes
-  --gin_bindings='NAME = VALUE'          a binding in gin's own syntax
+  --gin_bindings='NAME = VALUE'          a binding in gin's own syntax; this and
+                                         the flag before may be repeated
   --gin_search_paths=DIR,DIR             folders to look for gin files in first
   --seqio_additional_cache_dirs=DIR,DIR  folders to look for cached tasks in
   --multi_host                           join the other processes of a pod; JAX
@@ -29,9 +30,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gin
+import gin.config
 from absl import flags, logging
 from etils import epath
-from gin import config as gin_config
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.process import distributed, endings, gin_macros, gin_paths
@@ -237,12 +238,12 @@ def _search_gin_files(folders: Sequence[str]) -> None:
   for a Python package. It would then fail if a folder of the user, such as
   `runs`, can be imported.
   """
-  gin_config.register_file_reader(
+  gin.config.register_file_reader(
     lambda path: epath.Path(path).open(),
     lambda path: epath.Path(path).is_file(),
   )
-  del gin_config._FILE_READERS[:-1]
-  gin_config._LOCATION_PREFIXES[:] = [
+  del gin.config._FILE_READERS[:-1]
+  gin.config._LOCATION_PREFIXES[:] = [
     '',
     *map(os.path.expanduser, folders),
     str(gin_paths.folder()),
@@ -291,7 +292,7 @@ class _user_errors:
 
 def _is_python(value: str) -> bool:
   try:
-    gin_config.parse_value(value)
+    gin.config.parse_value(value)
   except _NOT_PYTHON:
     return False
   return True

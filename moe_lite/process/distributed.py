@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import jax
 
 # JAX offers the client of its key-value store nowhere else.
-from jax._src import distributed as jax_distributed
+from jax._src.distributed import global_state
 
 from moe_lite.core.errors import UserError
 from moe_lite.core.version import VERSION
@@ -104,7 +104,7 @@ def check_same(given: str) -> None:
   Args:
     given: the configuration of this process, as lines of text.
   """
-  client, state = _client(), jax_distributed.global_state
+  client, state = _client(), global_state
   if client is None:
     return
   index = state.process_id
@@ -148,7 +148,7 @@ def _client() -> Any:
   Returns:
     None if this process did not join others.
   """
-  return jax_distributed.global_state.client
+  return global_state.client
 
 
 def _check_flags(flags: dict[str, Any], missing: list[str]) -> None:
@@ -242,13 +242,13 @@ def _initialize(
     ) from error
   finally:
     too_late.cancel()
-  state = jax_distributed.global_state
+  state = global_state
   endings.share(state.client, state.process_id, state.num_processes)
 
 
 def _give_up(seconds: float) -> NoReturn:
   """Ends this process because others did not join in `seconds`."""
-  state = jax_distributed.global_state
+  state = global_state
   endings.write(
     f'error: Not all of the {state.num_processes} processes joined at '
     f'{state.coordinator_address} within {seconds:.0f} s. Start the same '

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 # JAX offers the client of its key-value store nowhere else.
-from jax._src import distributed as jax_distributed
+from jax._src.distributed import global_state
 
 # How often a process looks whether another one has ended, in seconds.
 _PERIOD = 0.5
@@ -130,7 +130,7 @@ def speak_when_aborted() -> None:
   global _handler
 
   def speak(number: int) -> None:
-    run, state = _run, jax_distributed.global_state
+    run, state = _run, global_state
     if run is None:
       write(
         f'error: Process {state.process_id} could not join the others at '

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gin
-from gin import config as gin_config
+import gin.config
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.process import gin_paths
@@ -108,7 +108,7 @@ def _uses(config: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _names_within(value: Any) -> Iterator[str]:
-  for reference in gin_config.iterate_references(value):
+  for reference in gin.config.iterate_references(value):
     if reference.selector == _MACRO:
       yield '/'.join(reference.scopes)
 
@@ -116,7 +116,7 @@ def _names_within(value: Any) -> Iterator[str]:
 def _is_required(value: Any) -> bool:
   return any(
     '/'.join(reference.scopes) == _REQUIRED
-    for reference in gin_config.iterate_references(value)
+    for reference in gin.config.iterate_references(value)
   )
 
 
@@ -126,4 +126,4 @@ def _config() -> Mapping[Any, Any]:
   Gin's own interface gives them only to hooks of `finalize`, which also locks
   them.
   """
-  return gin_config._CONFIG
+  return gin.config._CONFIG

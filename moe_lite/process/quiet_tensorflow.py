@@ -1,5 +1,6 @@
 """Imports TensorFlow without its notices, and keeps it off accelerators."""
 
+import importlib
 import os
 import sys
 
@@ -15,8 +16,8 @@ def import_tensorflow() -> None:
   with open(os.devnull, 'wb') as nowhere:
     os.dup2(nowhere.fileno(), 2)
     try:
-      import seqio  # noqa: F401  imports TensorFlow, and prints notices too
-
+      # SeqIO imports TensorFlow, and prints notices of its own.
+      importlib.import_module('seqio')
       hide_accelerators()
     finally:
       os.dup2(terminal, 2)

@@ -145,10 +145,11 @@ def make_step(
     microbatches: how many parts of a batch are worked through in turn. All
       parts share the loss normalizer of the whole batch, so their gradients add
       up to those of the batch.
-    shards: how many parts a microbatch has whose gradients are added up apart
-      from one another until the last microbatch is done. If there are as many
-      as the mesh's `data` axis has devices, gradients cross the network once a
-      step. Every device then holds all gradients.
+    shards: how many shards a microbatch is cut into. Each shard adds up its
+      gradients over the microbatches, and the shards are added to one another
+      after the last microbatch. With as many shards as the mesh's `data` axis
+      has devices, gradients cross the network once a step. Every device then
+      holds all gradients.
   """
 
   def over_parts(of_rows: Callable[[Batch, Array], T], batch: Batch) -> T:
