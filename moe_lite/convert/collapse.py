@@ -1,9 +1,7 @@
 """The verb `collapse`: makes plain IA3 or LoRA of a run that routes."""
 
 import dataclasses
-import functools
 import json
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +47,7 @@ def collapse(argv: Sequence[str]) -> None:
   routing = routing_usage.measure_run(
     run, values.mixture, values.split, values.examples, collapsing.step
   )
-  weights = mean_weights(routing)
+  weights = fixed_routers.mean_weights(routing)
   dataset = ', '.join(
     values.mixture or [collapsing.bound['dataset'].mixture_or_task_name]
   )
@@ -245,7 +243,7 @@ def _evaluate_by_task(collapsing: _Collapsing) -> Averages:
   for name, usages in routing.items():
     folder = f'{values.to}/{_BY_TASK}/{name}'
     over = f'{name}, {values.evaluate_split}, {values.examples} examples'
-    collapsing.write(folder, mean_weights({name: usages}), over)
+    collapsing.write(folder, fixed_routers.mean_weights({name: usages}), over)
     tasks += collapsing.evaluate(folder, f'{folder}/eval', name).tasks
   return _average(summarize(tasks))
 
@@ -254,22 +252,6 @@ def _average(found: Evaluation | Summary) -> Averages:
   """The average over tasks. `_check_ranked` made sure that there is one."""
   assert found.average is not None
   return found.average
-
-
-def mean_weights(
-  routing: Mapping[str, Mapping[str, Any]],
-) -> dict[str, np.ndarray]:
-  """Router to the mean weights [E] of its experts, over all tokens.
-
-  Args:
-    routing: see `routing_usage.measure`.
-  """
-  measured = list(routing.values())
-  totals = {
-    router: functools.reduce(operator.add, [x[router] for x in measured])
-    for router in measured[0]
-  }
-  return {router: x.weight / x.tokens for router, x in totals.items()}
 
 
 def _check_ranked(name: str) -> None:

@@ -7,6 +7,7 @@ with the weights in its `b`. Whatever reads IA3 and LoRA can read the result.
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.parameters import ADAPTER_SUFFIX
 from moe_lite.core.types import Tree
+from moe_lite.routing.statistics import Usage
 from moe_lite.t5 import description
 from moe_lite.t5.config import T5Config
 
@@ -102,6 +104,22 @@ def collapse(
     dataclasses.replace(network, adapters=plain),
     parameters.unflatten(kept),
   )
+
+
+def mean_weights(
+  routing: Mapping[str, Mapping[str, Usage]],
+) -> dict[str, np.ndarray]:
+  """Router to the mean weights [E] of its experts, over all tokens.
+
+  Args:
+    routing: data set to router to how it was used; see `routing_usage.measure`.
+  """
+  measured = list(routing.values())
+  totals = {
+    router: functools.reduce(operator.add, [x[router] for x in measured])
+    for router in measured[0]
+  }
+  return {router: x.weight / x.tokens for router, x in totals.items()}
 
 
 def _fix_mov(

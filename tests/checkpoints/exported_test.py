@@ -10,12 +10,9 @@ import pytest
 import moe_lite
 from moe_lite.checkpoints import exported, runs, torch_file
 from moe_lite.checkpoints.base_folder import save_base
-from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
-from moe_lite.convert import command
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.inference.source import ModelSource
-from moe_lite.process import cli
 from moe_lite.t5.description import describe_method, from_json, to_json
 from tests import tiny_run
 
@@ -167,22 +164,3 @@ def test_a_damaged_folder_is_refused(mine, how):
   says = damage(mine, how)
   with pytest.raises(UserError, match=says):
     exported.load(str(mine))
-
-
-def test_a_run_folder_is_made_of_it_again(paths, mine, tmp_path, capsys):
-  argv = ['convert', 'import', str(mine), f'--to={tmp_path / "run"}']
-  assert cli.guard(command.convert, argv, None) == 0
-  trained, description = runs.restore_trainable(str(tmp_path / 'run'))
-  assert_equal(trained, runs.restore_trainable(paths[1])[0])
-  assert description.step == tiny_run.STEP
-  # It is exported again as it came, although it has no configuration.
-  again = ['convert', 'export', str(tmp_path / 'run'), f'--to={tmp_path}/x']
-  assert cli.guard(command.convert, again, None) == 0
-  for name in (exported.CONFIG, exported.WEIGHTS, VOCABULARY):
-    assert (tmp_path / 'x' / name).read_bytes() == ((mine / name).read_bytes())
-  # Nothing is overwritten, and a run is not such a folder.
-  assert cli.guard(command.convert, argv, None) == 2
-  assert 'exists already' in capsys.readouterr().err
-  argv = ['convert', 'import', paths[1], f'--to={tmp_path / "other"}']
-  assert cli.guard(command.convert, argv, None) == 2
-  assert 'does not hold adapters that `export` wrote' in capsys.readouterr().err

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 
 import jax
 import numpy as np
@@ -48,30 +47,6 @@ def test_whatever_the_forms(dtype, scan_layers, source):
   assert found.keys() == expected.keys()
   for path, leaf in expected.items():
     jax.tree.map(np.testing.assert_array_equal, found[path], leaf)
-
-
-def test_small_arrays_are_read_ahead_and_large_ones_are_not():
-  sizes = {'a': 9, 'b': 9, 'c': 3, 'd': 3, 'e': 3}
-  begun = {name: threading.Event() for name in sizes}
-  used = set()
-
-  def array(name):
-    def read():
-      begun[name].set()
-      in_memory = [x for x in sizes if begun[x].is_set() and x not in used]
-      assert sum(map(sizes.get, in_memory)) <= max(sizes.values())
-      # The one behind it is begun before this one is there.
-      assert name != 'c' or begun['d'].wait(timeout=20)
-      return np.zeros(sizes[name], np.int8)
-
-    return lazy_arrays.Stored((sizes[name],), np.dtype(np.int8), read)
-
-  order = []
-  arrays = {name: array(name) for name in sizes}
-  for name, _ in lazy_arrays.read(arrays, sizes, bytes_ahead=8):
-    order.append(name)
-    used.add(name)
-  assert order == list(sizes)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
-"""A routed mixture with its routers fixed, in formulas and by command."""
+"""The verb `collapse`: a run with its routers fixed, and accuracies."""
 
 import dataclasses
-import functools
 import json
 
 import gin
@@ -11,202 +10,26 @@ import numpy as np
 import pytest
 import seqio
 
-from moe_lite import adapters, routing
 from moe_lite.checkpoints import exported, runs
 from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.peft.folder import read
 from moe_lite.checkpoints.run_checkpoints import Checkpoints
-from moe_lite.convert import collapse, command, fixed_routers
+from moe_lite.convert import collapse, command
 from moe_lite.core import parameters
-from moe_lite.core.errors import UserError
 from moe_lite.core.files import check
 from moe_lite.evaluation import results
 from moe_lite.inference.source import ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli, gin_paths
-from moe_lite.routing.statistics import Usage, usages
 from moe_lite.t5 import Transformer
 from moe_lite.t5.description import (
-  describe_method,
   describe_run,
   from_json,
-  to_json,
 )
 from moe_lite.training import run_folder
 from tests import tiny, tiny_run
+from tests.convert.mixtures import draw
 from tests.paths import TINY_GIN
-
-E = 3
-ROUTERS = {
-  'soft': routing.SoftRouter,
-  'top-2': functools.partial(routing.TopKRouter, k=2),
-  'top-1': functools.partial(routing.TopKRouter, k=1),
-  'top-2 as released': functools.partial(
-    routing.TopKRouter, k=2, renormalize=False
-  ),
-}
-
-
-def mixtures(router=routing.SoftRouter):
-  """Both kinds, reading either side, and an IA3 that stays."""
-  mov = functools.partial(adapters.MoV, num_experts=E, router=router)
-  molora = functools.partial(
-    adapters.MoLoRA, num_experts=E, rank=2, alpha=3.0, router=router
-  )
-  return {
-    'key': mov,
-    'value': functools.partial(mov, router_reads='inputs'),
-    'intermediate': mov,
-    'query': molora,
-    'wo': functools.partial(molora, router_reads='outputs'),
-    'out': adapters.IA3,
-  }
-
-
-def draw(model, kernel):
-  """Parameters away from the identity; routers' kernels times `kernel`."""
-  rng = np.random.default_rng(0)
-
-  def leaf(path, shape):
-    name = parameters_path(path)
-    if name.endswith('router/kernel'):
-      return kernel * rng.normal(0, 1, shape.shape).astype(np.float32)
-    if 'adapter/scale' in name or 'norm/scale' in name:
-      return rng.normal(1, 0.3, shape.shape).astype(np.float32)
-    return rng.normal(0, 0.3, shape.shape).astype(np.float32)
-
-  shapes = model.abstract_variables()['params']
-  return jax.tree_util.tree_map_with_path(leaf, shapes)
-
-
-def parameters_path(path):
-  return '/'.join(key.key for key in path)
-
-
-def collapsed(model, params, weights):
-  """Model and parameters with fixed routers."""
-  trained, base = parameters.split(params, parameters.TRAINABLE_ADAPTERS)
-  network, plain = fixed_routers.collapse(
-    model.module.config, parameters.unstack_layers(trained), weights
-  )
-  plain = parameters.like_network(plain, network.scan_layers)
-  return (
-    EncoderDecoderModel(Transformer(network)),
-    parameters.merge(plain, base),
-  )
-
-
-def measured(model, params, batch):
-  """Mean weights of every router over a batch."""
-  statistics = jax.jit(model.routing_batch)(params, batch)
-  return collapse.mean_weights({'all': usages(statistics)})
-
-
-@pytest.mark.parametrize(
-  'router, scan_layers', [('soft', False), ('top-2 as released', True)]
-)
-def test_a_constant_router_collapses_to_equal_logits(router, scan_layers):
-  """With zero kernels the weights are those of every token."""
-  model = tiny.model(mixtures(ROUTERS[router]), scan_layers, layers=1)
-  params, batch = draw(model, kernel=0.0), tiny.batch()
-  weights = measured(model, params, batch)
-  for p in weights.values():
-    np.testing.assert_allclose(p[p > 0], 1 / E, rtol=1e-6)
-    assert np.count_nonzero(p) == (E if router == 'soft' else 2)
-  plain, plain_params = collapsed(model, params, weights)
-  routed = jax.jit(model.logits)(params, batch)
-  assert np.abs(routed).max() > 0.1
-  np.testing.assert_allclose(
-    jax.jit(plain.logits)(plain_params, batch), routed, atol=1e-5, rtol=1e-5
-  )
-  assert not any('router' in x for x in parameters.flatten(plain_params))
-  network = plain.module.config
-  assert describe_method(from_json(to_json(network))) == describe_method(
-    network
-  )
-  assert describe_method(network)['query'] == 'LoRA(rank=6, alpha=9.0)'
-
-
-def test_formulas_are_those_of_one_token():
-  """Fixed at a token's own weights, an expert is the mixture of that token."""
-  rng = np.random.default_rng(1)
-  site = adapters.Site('key', ('embed',), ('embed',))
-  x, y = (jnp.asarray(rng.normal(size=(1, 1, 4)), 'f4') for _ in range(2))
-  context = routing.Context()
-  for name in ('key', 'query'):
-    for router in ROUTERS.values():
-      factory = mixtures(router)[name]
-      mixture = factory(site=site, parent=None)
-      variables = mixture.init(jax.random.key(0), x, y, context)
-      params = jax.tree.map(
-        lambda leaf: np.asarray(rng.normal(1, 1, leaf.shape), 'f4'),
-        variables['params'],
-      )
-      wanted, sown = mixture.apply(
-        {'params': params}, x, y, context, mutable=['routing']
-      )
-      place = f'encoder/layers_0/attention/{name}'
-      network = dataclasses.replace(
-        tiny.model({}).module.config, adapters={name: factory}
-      )
-      network, plain = fixed_routers.collapse(
-        network,
-        parameters.unflatten(
-          {
-            f'{place}_adapter/{path}': leaf
-            for path, leaf in parameters.flatten(params).items()
-          }
-        ),
-        {place: sown['routing']['router']['weight'][0]},
-      )
-      leaves = plain['encoder']['layers_0']['attention'][f'{name}_adapter']
-      got = network.adapters[name](site=site, parent=None).apply(
-        {'params': leaves}, x, y, context
-      )
-      np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-  'standing, says',
-  [
-    ({'key': adapters.IA3}, 'Nothing is routed.*IA3 at key'),
-    ({}, 'the adapters are none'),
-  ],
-)
-def test_what_does_not_route_is_refused(standing, says):
-  with pytest.raises(UserError, match=says):
-    fixed_routers.check(tiny.model(standing).module.config)
-
-
-def test_a_shared_decision_is_refused():
-  shared = functools.partial(adapters.MoV, router=routing.SharedRouter)
-  network = dataclasses.replace(
-    tiny.model().module.config,
-    adapters={'key': shared},
-    decisions={'layer': routing.Decision},
-  )
-  with pytest.raises(UserError, match='share a decision cannot be collapsed'):
-    fixed_routers.check(network)
-
-
-def test_another_mixture_is_refused():
-  class Mine(adapters.MoV):
-    pass
-
-  with pytest.raises(UserError, match='Mine at key cannot be collapsed'):
-    fixed_routers.check(tiny.model({'key': Mine}).module.config)
-
-
-def test_means_are_over_the_tokens_of_all_data_sets():
-  few, many = (
-    {'key': Usage(p, np.array(w), p, 0.0, tokens)}
-    for p, w, tokens in (
-      (np.zeros(2), [2.0, 0.0], 2.0),
-      (np.ones(2), [0.0, 6.0], 6.0),
-    )
-  )
-  means = collapse.mean_weights({'few': few, 'many': many})
-  np.testing.assert_allclose(means['key'], [0.25, 0.75])
 
 
 @pytest.fixture(scope='module')

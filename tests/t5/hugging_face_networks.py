@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from moe_lite.t5 import T5Config
+from moe_lite.checkpoints.bases import load_base
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.t5 import T5Config, Transformer
 
 torch = pytest.importorskip('torch', reason='needs the extra `hf`: torch')
 transformers = pytest.importorskip(
@@ -38,6 +40,13 @@ def our_config(version, **changes):
       **changes,
     }
   )
+
+
+def load_ours(folder, config):
+  """Our model on a folder of theirs, and its parameters."""
+  model = EncoderDecoderModel(Transformer(config))
+  wanted = model.abstract_variables()['params']
+  return model, load_base(str(folder), wanted, config)[0]
 
 
 def their_network(version, **changes):

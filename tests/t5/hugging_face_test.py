@@ -15,14 +15,13 @@ from moe_lite.checkpoints.hugging_face import config as configs
 from moe_lite.checkpoints.hugging_face import model as hugging_face
 from moe_lite.convert import command
 from moe_lite.core.errors import UserError
-from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
-from moe_lite.t5 import Transformer
 from tests.t5.hugging_face_networks import (
   SIZES,
   VERSIONS,
   assert_close,
   assert_greedy_tokens_equal,
+  load_ours,
   our_config,
   our_logits,
   their_logits,
@@ -73,20 +72,13 @@ SAVED = {
 }
 
 
-def load(folder, config):
-  """Model and parameters of a folder."""
-  model = EncoderDecoderModel(Transformer(config))
-  wanted = model.abstract_variables()['params']
-  return model, bases.load_base(str(folder), wanted, config)[0]
-
-
 @pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
 @pytest.mark.parametrize('version', VERSIONS)
 def test_logits_are_those_of_hugging_face(tmp_path, version, scan_layers):
   theirs = their_network(version)
   save_whole(theirs, tmp_path)
   config = our_config(version, scan_layers=scan_layers)
-  model, params = load(tmp_path, config)
+  model, params = load_ours(tmp_path, config)
   assert_close(our_logits(model, params), their_logits(theirs))
 
 
@@ -123,7 +115,7 @@ def test_types_of_torch_are_kept(tmp_path, dtype):
 def test_greedy_decoding_is_theirs_token_by_token(tmp_path, version):
   theirs = their_network(version)
   save_whole(theirs, tmp_path)
-  model, params = load(tmp_path, our_config(version))
+  model, params = load_ours(tmp_path, our_config(version))
   assert_greedy_tokens_equal(theirs, model, params, 24)
 
 
@@ -133,7 +125,7 @@ def test_transformers_loads_what_is_exported(tmp_path, version):
   theirs = their_network(version)
   save_whole(theirs, source)
   # By way of a base of ours, of which leaves alone tell the network.
-  model, params = load(source, our_config(version))
+  model, params = load_ours(source, our_config(version))
   save_base(str(tmp_path / 'base'), params, {})
   folder = source
   if version in ('1.0', '1.1'):

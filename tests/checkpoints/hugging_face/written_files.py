@@ -5,6 +5,8 @@ import json
 import numpy as np
 import safetensors.numpy
 
+from moe_lite.t5 import T5Config
+
 # Both their sizes and ours are those of `SIZES` in config.json.
 CONFIG = {
   'model_type': 't5',
@@ -28,6 +30,26 @@ VERSIONS = {
     'scale_decoder_outputs': False,
   },
 }
+
+
+def network(version='1.1', **changes):
+  """Our network of the same sizes."""
+  tied = version == '1.0'
+  return T5Config(
+    **{
+      'vocab_size': 48,
+      'emb_dim': 8,
+      'num_heads': 2,
+      'head_dim': 3,
+      'mlp_dim': 16,
+      'num_encoder_layers': 2,
+      'num_decoder_layers': 1,
+      'relative_attention_num_buckets': 6,
+      'mlp_activations': ('relu',) if tied else ('gelu', 'linear'),
+      'logits_via_embedding': tied,
+      **changes,
+    }
+  )
 
 
 def state(version, dtype='float32', seed=0):

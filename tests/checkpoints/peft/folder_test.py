@@ -4,29 +4,18 @@ import dataclasses
 import functools
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from moe_lite import adapters
-from moe_lite.checkpoints import bases, exported, runs
-from moe_lite.checkpoints.description import BaseInfo, Description
-from moe_lite.checkpoints.hugging_face import config as configs
+from moe_lite.checkpoints import exported
 from moe_lite.checkpoints.peft.config import FILE, is_peft
 from moe_lite.checkpoints.peft.folder import read, write
 from moe_lite.checkpoints.peft.summary import WEIGHTS
-from moe_lite.checkpoints.run_checkpoints import Checkpoints
-from moe_lite.convert import command
-from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
-from moe_lite.models.model import EncoderDecoderModel
-from moe_lite.process import cli
-from moe_lite.t5 import Transformer
-from moe_lite.t5.description import describe_run, to_json
-from tests import tiny_run
-from tests.checkpoints.hugging_face import written_files
+from moe_lite.t5.description import to_json
+from tests.checkpoints.peft.drawing import draw, network
 
 lora = functools.partial(adapters.LoRA, rank=2, alpha=3.0)
 # What stands at which site, and whether the hidden layer is gated.
@@ -46,27 +35,6 @@ METHODS = {
     False,
   ),
 }
-
-
-def network(standing, gated=True):
-  activations = ('gelu', 'linear') if gated else ('relu',)
-  model = tiny_run.model(
-    mlp_activations=activations, adapters=standing, num_encoder_layers=2
-  )
-  return model.module.config
-
-
-def draw(config, dtype='float32', seed=0):
-  """What a run of it trained, away from the identity."""
-  model = EncoderDecoderModel(Transformer(config))
-  trainable, _ = parameters.split(
-    model.abstract_variables()['params'], parameters.TRAINABLE_ADAPTERS
-  )
-  rng = np.random.default_rng(seed)
-  return {
-    path: np.asarray(jnp.asarray(rng.normal(1, 1, leaf.shape), dtype))
-    for path, leaf in parameters.flatten(trainable).items()
-  }
 
 
 @functools.cache
@@ -299,53 +267,3 @@ def test_scales_of_lora_are_read_as_they_act(tmp_path):
   np.testing.assert_allclose(found['value'] / 2, 5 / np.sqrt(2))
   with pytest.raises(UserError, match=r'rank and alpha .* at query'):
     alphas(alpha_pattern={'encoder.*q': 7})
-
-
-def write_run(folder, config, base, trained):
-  checkpoints = Checkpoints(str(folder))
-  trainable = jax.tree.map(jnp.asarray, parameters.unflatten(trained))
-  fingerprint = parameters.fingerprint(parameters.unflatten(bases.read(base)))
-  checkpoints.save(
-    3,
-    trainable,
-    {'count': jnp.int32(3)},
-    {},
-    Description(
-      describe_run(config, parameters.TRAINABLE_ADAPTERS),
-      BaseInfo(base, fingerprint),
-    ),
-  )
-  checkpoints.close()
-
-
-def test_the_commands_there_and_back(tmp_path, capsys):
-  theirs = tmp_path / 'theirs'
-  written_files.write(theirs, written_files.state('1.1'))
-  config = dataclasses.replace(
-    configs.network(theirs),
-    adapters=dict.fromkeys(('key', 'value', 'intermediate'), adapters.IA3),
-  )
-  trained = draw(config)
-  write_run(tmp_path / 'run', config, str(theirs), trained)
-
-  def call(*argv):
-    code = cli.guard(command.convert, ['x', *argv], None)
-    return code, ''.join(capsys.readouterr())
-
-  peft_folder, back = tmp_path / 'peft', tmp_path / 'back'
-  export = ('export_peft', str(tmp_path / 'run'), f'--to={peft_folder}')
-  assert call(*export)[0] == 0
-  assert look(peft_folder)[0]['base_model_name_or_path'] == str(theirs)
-  code, printed = call(*export)
-  assert code == 2 and 'exists already' in printed
-  import_ = ('import_peft', str(peft_folder), f'--to={back}')
-  code, printed = call(*import_)
-  assert code == 2 and 'Give --base' in printed
-  assert call(*import_, f'--base={theirs}')[0] == 0
-  tree, description = exported.load(str(back))
-  assert_equal(parameters.flatten(tree), trained)
-  assert description.method.network == to_json(config)
-  assert description.base == runs.describe(str(tmp_path / 'run')).base
-  # And out again, from what was imported.
-  assert call('export_peft', str(back), f'--to={tmp_path / "more"}')[0] == 0
-  assert_equal(look(tmp_path / 'more')[1], look(peft_folder)[1])

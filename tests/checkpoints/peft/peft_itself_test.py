@@ -13,16 +13,15 @@ from moe_lite.checkpoints.peft import folder as peft_folders
 from moe_lite.convert import command
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
+from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
+from moe_lite.t5 import Transformer
 from moe_lite.t5.description import from_json
+from tests.checkpoints.peft.drawing import draw
+from tests.t5 import hugging_face_networks as networks
+from tests.t5.hugging_face_networks import torch
 
-torch = pytest.importorskip('torch', reason='needs the extra `hf`: torch')
-pytest.importorskip('transformers', reason='needs the extra `hf`: transformers')
 peft = pytest.importorskip('peft', reason='needs the extra `hf`: peft')
-
-# After what they need.
-from tests.checkpoints.peft.folder_test import draw  # noqa: E402
-from tests.t5 import hugging_face_test as base  # noqa: E402
 
 pytestmark = pytest.mark.hf
 
@@ -31,7 +30,7 @@ lora = functools.partial(adapters.LoRA, rank=3, alpha=5.0)
 
 def our_adapters(kind, version):
   """At every site that PEFT has, one way or another."""
-  gated = len(base.VERSIONS[version][1]) > 1
+  gated = len(networks.VERSIONS[version][1]) > 1
   factors = ('wi_0', 'wi_1') if gated else ('wi',)
   attention = ('query', 'key', 'value', 'out')
   if kind == 'LoRA':
@@ -55,9 +54,9 @@ def small(trained):
 
 def set_up(folder, kind, version):
   """Their base, and exported adapters of ours on it; logits of ours."""
-  theirs = base.their_network(version)
-  base.save_whole(theirs, folder / 'base')
-  config = base.our_config(version, adapters=our_adapters(kind, version))
+  theirs = networks.their_network(version)
+  theirs.save_pretrained(folder / 'base')
+  config = networks.our_config(version, adapters=our_adapters(kind, version))
   trained = small(draw(config))
   return theirs, config, trained
 
@@ -65,8 +64,8 @@ def set_up(folder, kind, version):
 def our_model(folder, config, trained):
   """A model on the base in a folder, with adapters that were trained."""
   bare = dataclasses.replace(config, adapters={})
-  _, frozen = base.load(folder, bare)
-  model = base.models.EncoderDecoderModel(base.Transformer(config))
+  _, frozen = networks.load_ours(folder, bare)
+  model = EncoderDecoderModel(Transformer(config))
   leaves = {path: jnp.asarray(leaf) for path, leaf in trained.items()}
   return model, parameters.merge(parameters.unflatten(leaves), frozen)
 
@@ -84,17 +83,17 @@ def move(theirs):
 
 def assert_alike(ours, theirs, without=None):
   """Logits, and what adapters change in them."""
-  logits = base.their_logits(theirs)
-  base.assert_close(base.our_logits(*ours), logits)
+  logits = networks.their_logits(theirs)
+  networks.assert_close(networks.our_logits(*ours), logits)
   if without is not None:
     assert np.abs(logits - without).max() > 1e-2
 
 
 @pytest.mark.parametrize('kind', ['IA3', 'IA3 at wo', 'LoRA'])
-@pytest.mark.parametrize('version', base.VERSIONS)
+@pytest.mark.parametrize('version', networks.VERSIONS)
 def test_peft_loads_what_is_exported(tmp_path, version, kind):
   theirs, config, trained = set_up(tmp_path, kind, version)
-  without = base.their_logits(theirs)
+  without = networks.their_logits(theirs)
   folder = str(tmp_path / 'peft')
   peft_folders.write(folder, trained, config, str(tmp_path / 'base'))
   loaded = peft.PeftModel.from_pretrained(theirs, folder).eval()
@@ -115,7 +114,7 @@ def test_greedy_decoding_is_theirs_token_by_token(tmp_path, kind):
   peft_folders.write(folder, trained, config)
   loaded = peft.PeftModel.from_pretrained(theirs, folder).eval()
   model, params = our_model(tmp_path / 'base', config, trained)
-  base.assert_greedy_tokens_equal(loaded, model, params, 16)
+  networks.assert_greedy_tokens_equal(loaded, model, params, 16)
 
 
 # Configurations as people write them.
@@ -162,9 +161,9 @@ SAVED = {
 @pytest.mark.parametrize('name', SAVED)
 def test_what_peft_saved_is_imported(tmp_path, name):
   version, describe = SAVED[name]
-  theirs = base.their_network(version)
-  base.save_whole(theirs, tmp_path / 'base')
-  without = base.their_logits(theirs)
+  theirs = networks.their_network(version)
+  theirs.save_pretrained(tmp_path / 'base')
+  without = networks.their_logits(theirs)
   config = describe()
   config.task_type = 'SEQ_2_SEQ_LM'
   tuned = move(peft.get_peft_model(theirs, config))
@@ -186,17 +185,19 @@ def test_what_peft_saved_is_imported(tmp_path, name):
 
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 def test_types_are_kept(tmp_path, dtype):
-  theirs = base.their_network('1.1')
+  theirs = networks.their_network('1.1')
   config = peft.LoraConfig(task_type='SEQ_2_SEQ_LM')
   tuned = move(peft.get_peft_model(theirs, config))
   tuned.to(getattr(torch, dtype)).save_pretrained(tmp_path)
-  trained, standing = peft_folders.read(str(tmp_path), base.our_config('1.1'))
+  trained, standing = peft_folders.read(
+    str(tmp_path), networks.our_config('1.1')
+  )
   for path, leaf in trained.items():
     assert leaf.dtype.name == dtype, path
-  network = base.our_config('1.1', adapters=standing)
+  network = networks.our_config('1.1', adapters=standing)
   again = tmp_path / 'again'
   peft_folders.write(str(again), trained, network)
-  theirs = base.their_network('1.1')
+  theirs = networks.their_network('1.1')
   loaded = peft.PeftModel.from_pretrained(
     theirs, again, autocast_adapter_dtype=False
   )
@@ -224,9 +225,9 @@ def test_types_are_kept(tmp_path, dtype):
   ],
 )
 def test_what_ours_cannot_express_is_refused(tmp_path, config, says):
-  theirs = base.their_network('1.1')
+  theirs = networks.their_network('1.1')
   config = config()
   config.task_type = 'SEQ_2_SEQ_LM'
   peft.get_peft_model(theirs, config).save_pretrained(tmp_path)
   with pytest.raises(UserError, match=says):
-    peft_folders.read(str(tmp_path), base.our_config('1.1'))
+    peft_folders.read(str(tmp_path), networks.our_config('1.1'))

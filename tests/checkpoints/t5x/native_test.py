@@ -1,14 +1,11 @@
 """T5X's checkpoints as bases: a real one, and ones made like it."""
 
 import json
-import os
 import subprocess
 import sys
-import unittest.mock
 
 import flax.serialization
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 import tensorstore
 
@@ -22,7 +19,7 @@ from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
 from moe_lite.t5 import T5Config, Transformer
 from tests import tiny, tiny_run
-from tests.checkpoints import bucket as bucket_server
+from tests.checkpoints.same_base import assert_is_the_base
 from tests.paths import SHARED
 
 DATA = SHARED / 'data'
@@ -84,18 +81,6 @@ PLACES = {
 }
 
 
-def assert_is_the_base(path, wanted=None):
-  """Loads it, and compares every bit."""
-  abstract = wanted or tiny.model({}).abstract_variables()['params']
-  params, info = bases.load_base(path, abstract)
-  expected = parameters.flatten(tiny.base_params())
-  found = parameters.flatten(parameters.unstack_layers(params))
-  assert found.keys() == expected.keys() and info.source == path
-  for name, leaf in expected.items():
-    np.testing.assert_array_equal(found[name], leaf)
-  assert info.fingerprint == parameters.fingerprint(tiny.base_params())
-
-
 @pytest.mark.parametrize('held', [False, True], ids=['loop', 'scan'])
 @pytest.mark.parametrize('scanned', [False, True], ids=['loop', 'scan'])
 def test_it_is_a_base_bit_for_bit(tmp_path, scanned, held):
@@ -109,22 +94,16 @@ def test_older_files_are_read(tmp_path, place):
 
 
 @pytest.fixture(scope='module')
-def bucket(tmp_path_factory):
-  root = tmp_path_factory.mktemp('bucket')
-  (root / 'runs' / 'checkpoint_3').mkdir(parents=True)
-  save(root / 'runs' / 'checkpoint_3')
-  with bucket_server.serve(root) as (address, asked):
-    # Read once by a process, before its first request.
-    environment = {
-      'TENSORSTORE_GCS_HTTP_URL': f'http://{address}',
-      'GCE_METADATA_ROOT': address,
-    }
-    with unittest.mock.patch.dict(os.environ, environment):
-      yield f'gs://{bucket_server.NAME}', asked
+def in_bucket(bucket):
+  """The address of a bucket with a checkpoint; what it was asked for."""
+  folder, address, asked = bucket
+  (folder / 'runs' / 'checkpoint_3').mkdir(parents=True)
+  save(folder / 'runs' / 'checkpoint_3')
+  return address, asked
 
 
-def test_it_is_read_from_a_bucket(bucket):
-  root, asked = bucket
+def test_it_is_read_from_a_bucket(in_bucket):
+  root, asked = in_bucket
   assert_is_the_base(f'{root}/runs/checkpoint_3')
   array = 'runs/checkpoint_3/target.decoder.layers_0.mlp.wo.kernel/0.0'
   assert asked.count(array) == 1
@@ -135,9 +114,9 @@ def test_it_is_read_from_a_bucket(bucket):
     bases.read(f'{root}/forbidden')
 
 
-def test_nothing_else_is_needed_for_a_bucket(bucket, tmp_path):
+def test_nothing_else_is_needed_for_a_bucket(in_bucket, tmp_path):
   """By commands and from Python, where neither TensorFlow nor gcsfs helps."""
-  root, _ = bucket
+  root, _ = in_bucket
   code = f"""
 import sys
 sys.modules['tensorflow'] = sys.modules['gcsfs'] = None
@@ -240,38 +219,6 @@ def test_the_folder_of_a_run_names_its_checkpoints(tmp_path):
     save(tmp_path / f'checkpoint_{step}')
   with pytest.raises(UserError, match='such as .*checkpoint_10'):
     bases.read(str(tmp_path))
-
-
-def write_by_orbax(folder, use_ocdbt):
-  """As T5X's manager does: an item `state` with the whole train state."""
-  state = {
-    'target': tiny.base_params(),
-    'state': {'step': np.int32(3), 'param_states': {'a': np.zeros(2)}},
-  }
-  handler = ocp.PyTreeCheckpointHandler(use_ocdbt=use_ocdbt)
-  with ocp.Checkpointer(handler) as checkpointer:
-    checkpointer.save(folder / 'state', ocp.args.PyTreeSave(state))
-  return str(folder)
-
-
-@pytest.mark.parametrize('use_ocdbt', [True, False], ids=['ocdbt', 'zarr'])
-def test_what_t5x_wrote_through_orbax(tmp_path, use_ocdbt, monkeypatch):
-  path = write_by_orbax(tmp_path, use_ocdbt)
-  assert_is_the_base(path)
-  monkeypatch.chdir(tmp_path.parent)
-  assert_is_the_base(tmp_path.name)
-  assert native.read_step(path) == 3
-
-
-def test_a_damaged_one_of_orbax_is_named(tmp_path):
-  path = write_by_orbax(tmp_path, use_ocdbt=False)
-  array = tmp_path / 'state' / ('target.' + NAME.replace('/', '.'))
-  (array / '0.0').write_bytes(b'half')
-  with pytest.raises(UserError, match=f'{NAME} of .* cannot be read'):
-    bases.read(path)
-  (tmp_path / 'state' / '_METADATA').write_text('{"tree_metadata": ')
-  with pytest.raises(UserError, match='not a checkpoint that Orbax can read'):
-    bases.read(path)
 
 
 def test_a_base_is_made_without_adapters(tmp_path):
