@@ -1,6 +1,6 @@
-"""SeqIO tasks: the mini suite, P3, and what makes tasks of one's own.
+"""SeqIO tasks: the mini suite, P3, and tools to make tasks of one's own.
 
-`catalog` says of a task what evaluation needs to know beyond its rows.
+`catalog` holds what evaluation needs to know about a task beyond its rows.
 """
 
 from moe_lite.data import catalog

@@ -5,19 +5,22 @@
       [--num_shards=N] [--workers=N] [--overwrite] [--dry_run]
       [--seqio_additional_cache_dirs=DIR,DIR]
 
-writes rows as they are at CacheDatasetPlaceholder to DIR/NAME, where SeqIO's
-`use_cached=True` reads them. A mixture's name stands for all its tasks. What is
-there and whole is left alone, so that the same command goes on.
+writes the rows that reach CacheDatasetPlaceholder to DIR/NAME, where SeqIO
+reads them with `use_cached=True`. The name of a mixture stands for all its
+tasks. A task that is there and whole is left alone, so the same command goes on
+after an interruption.
 
-  --module_import  modules that register the tasks; tasks.mini unless given
-  --splits         all that a task has unless given
-  --num_shards     files a split; as many as its source has unless given. A
-                   source with fewer is read once a shard, and must then give
-                   its rows in the same order each time
-  --workers        processes, each of about 1 GB; 0 or 1 starts none
-  --overwrite      delete what is whole, too; leave this out to go on
+  --module_import  modules that register the tasks; tasks.mini by default
+  --splits         the splits to write; all that a task has by default
+  --num_shards     the number of files of a split; that of its source by
+                   default. A source with fewer files is read once for each
+                   shard, and must then give its rows in the same order each
+                   time
+  --workers        the number of processes, each of about 1 GB; 0 or 1 starts
+                   none
+  --overwrite      also write tasks that are whole; leave this out to go on
   --seqio_additional_cache_dirs  where P3's tasks are read from
-  --dry_run        say how many files of a split would be written
+  --dry_run        only print how many files of each split would be written
 """
 
 import collections
@@ -42,12 +45,16 @@ from moe_lite.process import cli
 from moe_lite.process.quiet_tensorflow import import_tensorflow
 from tasks import workers
 
-# TensorFlow is loaded when the command line is known to be right, and without
-# its notices: hence the imports within functions.
+# Imports within functions: TensorFlow is loaded without its notices, and only
+# when the command line is known to be right.
 
 
 def cache(argv: Sequence[str]) -> None:
-  """See the module's docstring; raises UserError for a mistake."""
+  """Runs the command that the module's docstring describes.
+
+  Raises:
+    UserError: for a mistake in the command line, or in the tasks.
+  """
   values = _parse(argv)
   import_tensorflow()
   cli.add_cache_dirs(values.seqio_additional_cache_dirs)
@@ -56,7 +63,10 @@ def cache(argv: Sequence[str]) -> None:
       importlib.import_module(module)
   plan = _plan(_find(values.tasks), values)
   if whole := sum(not parts for parts in plan.values()):
-    say(f'{whole} of {len(plan)} tasks are whole in {values.out}: left alone.')
+    say(
+      f'{whole} of {len(plan)} tasks are whole in {values.out} and are left '
+      'alone.'
+    )
   if values.dry_run:
     for folder, parts in plan.items():
       print(folder, dict(collections.Counter(part.split for part in parts)))
@@ -88,13 +98,13 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
 
 @contextlib.contextmanager
 def _told(what: str) -> Iterator[None]:
-  """Turns what the user's modules and files raise into UserErrors."""
+  """Turns errors of the user's modules and files into UserErrors."""
   try:
     yield
   except UserError as error:
     raise UserError(f'{what}: {error}') from error
   except Exception as error:
-    # Ours, Python's and installed ones.
+    # Files of this package, of Python and of installed packages.
     known = sysconfig.get_path('stdlib'), sysconfig.get_path('purelib')
     known = ('<', __file__.removesuffix('.py'), *known)
     frames = traceback.extract_tb(error.__traceback__)
@@ -104,7 +114,7 @@ def _told(what: str) -> Iterator[None]:
 
 
 def _find(names: Sequence[str]) -> dict[str, Any]:
-  """The tasks of that name and of mixtures, by name."""
+  """The tasks with these names, and those of mixtures, by name."""
   import seqio
 
   known = {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
@@ -112,16 +122,18 @@ def _find(names: Sequence[str]) -> dict[str, Any]:
   for name in names:
     if name not in known:
       raise UserError(
-        f'--tasks: {name!r} is no registered task or mixture.'
-        f'{nearest(name, known)} --module_import registers them.'
+        f'--tasks: {name!r} is not a registered task or mixture.'
+        f'{nearest(name, known)} --module_import names the modules that '
+        'register tasks.'
       )
     provider = seqio.get_mixture_or_task(name)
     tasks = [provider] if isinstance(provider, seqio.Task) else provider.tasks
     cacheable = {task.name: task for task in tasks if task.supports_caching}
     if others := [task.name for task in tasks if not task.supports_caching]:
       text = (
-        f'--tasks={name}: without seqio.CacheDatasetPlaceholder() among their '
-        f'preprocessors, tasks cannot be cached: {", ".join(others)}.'
+        f'--tasks={name}: tasks whose preprocessors do not include '
+        'seqio.CacheDatasetPlaceholder() cannot be cached: '
+        f'{", ".join(others)}.'
       )
       if not cacheable:
         raise UserError(text)
@@ -133,7 +145,7 @@ def _find(names: Sequence[str]) -> dict[str, Any]:
 def _plan(
   tasks: Mapping[str, Any], values: flags.FlagValues
 ) -> dict[epath.Path, list[Any]]:
-  """The `cache_parts.Part`s that are to be written, by the task's folder."""
+  """The `cache_parts.Part`s to write, by the folder of their task."""
   from tasks import cache_parts
 
   with _told('--tasks'):
@@ -141,7 +153,7 @@ def _plan(
   known = set().union(*splits.values())
   for split in set(values.splits) - known:
     raise UserError(
-      f'--splits: no task has {split!r}.{nearest(split, known)} There is '
+      f'--splits: no task has {split!r}.{nearest(split, known)} The tasks have '
       f'{", ".join(sorted(known))}.'
     )
   plan = {}
@@ -158,7 +170,7 @@ def _plan(
 def _write_all(
   plan: Mapping[epath.Path, Sequence[Any]], values: flags.FlagValues
 ) -> None:
-  """Writes the files, completes what is whole, and says how to read it."""
+  """Writes the files, completes whole tasks, and says how to read them."""
   from tasks import cache_parts, cached
 
   for folder in plan:
@@ -186,7 +198,7 @@ def _write_all(
       progress.advance()
       progress.report(**{'thousand rows': rows / 1000})
   say(
-    f'{rows:,} rows written. Read what is in {values.out} with',
+    f'{rows:,} rows were written. To read the caches in {values.out}, add',
     f'  --seqio_additional_cache_dirs={shlex.quote(values.out)} '
     '--gin.USE_CACHED_TASKS=True',
   )
@@ -200,6 +212,7 @@ def _write(part: Any) -> Any:
 
 
 if __name__ == '__main__':
-  # Reports ask JAX which process this is, for which it would take the devices.
+  # Reports ask JAX which process this is, and JAX would take all devices to
+  # say.
   jax.config.update('jax_platforms', 'cpu')
   sys.exit(cli.guard(cache, sys.argv, __doc__))

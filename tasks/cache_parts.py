@@ -1,7 +1,7 @@
-"""A task's cache in parts: one file each, written by whichever process.
+"""A task's cache in parts, each a file that any process can write.
 
-`plan` names the parts, `write_part` writes one, and `finish_task` completes the
-cache once all are there.
+`plan` names the parts, `write_part` writes one of them, and `finish_task`
+completes the cache once all of them are there.
 """
 
 import collections
@@ -21,7 +21,15 @@ from tasks.cached import Features, Stats
 
 
 class Part(NamedTuple):
-  """A file of a cache, and the rows that go there."""
+  """One file of a cache.
+
+  Attributes:
+    task: the task's name.
+    split: the split.
+    folder: the folder of the task's cache.
+    shard: which of the split's files it is, from 0.
+    num_shards: the number of files of the split.
+  """
 
   task: str
   split: str
@@ -37,14 +45,17 @@ def plan(
   num_shards: int | None = None,
   overwrite: bool = False,
 ) -> tuple[epath.Path, list[Part]]:
-  """Where a task's cache goes, and which of its files are to be written.
+  """Decides which files of a task's cache are to be written.
 
   Args:
-    task: that is cached.
-    root: of all caches.
-    splits: that the cache is to have.
-    num_shards: files of a split; None for as many as its source has.
-    overwrite: also what is there and whole.
+    task: the task to cache.
+    root: the folder of all caches.
+    splits: the splits that the cache is to have.
+    num_shards: the number of files of a split; None for that of its source.
+    overwrite: whether splits that are there and whole are written again.
+
+  Returns:
+    The folder of the task's cache, and its parts.
   """
   folder = epath.Path(root) / seqio.get_task_dir_from_name(task.name)
   parts = []
@@ -61,10 +72,10 @@ def write_part(part: Part) -> tuple[Features, Stats]:
   """Writes one file of a registered task's cache.
 
   Returns:
-    Its features and its counts, for `finish_task`.
+    The features and the counts of the file, for `finish_task`.
 
   Raises:
-    ValueError: for what SeqIO's reader cannot parse.
+    ValueError: if SeqIO's reader could not parse a feature.
   """
   task = seqio.TaskRegistry.get(part.task)
   special = {
@@ -94,9 +105,10 @@ def write_part(part: Part) -> tuple[Features, Stats]:
 
 @contextlib.contextmanager
 def _seeds() -> Iterator[None]:
-  """Has all parts of a split find its examples in one order, even if drawn.
+  """Seeds all generators, so that every part draws the examples alike.
 
-  Each part may be every n-th of them.
+  A part may be every n-th example of the split, so all parts need them in the
+  same order.
   """
   seeds: tuple[Any, ...] = (random.seed, np.random.seed, tf.random.set_seed)
   for seed in seeds:
@@ -111,7 +123,10 @@ def _seeds() -> Iterator[None]:
 def _with_shapes(
   rows: tf.data.Dataset, spec: dict[str, dict[str, Any]], vague: Sequence[str]
 ) -> Iterator[Mapping[str, Any]]:
-  """The rows, whose shapes are filled in where TensorFlow knows none."""
+  """Yields the rows, and completes `spec` by their shapes.
+
+  TensorFlow does not know the shapes of the features in `vague`.
+  """
   is_known = False
   for row in rows:
     actual = {
@@ -130,13 +145,13 @@ def _check_same(one: Features, other: Features) -> None:
     if feature != other[name]:
       raise ValueError(
         f'Feature {name!r} has rows of shape {feature["shape"]} and '
-        f'{other[name]["shape"]}: only the first dimension may vary. Make it a '
-        'tf.RaggedTensor.'
+        f'{other[name]["shape"]}, but only the first dimension may vary. Make '
+        'it a tf.RaggedTensor.'
       )
 
 
 def _read(task: seqio.Task, part: Part) -> tf.data.Dataset:
-  """A part's rows, as a cache holds them."""
+  """The rows of a part, as a cache holds them."""
   split, shard, number = part.split, part.shard, part.num_shards
   source = task.source
   if number == 1:
@@ -150,7 +165,7 @@ def _read(task: seqio.Task, part: Part) -> tf.data.Dataset:
   else:
     examples = source.get_dataset(split=split, shuffle=False)
     examples = _in_order(examples).shard(number, shard)
-  # Of each part its own, for preprocessors that draw.
+  # Preprocessors that draw get another seed in each part.
   seed = zlib.crc32(f'{task.name} {split} {shard}'.encode())
   return _in_order(task.preprocess_precache(examples, seed=seed))
 
@@ -164,20 +179,21 @@ def _in_order(dataset: tf.data.Dataset) -> tf.data.Dataset:
 def finish_task(
   folder: epath.PathLike, outcomes: Mapping[Part, tuple[Features, Stats]]
 ) -> None:
-  """Completes a cache, once all its parts are written.
+  """Completes a cache whose parts are all written.
 
   Args:
-    folder: of the task.
+    folder: the folder of the task's cache.
     outcomes: what `write_part` returned for each part.
 
   Raises:
-    ValueError: if rows differ in shape where SeqIO's reader wants one.
+    ValueError: if rows differ in a dimension that SeqIO's reader takes for
+      constant.
   """
   by_split = collections.defaultdict(list)
   for part in sorted(outcomes, key=lambda part: part.shard):
     by_split[part.split].append(outcomes[part])
   for split, parts in by_split.items():
-    # Of a shard without rows, TensorFlow may know less than rows tell.
+    # A shard without rows may lack shapes that only rows tell.
     specs = [spec for spec, stats in parts if stats['examples']]
     specs = specs or [parts[0][0]]
     for other in specs[1:]:

@@ -1,9 +1,13 @@
-"""Writes SeqIO caches: what its `use_cached=True` reads.
+"""Writes SeqIO caches, which SeqIO reads with `use_cached=True`.
 
-A folder holds a task: `{split}.tfrecord-0000i-of-0000n`; `info.{split}.json`,
-number of shards, shapes and types; `stats.{split}.json`, counts of examples and
-tokens; and COMPLETED, which is empty and written last, so that a folder without
-it is known to be a part.
+The folder of a task holds
+
+  {split}.tfrecord-0000i-of-0000n  the rows
+  info.{split}.json                the number of shards, shapes and types
+  stats.{split}.json               the numbers of examples and of tokens
+  COMPLETED                        an empty file that is written last
+
+A folder without COMPLETED is not whole.
 """
 
 import collections
@@ -19,9 +23,9 @@ import tensorflow as tf
 from etils import epath
 
 COMPLETED = 'COMPLETED'
-# Padding and EOS of T5's vocabularies: neither counts as a token.
+# Padding and EOS of T5's vocabularies, which do not count as tokens.
 _T5_SPECIAL = {'inputs': (0, 1), 'targets': (0, 1)}
-# What SeqIO's reader can parse.
+# The types that SeqIO's reader can parse.
 _TYPES = ('bool', 'int32', 'int64', 'float32', 'string')
 _FILE = re.compile(
   r'(?P<records>.+)\.tfrecord-\d+-of-\d+|(?:info|stats)\.(?P<json>.+)\.json'
@@ -33,25 +37,25 @@ Stats = Mapping[str, int]
 
 
 def features(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-  """Shapes and types of a data set's elements, as `info` files name them.
+  """The shapes and types of a data set's elements, as `info` files name them.
 
   Args:
     spec: the `element_spec` of the data set.
 
   Raises:
-    ValueError: for what SeqIO's reader cannot parse.
+    ValueError: if SeqIO's reader could not parse a feature.
   """
   found = {}
   for name, element in sorted(spec.items()):
     if not isinstance(element, tf.TensorSpec | tf.RaggedTensorSpec):
       raise ValueError(
-        f'Feature {name!r} is a {type(element).__name__}; a cache holds '
-        'tensors and ragged tensors.'
+        f'Feature {name!r} is a {type(element).__name__}, but a cache holds '
+        'only tensors and ragged tensors.'
       )
     if element.dtype.name not in _TYPES:
       raise ValueError(
-        f'Feature {name!r} has type {element.dtype.name}, and SeqIO reads '
-        f'{", ".join(_TYPES)} from a cache: cast it before '
+        f'Feature {name!r} has type {element.dtype.name}, but SeqIO reads only '
+        f'{", ".join(_TYPES)} from a cache. Cast the feature before '
         'CacheDatasetPlaceholder.'
       )
     found[name] = {
@@ -62,7 +66,8 @@ def features(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def stored_shape(shape: tf.TensorShape) -> list[int | None]:
-  if shape.rank is None:  # Of a Python function; rows know better.
+  """A shape as `info` files hold it: the first dimension may always vary."""
+  if shape.rank is None:  # A Python function made it. Rows will tell more.
     return [None]
   return [None, *shape.as_list()[1:]] if shape.rank else []
 
@@ -78,15 +83,16 @@ def write_shard(
   """Writes one file of a split.
 
   Args:
-    folder: of the task.
-    split: its name.
+    folder: the folder of the task.
+    split: the name of the split.
     examples: arrays or ragged tensors by feature.
-    shard: which of `num_shards` files.
-    num_shards: that the split has.
-    special: of the features whose tokens are counted, ids that are none.
+    shard: which of the files this is, from 0.
+    num_shards: the number of files of the split.
+    special: the features whose tokens are counted, each with the ids that do
+      not count as tokens.
 
   Returns:
-    Its counts, for `finish_split`.
+    The counts of this file, for `finish_split`.
   """
   path = epath.Path(folder) / file_name(split, shard, num_shards)
   stats: dict[str, int] = {'examples': 0}
@@ -105,13 +111,13 @@ def write_shard(
 def finish_split(
   folder: epath.PathLike, split: str, spec: Features, stats: Sequence[Stats]
 ) -> dict[str, int]:
-  """Writes a split's info and stats, once all its shards are there.
+  """Writes the info and the stats of a split whose shards are all there.
 
   Args:
-    folder: of the task.
-    split: its name.
-    spec: see `features`.
-    stats: of each shard.
+    folder: the folder of the task.
+    split: the name of the split.
+    spec: what `features` returned.
+    stats: the counts of each shard.
 
   Returns:
     The counts of the whole split.
@@ -133,7 +139,7 @@ def finish_split(
 
 
 def complete(folder: epath.PathLike) -> None:
-  """Marks the folder as whole."""
+  """Marks a folder as whole."""
   (epath.Path(folder) / COMPLETED).write_text('')
 
 
@@ -143,7 +149,7 @@ def is_complete(folder: epath.PathLike) -> bool:
 
 
 def has_split(folder: epath.PathLike, split: str) -> bool:
-  """Whether a whole cache has the split."""
+  """Whether the folder holds a whole cache that has the split."""
   stats = epath.Path(folder) / f'stats.{split}.json'
   return is_complete(folder) and stats.exists()
 
@@ -151,8 +157,8 @@ def has_split(folder: epath.PathLike, split: str) -> bool:
 def clear(folder: epath.PathLike, splits: Collection[str]) -> None:
   """Makes a folder ready for splits to be written to it.
 
-  Deletes them from a whole cache, and anything from a part of one; files that
-  belong to no cache stay.
+  If the folder holds a whole cache, only these splits are deleted from it.
+  Otherwise all files of a cache are. Other files stay.
   """
   if not splits:
     return
@@ -164,26 +170,26 @@ def clear(folder: epath.PathLike, splits: Collection[str]) -> None:
       by_split[match['records'] or match['json']].append(path)
   if not is_complete(folder) or by_split.keys() <= set(splits):
     splits = list(by_split)
-    # First, so that what is left is known to be a part.
+    # Deleted first, so that nobody takes the rest for a whole cache.
     (folder / COMPLETED).unlink(missing_ok=True)
   gone = itertools.chain(*(by_split[split] for split in splits))
-  # What says that a split is there goes first.
+  # The files that say that a split is there are deleted first.
   for path in sorted(gone, key=lambda path: path.suffix != '.json'):
     path.unlink()
 
 
 def file_name(split: str, shard: int, num_shards: int) -> str:
-  """'train.tfrecord-00000-of-00001'."""
+  """The name of a file, such as 'train.tfrecord-00000-of-00001'."""
   return f'{split}.tfrecord-{shard:05d}-of-{num_shards:05d}'
 
 
 def _array(value: Any) -> Any:
-  """An array of what is no ragged tensor."""
+  """An array, unless the value is a ragged tensor."""
   if isinstance(value, tf.RaggedTensor):
     return value
   if tf.is_tensor(value):
     value = value.numpy()
-  # NumPy's own type for bytes forgets zeros at their end.
+  # NumPy's own type for bytes would drop zeros at their end.
   return np.asarray(value, object if isinstance(value, bytes) else None)
 
 
@@ -202,7 +208,10 @@ def _serialize(example: Mapping[str, Any]) -> bytes:
 
 
 def _row_lengths(value: tf.RaggedTensor) -> list[tf.Tensor]:
-  """Of the dimensions that vary; SeqIO's reader knows the others' sizes."""
+  """The row lengths of the dimensions that vary.
+
+  SeqIO's reader knows the sizes of the other dimensions.
+  """
   lengths = value.nested_row_lengths()
   sizes = value.shape.as_list()[1:]
   return [x for x, size in zip(lengths, sizes, strict=False) if size is None]
@@ -222,11 +231,11 @@ def _feature(value: np.ndarray) -> tf.train.Feature:
 def _tokens(
   example: Mapping[str, Any], special: Mapping[str, Collection[int | None]]
 ) -> dict[str, int]:
-  """How many tokens the features have, but those that are special."""
+  """The number of tokens of each feature, without the special ones."""
   found = {}
   for name, others in special.items():
     value = example.get(name)
-    # As in SeqIO, ragged features have no count.
+    # Ragged features are not counted, as in SeqIO.
     if isinstance(value, np.ndarray) and value.dtype.kind in 'iu':
       counted = np.ones(value.shape, bool)
       for other in others:

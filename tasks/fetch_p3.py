@@ -3,18 +3,21 @@
   python -m tasks.fetch_p3 --mixture=NAME | --tasks=NAME,NAME  --out=DIR
       [--revision=main] [--num_shards=1] [--workers=N] [--dry_run]
 
-downloads what the tasks of a mixture are read from, a folder a task, and checks
-its rows against the table. What is there and whole is left alone, so that the
-same command goes on; it stays with the commit that the first one found.
+downloads the data that the tasks of a mixture are read from, writes a folder
+for each task, and checks the numbers of rows against the table of P3's tasks. A
+task that is there and whole is left alone, so the same command goes on after an
+interruption. It goes on with the commit that the first call found.
 
   --mixture     t0_train, t0_eval_score_eval, ...: see tasks/README.md
+  --tasks       tasks by their names, in place of a mixture
   --out         a folder, or a bucket such as gs://bucket/p3
-  --revision    of the data set's repository
-  --num_shards  files a split: as many as there are hosts to read them
-  --workers     processes, each of about 1 GB; 0 or 1 starts none
-  --dry_run     say what would be fetched and how large it is
+  --revision    the revision of the data set's repository
+  --num_shards  the number of files of a split; take as many as there are hosts
+                to read them
+  --workers     the number of processes, each of about 1 GB; 0 or 1 starts none
+  --dry_run     only print what would be fetched, and how large it is
 
-HF_ENDPOINT names another hub, HF_TOKEN an account.
+The environment variable HF_ENDPOINT names another hub, and HF_TOKEN an account.
 """
 
 import contextlib
@@ -41,17 +44,23 @@ from tasks.p3.fetching import Job, fetch_task
 
 PINNED = 'fetch.json'
 _PARQUET = '.parquet'
-# No room, no right to write: the other tasks would fail alike.
+# There is no room, or no right to write. The other tasks would fail, too.
 _NO_USE_IN_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
-# What both TensorFlow and epath know.
+# Buckets that both TensorFlow and epath can write to.
 _REMOTE = ('gs://', 's3://')
-# A cache is not compressed; published sizes give 3.2 for its first tasks.
+# A cache takes more room than the compressed files that are downloaded. The
+# published sizes of the first tasks give a factor of 3.2.
 _GROWS = 3.5
 _MEGABYTE = 10**6
 
 
 def fetch(argv: Sequence[str]) -> None:
-  """See the module's docstring; raises UserError for a mistake."""
+  """Runs the command that the module's docstring describes.
+
+  Raises:
+    UserError: for a mistake in the command line, or if a task could not be
+      fetched.
+  """
   values = _parse(argv)
   names = _configurations(values)
   commit = _commit(values.out, values.revision)
@@ -95,12 +104,12 @@ def fetch(argv: Sequence[str]) -> None:
         [
           f'{len(failed)} of {len(names)} tasks are not there:',
           *reasons,
-          'The same command tries them again, and leaves the others alone.',
+          'The same command tries them again and leaves the others alone.',
         ]
       )
     )
   say(
-    f'All {len(names)} tasks are in {values.out}. They are read with',
+    f'All {len(names)} tasks are in {values.out}. To read them, add',
     f'  --seqio_additional_cache_dirs={shlex.quote(values.out)}',
   )
 
@@ -135,11 +144,11 @@ def _parse(argv: Sequence[str]) -> flags.FlagValues:
 
 
 def _configurations(values: flags.FlagValues) -> tuple[str, ...]:
-  """What is fetched, by name."""
+  """The names of the published configurations to fetch."""
   if values.mixture:
     if values.mixture not in table.MIXTURES:
       raise UserError(
-        f'--mixture={values.mixture} is none of '
+        f'--mixture={values.mixture} is not a mixture of P3. There are '
         f'{", ".join(table.MIXTURES)}.'
         f'{nearest(values.mixture, table.MIXTURES)}'
       )
@@ -158,7 +167,7 @@ def _configurations(values: flags.FlagValues) -> tuple[str, ...]:
 
 
 def _known() -> set[str]:
-  """Names of all tasks, and of the twins of those with answer choices."""
+  """The names of all tasks, and of the twins of tasks with answer choices."""
   prompts = table.prompts()
   return {*prompts, *(p.twin for p in prompts.values() if p.has_choices)}
 
@@ -173,7 +182,7 @@ def _is_whole(out: str, task: str) -> bool:
 
 
 def _commit(out: str, revision: str) -> str:
-  """The commit that this folder's tasks come from, or are to come from."""
+  """The commit that the tasks of this folder come from, or will come from."""
   path = epath.Path(out) / PINNED
   if not path.exists():
     return hub.commit(revision)
@@ -183,18 +192,19 @@ def _commit(out: str, revision: str) -> str:
   except (ValueError, TypeError, KeyError) as error:
     raise UserError(
       f'{path} is damaged: it does not say which commit {out} holds. Delete '
-      'it if what is there came from this --revision, or name another --out.'
+      f'this file if the tasks in {out} came from this --revision, or name '
+      'another --out.'
     ) from error
   if revision not in (first, commit):
     raise UserError(
       f'{out} holds revision {first} (commit {commit}), not '
-      f'--revision={revision}: name another --out.'
+      f'--revision={revision}. Name another --out.'
     )
   return commit
 
 
 def _pin(out: str, revision: str, commit: str) -> None:
-  """Writes down which commit a folder's tasks come from."""
+  """Writes down which commit the tasks of a folder come from."""
   path = epath.Path(out) / PINNED
   pinned = {
     'repository': hub.REPOSITORY,
@@ -211,7 +221,7 @@ def _pin(out: str, revision: str, commit: str) -> None:
 
 
 def _files(names: Sequence[str], commit: str) -> dict[str, dict[str, int]]:
-  """Files of each task with their bytes; the largest task first."""
+  """The files of each task with their bytes, the largest task first."""
   files: dict[str, dict[str, int]] = {name: {} for name in names}
   for path, size in hub.files(commit) if names else ():
     folder, _, name = path.rpartition('/')
@@ -234,12 +244,16 @@ def _check_space(out: str, needed: float) -> None:
   if free < needed:
     raise UserError(
       f'{out} has {_bytes(free)} free, and about {_bytes(needed)} are needed. '
-      'Name another --out, or fewer tasks.'
+      'Name another --out or fewer tasks.'
     )
 
 
 def _fetch_all(jobs: Sequence[Job], processes: int) -> Mapping[str, str]:
-  """Fetches all, and returns why some could not be fetched."""
+  """Fetches all tasks.
+
+  Returns:
+    For each task that could not be fetched, the reason.
+  """
   failed = {}
   progress = Progress(sum(map(_megabytes, jobs)) or 1, unit='MB')
   done = workers.each(fetch_task, jobs, processes)
@@ -256,7 +270,10 @@ def _fetch_all(jobs: Sequence[Job], processes: int) -> Mapping[str, str]:
 
 
 def _reason(error: BaseException) -> str:
-  """In one line; by its kind where it is none of our own."""
+  """The message of an error, in one line.
+
+  For an error of another package the line begins with the error's type.
+  """
   text = ' '.join(str(error).split())
   if isinstance(error, UserError):
     return text
@@ -265,9 +282,10 @@ def _reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def downloads(out: str) -> Iterator[str]:
-  """Where files are downloaded to; a failed task's wait for the next call.
+  """The local folder that files are downloaded to.
 
-  Those for a bucket do not: the next call may come from another machine.
+  The files of a failed task wait there for the next call. If `out` is a bucket
+  they do not, since the next call may come from another machine.
   """
   if '://' in out:
     with tempfile.TemporaryDirectory() as folder:
@@ -275,7 +293,7 @@ def downloads(out: str) -> Iterator[str]:
     return
   folder = os.path.join(out, '.fetch')
   yield folder
-  with contextlib.suppress(OSError):  # Unless something waits there.
+  with contextlib.suppress(OSError):  # Files may wait there.
     os.rmdir(folder)
 
 
@@ -288,6 +306,7 @@ def _bytes(number: float) -> str:
 
 
 if __name__ == '__main__':
-  # Reports ask JAX which process this is, for which it would take the devices.
+  # Reports ask JAX which process this is, and JAX would take all devices to
+  # say.
   jax.config.update('jax_platforms', 'cpu')
   sys.exit(cli.guard(fetch, sys.argv, __doc__))

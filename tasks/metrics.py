@@ -1,11 +1,12 @@
 """Metrics of generated text, under the names that P3's tasks give them.
 
-Each is a SeqIO metric_fn. Values are in percent and never NaN: of no rows they
-are 0. Unequal numbers of targets and predictions raise ValueError. Libraries
-are imported where they are called: registering tasks does not wait for them.
+Each metric is a SeqIO metric_fn. Values are in percent and never NaN; without
+rows they are 0. A metric raises ValueError if there are not as many predictions
+as targets. Libraries are imported in the functions that call them, so that
+registering tasks does not wait for them.
 
-Source: the metrics of T5 (arXiv 1910.10683) that T0 uses; docstrings say where
-ours differ.
+Source: the metrics of T5 (arXiv 1910.10683) that T0 uses. Docstrings say where
+these metrics differ.
 """
 
 import collections
@@ -30,24 +31,24 @@ _NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
 def postprocess(
   text: str, example: Row | None = None, is_target: bool = False
 ) -> str:
-  """A `postprocess_fn`: many targets of P3 begin with white space."""
+  """A `postprocess_fn` that strips a text; many targets begin with a space."""
   return text.strip()
 
 
 def postprocess_record(
   text: str, example: Row | None = None, is_target: bool = False
 ) -> Any:
-  """A `postprocess_fn`: of a target, also the inputs, by which `record` groups.
+  """A `postprocess_fn` that adds its inputs to a target, for `record`.
 
   Raises:
-    UserError: if a target's row lacks `inputs_pretokenized`.
+    UserError: if the row of a target lacks `inputs_pretokenized`.
   """
   if not is_target:
     return text.strip()
   if 'inputs_pretokenized' not in (row := example or {}):
     raise UserError(
-      'The metric record groups rows by inputs_pretokenized, and one has only '
-      f'{sorted(row)}: let the task keep that text, or measure squad.'
+      'The metric record groups rows by inputs_pretokenized, but a row has '
+      f'only {sorted(row)}. Let the task keep that text, or measure squad.'
     )
   return {'inputs': row['inputs_pretokenized'], 'answer': text.strip()}
 
@@ -56,29 +57,31 @@ def postprocess_for(names: Sequence[str]) -> Callable[..., Any]:
   """The `postprocess_fn` of a task with these metrics.
 
   Raises:
-    UserError: if others stand beside record, whose targets are no mere text.
+    UserError: if record is not the only metric. Its targets are not mere text.
   """
   if 'record' in names and len(names) > 1:
     raise UserError(
-      f'One task has the metrics {", ".join(names)}: only record can read its '
-      'targets, so it stands alone. Beside others, measure squad.'
+      f'A task has the metrics {", ".join(names)}, but no other metric can '
+      'read the targets of record. Measure record alone, or squad in its '
+      'place.'
     )
   return postprocess_record if 'record' in names else postprocess
 
 
 def accuracy(targets: Texts, predictions: Texts) -> Values:
-  """Share of predictions that are the target, to the letter."""
+  """The share of predictions that equal their target to the letter."""
   rows = zip(targets, predictions, strict=True)
   return {'accuracy': _percent([target == text for target, text in rows])}
 
 
 def bleu(targets: Texts, predictions: Texts) -> Values:
-  """Corpus BLEU, with T5's tokenizer; 0 where no prediction has four words."""
+  """Corpus BLEU with T5's tokenizer; 0 if no prediction has four words."""
   import sacrebleu
 
-  # Of no rows, sacrebleu makes an error; of an empty one, 0.
+  # Without rows sacrebleu raises an error; for an empty row it gives 0.
   rows = list(zip(targets, predictions, strict=True)) or [('', '')]
-  # Some data sets are tokenized; `force` changes no value and warns of none.
+  # `force` changes no value. It only keeps sacrebleu from warning that a text
+  # looks tokenized, which that of some data sets is.
   score = sacrebleu.corpus_bleu(
     [p for _, p in rows], [[t for t, _ in rows]], tokenize='intl', force=True
   )
@@ -86,16 +89,17 @@ def bleu(targets: Texts, predictions: Texts) -> Values:
 
 
 def rouge(targets: Texts, predictions: Texts) -> Values:
-  """F-measures of ROUGE-1, -2 and -Lsum, without stemming.
+  """The F-measures of ROUGE-1, ROUGE-2 and ROUGE-Lsum, without stemming.
 
-  Sentences, for the last, end at ' . ' or a line break, as in T5's. Of rows the
-  plain mean is taken, where T5's is a bootstrap's. rouge-score reads letters a
-  to z and digits only: a text without any scores 0, also a right one.
+  For ROUGE-Lsum, sentences end at ' . ' or at a line break, as in T5. The value
+  is the plain mean over rows, where T5 takes the mean of a bootstrap.
+  rouge-score reads only the letters a to z and digits, so a text without them
+  scores 0, even if it is right.
   """
   from rouge_score import rouge_scorer
 
   scorer = rouge_scorer.RougeScorer(_ROUGE)
-  # T5's vocabulary has no line break, so predictions have none of their own.
+  # T5's vocabulary has no line break, so predictions contain none.
   split = lambda text: text.replace(' . ', ' .\n')
   rows = zip(targets, predictions, strict=True)
   scores = [scorer.score(split(target), split(text)) for target, text in rows]
@@ -103,22 +107,24 @@ def rouge(targets: Texts, predictions: Texts) -> Values:
 
 
 def squad(targets: Texts, predictions: Texts) -> Values:
-  """F1 of words, and exact matches, of answers as SQuAD 1.1 normalises them.
+  """F1 of words and exact matches, of answers as SQuAD 1.1 normalises them.
 
-  That is in lower case, without ASCII punctuation, articles and superfluous
-  white space. F1 with what has no words is the exact match, as SQuAD 2.0's.
+  Normalised answers are in lower case, without ASCII punctuation, articles and
+  superfluous white space. If an answer or a prediction has no words, F1 is the
+  exact match, as in SQuAD 2.0.
   """
   questions = [{'inputs': i, 'answer': t} for i, t in enumerate(targets)]
   return record(questions, predictions)
 
 
 def record(targets: Sequence[Row], predictions: Texts) -> Values:
-  """F1 and exact matches as `squad`, of questions that may have many answers.
+  """F1 and exact matches as in `squad`, of questions with one or more answers.
 
-  Rows of equal inputs are one question, which counts once: each prediction made
-  for it is held against each of its answers, the best of these counts, and of
-  predictions the mean. T5's has all answers in every row and takes the first
-  prediction. Targets are as `postprocess_record` gives them.
+  Rows with equal inputs are one question, which counts once. Each prediction
+  for the question is compared with each of its answers, and the best value
+  counts. The value of the question is the mean over its predictions. In T5,
+  every row has all answers, and the first prediction counts. Targets are as
+  `postprocess_record` gives them.
   """
   questions: dict[Hashable, list[Any]] = collections.defaultdict(list)
   for target, text in zip(targets, predictions, strict=True):
@@ -131,11 +137,13 @@ def record(targets: Sequence[Row], predictions: Texts) -> Values:
 
 
 def f1_score_with_invalid(targets: Texts, predictions: Texts) -> Values:
-  """F1 of the second of two labels; what is neither counts as the wrong one.
+  """F1 of the second of two labels.
 
-  Labels are the distinct targets, sorted, of which one that begins with 'no'
-  comes first: 'no' and 'yes', 'not equivalent' and 'equivalent'. A lone one is
-  the second. More than two are no labels, and the value is 0.
+  A prediction that is neither label counts as the wrong one. The labels are the
+  distinct targets in their order, except that a target that begins with 'no'
+  comes first: 'no' and 'yes', 'not equivalent' and 'equivalent'. If there is
+    only
+  one label, it is the second. With more than two labels the value is 0.
   """
   negates = lambda label: label.lower().startswith('no')
   labels = sorted(set(targets), key=lambda label: (not negates(label), label))
@@ -148,10 +156,11 @@ def f1_score_with_invalid(targets: Texts, predictions: Texts) -> Values:
 
 
 def mean_multiclass_f1(targets: Texts, predictions: Texts) -> Values:
-  """Mean over classes of their F1; classes are the distinct targets.
+  """The mean of F1 over classes, which are the distinct targets.
 
-  Of P3's data sets only CB has it, which has three: one that no target is
-  scores 0, as in T5's. A prediction that is no class only misses its target's.
+  In P3 only CB has this metric. CB has three classes, and one that is not among
+  the targets scores 0, as in T5. A prediction that is not a class counts only
+  against the class of its target.
   """
   rows = list(zip(targets, predictions, strict=True))
   scores = [
@@ -164,8 +173,9 @@ def mean_multiclass_f1(targets: Texts, predictions: Texts) -> Values:
 def spearman_corrcoef(targets: Texts, predictions: Texts) -> Values:
   """Spearman's rank correlation times 100, of texts that are numbers.
 
-  A prediction that is no decimal number ranks below all that are. Where a
-  target is none, or all targets or all predictions are equal, the value is 0.
+  A prediction that is not a decimal number ranks below all numbers. The value
+  is 0 if a target is not a number, or if all targets or all predictions are
+  equal.
   """
   from scipy import stats
 
@@ -200,7 +210,7 @@ def _words(text: str) -> list[str]:
 
 
 def _compare(answer: list[str], said: list[str]) -> tuple[float, float]:
-  """F1 and exact match."""
+  """F1 and exact match of two lists of words."""
   if not answer or not said:
     return float(answer == said), float(answer == said)
   shared = collections.Counter(answer) & collections.Counter(said)
@@ -214,6 +224,6 @@ def _f1(truth: Sequence[bool], chosen: Sequence[bool]) -> float:
 
 
 def _number(text: str) -> float:
-  """Minus infinity if it is no decimal number."""
+  """The number that a text is; minus infinity if it is not a decimal number."""
   known = re.fullmatch(r'[-+]?(\d+\.?\d*|\.\d+)', text)
   return float(text) if known else -math.inf

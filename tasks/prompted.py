@@ -1,8 +1,9 @@
-"""Tasks from prompts: examples in, a SeqIO task and its ranked twin out.
+"""Makes a SeqIO task, and its ranked twin, from examples under a prompt.
 
-`add` registers a data set under one prompt: a task with a row an example, to
-train on and to generate for, and, where there are choices, its `_score_eval`
-twin with a row a choice, to rank. Rows have P3's features.
+`add` registers a data set under one prompt. The task has one row for each
+example, to train on and to generate text for. If there are answer choices, its
+`_score_eval` twin has one row for each choice, to rank. Rows have P3's
+features.
 """
 
 import csv
@@ -30,7 +31,7 @@ class Example:
   Attributes:
     inputs: the prompt.
     target: the right answer.
-    choices: the answers on offer, the right one among them; () for free text.
+    choices: the answers to choose from, with the right one; () for free text.
   """
 
   inputs: str
@@ -46,16 +47,19 @@ def add(
   ranked: bool = True,
   metric_fns: Sequence[Callable[..., Any]] = (),
 ) -> None:
-  """Registers a task, and its twin if it is ranked.
+  """Registers a task, and its twin if the task is ranked.
 
   Args:
-    info: the task's name and its place in the suite. The twin's name is the
-      same with `_score_eval` after it.
-    examples: of a split. Called when the split is first read, and once.
-    splits: their names.
-    features: inputs and targets, with the vocabulary of the base.
-    ranked: False for free text, which has no choices and no twin.
-    metric_fns: what generated text is measured by, see `tasks.metrics`.
+    info: the task's name and its place in the suite. The twin has the same name
+      with `_score_eval` after it.
+    examples: returns the examples of a split. It is called once, when the split
+      is first read.
+    splits: the names of the splits.
+    features: the features of inputs and targets, with the vocabulary of the
+      base.
+    ranked: whether there are answer choices, and so a twin. It is False for
+      free text.
+    metric_fns: the metrics of generated text; see `tasks.metrics`.
   """
   read_once = functools.cache(lambda split: tuple(examples(split)))
   options = {
@@ -88,7 +92,12 @@ def add(
 def column_source(
   columns: Callable[[str], Mapping[str, Sequence[Any]]], splits: Sequence[str]
 ) -> seqio.DataSourceInterface:
-  """A source whose columns are made when a split is first read."""
+  """A source whose columns are made when a split is first read.
+
+  Args:
+    columns: returns the columns of a split, by name.
+    splits: the names of the splits.
+  """
   columns = functools.cache(columns)
 
   def dataset(
@@ -99,17 +108,17 @@ def column_source(
       raise UserError(f'Split {split!r} has no examples.')
     return tf.data.Dataset.from_tensor_slices(cast(Any, columns(split)))
 
-  # SeqIO's sources may not know their size; its protocol for them does.
+  # SeqIO's protocol for sources demands a size, which its own sources may lack.
   return seqio.FunctionDataSource(  # pyright: ignore[reportReturnType]
     dataset, splits=tuple(splits)
   )
 
 
 def read(path: epath.PathLike) -> list[dict[str, Any]]:
-  """Rows of a JSONL file, or of a CSV file with a header.
+  """Reads the rows of a JSONL file, or of a CSV file with a header.
 
   Raises:
-    UserError: if there is no such file, or a line of it is damaged.
+    UserError: if there is no such file, or if a line of it is damaged.
   """
   path = epath.Path(path)
   if not path.exists():
@@ -128,7 +137,7 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
 
 
 def _rows(examples: Sequence[Example], ranked: bool) -> dict[str, Any]:
-  """One row an example, a list a column."""
+  """Columns with one row for each example."""
   columns = {
     'inputs': [example.inputs for example in examples],
     'targets': [example.target for example in examples],
@@ -140,13 +149,13 @@ def _rows(examples: Sequence[Example], ranked: bool) -> dict[str, Any]:
 
 
 def _rows_by_choice(name: str, examples: Sequence[Example]) -> dict[str, Any]:
-  """One row a choice."""
+  """Columns with one row for each choice."""
   columns: dict[str, list[Any]] = defaultdict(list)
   for i, example in enumerate(examples):
     if example.target not in example.choices:
       raise UserError(
-        f'Task {name!r}, example {i}: its target {example.target!r} is none of '
-        f'its choices, {list(example.choices)}.'
+        f'Task {name!r}, example {i}: the target {example.target!r} is not '
+        f'among the choices {list(example.choices)}.'
       )
     for j, choice in enumerate(example.choices):
       columns['idx'].append([i, j])

@@ -1,10 +1,10 @@
 """Span corruption with salient spans, for pretraining a base.
 
-The format is T5's: hidden spans become sentinels, and the targets tell after
-each sentinel what it hid. Which tokens are hidden is drawn with weights, so
-that words that carry knowledge are asked for more often than the words between
-them, as in salient span masking (Guu et al. 2020, arXiv 2002.08909; Roberts et
-al. 2020, arXiv 2002.08910, for T5).
+The format is T5's: sentinels replace hidden spans, and the targets hold each
+sentinel with the span that it replaces. The hidden tokens are drawn with
+weights, so that words that carry knowledge are hidden more often than the words
+between them. This follows salient span masking (Guu et al. 2020, arXiv
+2002.08909; Roberts et al. 2020, arXiv 2002.08910, for T5).
 """
 
 from collections.abc import Collection
@@ -27,15 +27,17 @@ def corrupt_spans(
   """Hides random tokens of each example.
 
   Args:
-    dataset: with the tokens under `targets`, two or more of them.
-    output_features: the task's; the vocabulary's last ids are the sentinels.
-    salient_words: words that are whole pieces, to hide more often.
-    noise_density: share of tokens to hide. Neighbours that are both hidden
-      form one span.
-    salience: how many times likelier a salient word is hidden than another.
+    dataset: examples with two or more tokens under `targets`.
+    output_features: the features of the task. The last ids of their vocabulary
+      are the sentinels.
+    salient_words: the words to hide more often. Each is a piece of the
+      vocabulary.
+    noise_density: the share of tokens to hide. Hidden neighbours form one span.
+    salience: how many times as likely as another word a salient word is to be
+      hidden.
 
   Returns:
-    A dataset of `inputs` and `targets`.
+    A data set of `inputs` and `targets`.
   """
   vocabulary = output_features['targets'].vocabulary
   log_weights = np.zeros(vocabulary.vocab_size, np.float32)
@@ -58,9 +60,9 @@ def _corrupt(example, vocab_size, log_weights, noise_density, seed):
 
 
 def hidden_tokens(log_weights, noise_density: float, seed):
-  """Which tokens to hide, bool like `log_weights`.
+  """Draws which tokens to hide, as booleans in the shape of `log_weights`.
 
-  Draws without replacement by adding Gumbel noise. The first token always
+  Gumbel noise makes it a draw without replacement. The first token always
   stays, so that inputs and targets number their spans alike.
   """
   length = tf.size(log_weights)
@@ -76,7 +78,7 @@ def hidden_tokens(log_weights, noise_density: float, seed):
 
 
 def spans_to_sentinels(tokens, mask, vocab_size: int):
-  """Replaces each masked span by one sentinel, the last id coming first."""
+  """Replaces each masked span by one sentinel, from the last id downwards."""
   starts = mask & tf.logical_not(tf.concat([[False], mask[:-1]], axis=0))
   number = tf.cumsum(tf.cast(starts, tokens.dtype))
   tokens = tf.where(starts, vocab_size - number, tokens)

@@ -1,4 +1,4 @@
-"""Parallel processes for the commands that make data."""
+"""Parallel processes for the commands that write data."""
 
 import contextlib
 import importlib
@@ -24,17 +24,18 @@ def each(
   modules: Sequence[str] = (),
   cache_dirs: Sequence[str] = (),
 ) -> Generator[tuple[Any, futures.Future], None, None]:
-  """Calls a function for every item, and yields each when it is done.
+  """Calls a function for every item, and yields each item when it is done.
 
   Args:
-    function: of a module, so that a process can import it.
-    items: that can be pickled.
-    workers: processes; 0 or 1 calls the function in this one.
-    modules: that a process imports first.
-    cache_dirs: folders in which it looks for data.
+    function: a function of a module, which every process can import.
+    items: items that can be pickled.
+    workers: the number of processes. With 0 or 1, the function is called in
+      this process.
+    modules: the modules that a process imports first.
+    cache_dirs: the folders in which a process looks for data.
 
   Yields:
-    The item, and a future that has the result, or raises what was raised.
+    The item, and a future that has the function's result, or its error.
 
   Raises:
     UserError: if a process was killed.
@@ -61,8 +62,8 @@ def each(
       item = running.pop(future)
       if isinstance(future.exception(), futures.BrokenExecutor):
         raise UserError(
-          f'A worker was killed, at {item} or soon after. Fewer --workers take '
-          'less memory. The same command goes on.'
+          f'A worker was killed at {item}, or soon after it. Fewer --workers '
+          'take less memory. The same command goes on.'
         )
       yield item, future
   finally:
@@ -73,10 +74,10 @@ def each(
 
 @contextlib.contextmanager
 def _inherited() -> Iterator[None]:
-  """What this process is like while it starts others, which inherit it."""
-  # Ctrl-C is for this process alone to answer.
+  """Sets what the processes that are started now will inherit."""
+  # Only this process answers Ctrl-C.
   handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-  # A source that is read once a shard may follow the order of a set.
+  # A source that is read once for each shard may follow the order of a set.
   before = os.environ.get('PYTHONHASHSEED')
   os.environ['PYTHONHASHSEED'] = '0'
   try:
@@ -89,7 +90,7 @@ def _inherited() -> Iterator[None]:
 
 
 def _start(modules: Sequence[str], cache_dirs: Sequence[str]) -> None:
-  """Makes this process a worker: one of many, hence of few threads."""
+  """Makes this process a worker. It takes few threads, since there are many."""
   threading.Thread(target=_end_with_parent, daemon=True).start()
   logging.set_verbosity(logging.ERROR)
   import_tensorflow()
@@ -103,7 +104,10 @@ def _start(modules: Sequence[str], cache_dirs: Sequence[str]) -> None:
 
 
 def _end_with_parent() -> None:
-  """A worker whose parent was killed would wait for work forever."""
+  """Ends this worker when its parent ends.
+
+  A worker whose parent was killed would wait for work forever.
+  """
   if parent := multiprocessing.parent_process():
     parent.join()
     os._exit(1)

@@ -1,7 +1,7 @@
 """Fetches one task of P3: downloads it, checks it, writes it as a SeqIO cache.
 
-TensorFlow is imported late, by those who fetch: it prints when it is imported,
-and `cli.import_tensorflow` has it do so quietly.
+TensorFlow prints notices when it is imported. So it is imported in functions
+here, after `quiet_tensorflow.import_tensorflow` has silenced it.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from etils import epath
 from moe_lite.core.errors import UserError
 from tasks.p3 import hub, table
 
-# In the folder of a task until it is whole.
+# A file in the folder of a task that is not whole yet.
 BEGUN = '.fetching'
 
 
@@ -26,13 +26,13 @@ class Job:
   """A task that is to be fetched.
 
   Attributes:
-    task: its name, that of the folder in the repository.
-    files: paths in the repository.
-    size: of all of them, in bytes.
-    commit: of the repository.
-    out: folder of all tasks.
-    downloads: local folder for the files until they are written.
-    num_shards: files that a split is written to.
+    task: the name of the task, and of its folder in the repository.
+    files: the paths of its files in the repository.
+    size: the size of all files, in bytes.
+    commit: the commit of the repository.
+    out: the folder of all tasks.
+    downloads: a local folder for the files, until their rows are written.
+    num_shards: the number of files that a split is written to.
   """
 
   task: str
@@ -48,10 +48,11 @@ class Job:
 
 
 def fetch_task(job: Job) -> None:
-  """Fetches one task, and completes its cache.
+  """Fetches one task and completes its cache.
 
   Raises:
-    UserError: if it cannot be downloaded, or is not what the table says.
+    UserError: if the task cannot be downloaded, or does not agree with the
+      table.
   """
   from tasks import cached
 
@@ -66,7 +67,8 @@ def fetch_task(job: Job) -> None:
     )
   folder = epath.Path(job.out) / job.task
   _check_ours(folder)
-  # Of its own, so that all the client library leaves there can be deleted.
+  # A folder of its own, so that all that the client library leaves there can be
+  # deleted.
   downloads = os.path.join(job.downloads, job.task)
   paths = {
     split: [hub.download(file, job.commit, downloads) for file in files]
@@ -88,21 +90,21 @@ def fetch_task(job: Job) -> None:
 
 
 def _check_ours(folder: epath.Path) -> None:
-  """Refuses to write where somebody's copy lies."""
+  """Refuses to write over somebody's copy."""
   if not folder.exists() or (folder / BEGUN).exists():
     return
   if names := sorted(file.name for file in folder.iterdir()):
     raise UserError(
-      f'{folder} holds files that this command did not write, such as '
-      f'{names[0]}, and is no whole copy. If you know that it is (some copies '
-      f'lose empty files): touch {folder / "COMPLETED"}. Otherwise remove it, '
-      'or name another --out.'
+      f'{folder} is not a whole copy, and holds files that this command did '
+      f'not write, such as {names[0]}. Some copies lose empty files. If you '
+      f'know that this one is whole: touch {folder / "COMPLETED"}. Otherwise '
+      'remove the folder, or name another --out.'
     )
 
 
 @contextlib.contextmanager
 def _discarding(paths: Sequence[str]) -> Iterator[None]:
-  """Has the next call download again what may be damaged."""
+  """Deletes files that may be damaged, so that the next call downloads them."""
   try:
     yield
   except Exception:
@@ -131,7 +133,7 @@ def _write_split(
   for path in paths:
     parquet.check(path, columns)
     if more := sorted(set(parquet.columns(path)) - columns.keys()):
-      raise UserError(f'column {more[0]!r} is none of its columns in P3.')
+      raise UserError(f'column {more[0]!r} is not one of its columns in P3.')
   rows = itertools.chain.from_iterable(
     parquet.examples(path, tuple(columns)) for path in paths
   )

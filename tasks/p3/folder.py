@@ -1,10 +1,11 @@
 """Where P3 lies, and in which of its two layouts.
 
-P3 is looked for in SeqIO's cache folders (`--seqio_additional_cache_dirs`) and
-in that of the macro P3_DIR, for programs without such a flag. There is a folder
-for each task: a SeqIO cache, as `tasks.fetch_p3` writes and the data set's
-repository had until 2024 (there under `data/`), or the repository's parquet
-files of today. Paths may be any that TensorFlow's file system reads.
+P3 is looked for in SeqIO's cache folders (`--seqio_additional_cache_dirs`). For
+programs without such a flag, the macro P3_DIR names a folder. Each task has a
+folder there, in one of two layouts. The first is a SeqIO cache:
+`tasks.fetch_p3` writes it, and the data set's repository had it until 2024,
+under `data/`. The second is the parquet files that the repository has today. A
+path may be any that TensorFlow's file system reads.
 """
 
 import dataclasses
@@ -30,9 +31,9 @@ class TaskFolder:
   """A task on disk.
 
   Attributes:
-    task: its name.
-    path: of the folder.
-    names: of the files in it.
+    task: the name of the task.
+    path: the path of its folder.
+    names: the names of the files in it.
   """
 
   task: str
@@ -40,10 +41,10 @@ class TaskFolder:
   names: frozenset[str]
 
   def files(self, split: str) -> list[str]:
-    """Paths of a split's files, in order.
+    """The paths of a split's files, in order.
 
     Raises:
-      UserError: if it has none, or if some are missing or empty.
+      UserError: if the split has no files, or if some are missing or empty.
     """
     if cached.COMPLETED in self.names:
       names = self._tfrecords(split)
@@ -60,7 +61,7 @@ class TaskFolder:
         raise self._broken(f'has {len(names)} of the {of} files of {split!r}')
     paths = [os.path.join(self.path, name) for name in names]
     empty = [p for p in paths if not tf.io.gfile.stat(p).length]
-    # One of several may be, where there are fewer rows than files.
+    # A file may be empty if there are fewer rows than files.
     if empty and self._rows(split) >= len(paths):
       raise self._broken(f'has an empty file, {os.path.basename(empty[0])}')
     return paths
@@ -84,10 +85,10 @@ class TaskFolder:
     if info not in self.names:
       raise self._no_split(split)
     content = self._json(info)
-    if not content:  # So SeqIO writes a split without rows.
+    if not content:  # SeqIO writes this for a split without rows.
       raise UserError(
-        f'Task {self.task!r} has no rows in split {split!r} ({self.path}): '
-        'choose another split, or a mixture without this task.'
+        f'Task {self.task!r} has no rows in split {split!r} ({self.path}). '
+        'Choose another split, or a mixture without this task.'
       )
     number = content['num_shards']
     names = [cached.file_name(split, i, number) for i in range(number)]
@@ -111,10 +112,11 @@ class TaskFolder:
 
 
 def find(task: str) -> TaskFolder:
-  """The folder of a task.
+  """Finds the folder of a task.
 
   Raises:
-    UserError: if there is none; it says how to get it, and how large it is.
+    UserError: if there is none. The message says how to get it, and how large
+      it is.
   """
   own = settings.get(settings.folder)
   roots = [*([own] if own else []), *seqio.get_global_cache_dirs()]
@@ -125,7 +127,7 @@ def find(task: str) -> TaskFolder:
     if tf.io.gfile.isdir(path)
   ]
   if found:
-    # One that is whole, wherever it stands.
+    # A whole folder comes first, wherever it lies.
     return _check(min(found, key=lambda f: cached.COMPLETED not in f.names))
   where = ', '.join(map(str, roots)) or 'none were given'
   raise UserError(
@@ -135,10 +137,10 @@ def find(task: str) -> TaskFolder:
 
 
 def remedy(task: str) -> str:
-  """The command that fetches a task with its mixture, and what it takes."""
+  """Says which command fetches a task with its mixture, and how large it is."""
   base = task.removesuffix(catalog.SCORE_EVAL)
   if not table.configurations([task]):
-    return 'It was never published, so that it cannot be fetched.'
+    return 'It was never published, so it cannot be fetched.'
   mixtures = [
     mixture
     for mixture in table.MIXTURES
@@ -161,22 +163,23 @@ def remedy(task: str) -> str:
 
 
 def _list(task: str, path: str) -> TaskFolder:
-  # Of folders in a bucket, the names end in a slash.
+  # In a bucket, the names of folders end in a slash.
   names = frozenset(name.rstrip('/') for name in tf.io.gfile.listdir(path))
   return TaskFolder(task, path, names)
 
 
 def _check(folder: TaskFolder) -> TaskFolder:
-  """The folder, if it is whole."""
+  """Returns the folder if it is whole, and raises an error otherwise."""
   task, path, names = folder.task, folder.path, folder.names
   if cached.COMPLETED in names:
     return folder
   if any(name.startswith(('info.', 'stats.')) for name in names):
     raise UserError(
-      f'Task {task!r}: {path} has no file {cached.COMPLETED}, so that it is a '
-      'part of a cache. If you know that it is whole (some copies lose empty '
-      f'files), create it: touch {os.path.join(path, cached.COMPLETED)}. '
-      f'Otherwise delete the folder, and fetch or copy it again. {remedy(task)}'
+      f'Task {task!r}: {path} has no file {cached.COMPLETED}, so it is not '
+      'known to be whole. Some copies lose empty files. If you know that this '
+      'one is whole, create the file: touch '
+      f'{os.path.join(path, cached.COMPLETED)}. Otherwise delete the folder, '
+      f'and fetch or copy it again. {remedy(task)}'
     )
   if not any(name.endswith(PARQUET) for name in names):
     raise UserError(

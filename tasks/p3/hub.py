@@ -1,4 +1,4 @@
-"""P3's data set repository on the Hugging Face Hub; see `moe_lite.hub`."""
+"""P3's data set repository on the Hugging Face Hub; see `moe_lite.core.hub`."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ REPOSITORY = 'bigscience/P3'
 
 
 def commit(revision: str) -> str:
-  """The commit that a branch, a tag or a commit's name stands for."""
+  """The commit that a branch, a tag or the name of a commit stands for."""
   with hub.told(f'Revision {revision!r} of {REPOSITORY} cannot be found'):
     sha = hub.client().dataset_info(REPOSITORY, revision=revision).sha
   if not sha:
@@ -18,7 +18,7 @@ def commit(revision: str) -> str:
 
 
 def files(commit: str) -> Iterator[tuple[str, int]]:
-  """Path and size in bytes of every file."""
+  """Yields the path and the size in bytes of every file."""
   from huggingface_hub import hf_api
 
   with hub.told(f'The files of {REPOSITORY} cannot be listed'):
@@ -30,7 +30,7 @@ def files(commit: str) -> Iterator[tuple[str, int]]:
 
 
 def download(file: str, commit: str, folder: str) -> str:
-  """Downloads a file to its place under `folder`; returns its path."""
+  """Downloads a file to its place under `folder`, and returns its path."""
   import huggingface_hub
   from huggingface_hub import utils
 

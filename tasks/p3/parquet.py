@@ -1,7 +1,7 @@
-"""Rows of P3's parquet files: the layout of its data set repository today.
+"""Reads P3's parquet files, the layout of its data set repository today.
 
-Columns are lists of int32 or of strings, strings, booleans and float32, as in
-`p3_source`. Files are read a row group at a time.
+A column holds lists of int32, lists of strings, strings, booleans or float32;
+see `tasks.p3.source`. One row group is read at a time.
 """
 
 import contextlib
@@ -15,29 +15,29 @@ import tensorflow as tf
 
 from moe_lite.core.errors import UserError
 
-# Rows that are in memory at once.
+# The number of rows that are in memory at once.
 _ROWS = 1024
 
 
 def check(path: str | os.PathLike[str], columns: Iterable[str]) -> int:
-  """Number of rows.
+  """Checks a file and returns its number of rows.
 
   Raises:
-    UserError: if the file is damaged, or lacks a column.
+    UserError: if the file is damaged, or lacks one of the columns.
   """
   with _File(path) as file:
     parquet = _open(path, file)
     has = set(parquet.schema_arrow.names)
     if missing := sorted(set(columns) - has):
       raise UserError(
-        f'{path} has no column {missing[0]!r}, only {", ".join(sorted(has))}: '
-        "it is not a file of P3's."
+        f'{path} has no column {missing[0]!r}, only {", ".join(sorted(has))}. '
+        'So it is not a file of P3.'
       )
     return parquet.metadata.num_rows
 
 
 def columns(path: str | os.PathLike[str]) -> list[str]:
-  """Names of a file's columns."""
+  """The names of a file's columns."""
   with _File(path) as file:
     return list(_open(path, file).schema_arrow.names)
 
@@ -45,7 +45,7 @@ def columns(path: str | os.PathLike[str]) -> list[str]:
 def examples(
   path: str | os.PathLike[str], columns: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-  """Rows as arrays by column; strings are bytes.
+  """Yields the rows as arrays by column. Strings are bytes.
 
   Raises:
     UserError: if the file is damaged.
@@ -58,7 +58,7 @@ def examples(
 
 
 class _File(io.RawIOBase):
-  """A file of any file system of TensorFlow's, as Python's files are."""
+  """A file of any file system that TensorFlow knows, as a file of Python."""
 
   def __init__(self, path: str | os.PathLike[str]):
     self._file = tf.io.gfile.GFile(os.fspath(path), 'rb')
@@ -83,7 +83,7 @@ class _File(io.RawIOBase):
 
 
 def _open(path: str | os.PathLike[str], file):
-  # Imported here: only those who read parquet wait for it.
+  # Imported here, so that only readers of parquet wait for it.
   from pyarrow import parquet
 
   with _told(path):
@@ -104,13 +104,13 @@ def _told(path: str | os.PathLike[str]) -> Iterator[None]:
     yield
   except (OSError, pyarrow.ArrowException) as error:
     raise UserError(
-      f'{path} is no whole parquet file ({str(error).strip()}). Delete it, and '
-      'fetch or copy it again.'
+      f'{path} is not a whole parquet file ({str(error).strip()}). Delete it, '
+      'and fetch or copy it again.'
     ) from error
 
 
 def _values(column) -> Sequence[Any]:
-  """A column's values, row by row."""
+  """The values of a column, row by row."""
   import pyarrow
 
   kind = column.type

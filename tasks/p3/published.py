@@ -1,7 +1,7 @@
-"""What was published for T0's held-out data sets, to print beside results.
+"""Published results on T0's held-out data sets, to print beside a user's own.
 
-Averages over the eight data sets, zero-shot. None was read in the paper itself;
-the marks say how each is known.
+They are zero-shot averages over the eight data sets. None of them was read in
+the paper itself. The marks say how each is known.
 """
 
 from moe_lite.data import catalog

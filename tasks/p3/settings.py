@@ -1,7 +1,7 @@
 """What a gin file says of P3: where it lies, and its vocabulary.
 
-These functions are read when data are, long after tasks were registered. Gin
-binds their arguments, see `gin/data/p3.gin`.
+Gin binds the arguments of these functions; see `gin/data/p3.gin`. They are
+called when data are read, long after the tasks were registered.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _Setting = TypeVar('_Setting')
 
 
 def folder(path: str | None = None) -> str | None:
-  """A folder with P3, to look into before those that SeqIO knows."""
+  """A folder with P3, which is searched before those that SeqIO knows."""
   return path
 
 
@@ -23,14 +23,17 @@ def vocabulary(
   """The vocabulary.
 
   Args:
-    path: of a SentencePiece model; None for T5's.
-    extra_ids: sentinels beyond the model's own pieces.
+    path: the path of a SentencePiece model; None for T5's.
+    extra_ids: the number of sentinels beyond the pieces of the model.
+
+  Returns:
+    Both arguments.
   """
   return path, extra_ids
 
 
 def get(setting: Callable[[], _Setting]) -> _Setting:
-  """One of the above, with what a gin file binds to it, if one does."""
+  """Calls one of the functions above with what a gin file binds to it."""
   try:
     setting = gin.get_configurable(setting)
   except ValueError:  # No gin file names it.

@@ -1,8 +1,9 @@
-"""Reads the rows of one P3 task, from whichever layout it lies in.
+"""Reads the rows of one P3 task, in whichever layout it lies.
 
-Three signatures of columns exist: `inputs`, `inputs_pretokenized`, `targets`,
-`targets_pretokenized`; the same with `answer_choices`; and that of a twin, with
-`idx` (example, choice), `is_correct` and `weight`. Ids are T5's.
+There are three signatures. The first has the columns `inputs`,
+`inputs_pretokenized`, `targets` and `targets_pretokenized`. The second adds
+`answer_choices`. The third is that of twins; it adds `idx` (example, choice),
+`is_correct` and `weight` to the first. Ids are those of T5's vocabulary.
 """
 
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ TWIN = {
 
 
 def signature(task: str) -> dict[str, tf.TensorSpec]:
-  """Columns of a task's, or of a twin's, rows as they were published."""
+  """The columns of the published rows of a task or of a twin."""
   if task.endswith(catalog.SCORE_EVAL):
     return {**BASE, **TWIN}
   prompt = table.lookup(task)
@@ -44,16 +45,16 @@ def signature(task: str) -> dict[str, tf.TensorSpec]:
 def source(
   prompt: table.Prompt, twin: bool = False
 ) -> seqio.DataSourceInterface:
-  """Where a task, or its twin, is read from."""
-  # SeqIO's sources may not know their size; its protocol for them does.
+  """The source of a task or of its twin."""
+  # SeqIO's protocol for sources demands a size, which its own sources may lack.
   return Source(prompt, twin)  # pyright: ignore[reportReturnType]
 
 
 class Source(seqio.DataSource):
-  """Rows as published, of a task or of a twin.
+  """The published rows of a task or of a twin.
 
-  A twin that was not published is made from the rows of its task. It has no
-  splits where these do not list the answers.
+  A twin that was not published is made from the rows of its task. If these do
+  not list the answers, the twin has no splits.
   """
 
   def __init__(self, prompt: table.Prompt, twin: bool = False):
@@ -63,7 +64,7 @@ class Source(seqio.DataSource):
     rows = prompt.score_eval_rows if twin else prompt.rows
     splits = tuple(rows or prompt.rows)
     if self._is_made and not (prompt.choices or prompt.published_choices):
-      splits = ()  # No answers are known, for it to be made of.
+      splits = ()  # The answers are unknown, so it cannot be made.
     super().__init__(splits=splits, num_input_examples=dict(rows) or None)
 
   @property
@@ -71,7 +72,7 @@ class Source(seqio.DataSource):
     return False
 
   def list_shards(self, split: str) -> list[str]:
-    """Paths of the files that are read."""
+    """The paths of the files that are read."""
     name = self._prompt.task if self._is_made else self._name
     return folder.find(name).files(split)
 
@@ -84,15 +85,16 @@ class Source(seqio.DataSource):
   ) -> tf.data.Dataset:
     """Rows with the columns of the task's signature.
 
-    Those to train on have `inputs` and `targets` alone where these are good as
-    they are: rows wait in the shuffle buffers of hundreds of tasks, and are
-    saved with the position in the data, which their text would double.
+    Rows to train on have only `inputs` and `targets`, unless they must be
+    tokenized anew. They wait in the shuffle buffers of hundreds of tasks, which
+    are saved with the position in the data. The text of the rows would double
+    their size.
 
     Raises:
-      UserError: if they are not there, or not whole.
+      UserError: if the data are not there, or not whole.
     """
     files = self.list_shards(split)
-    if self._is_made:  # Examples are numbered, hence in order, and all of them.
+    if self._is_made:  # Examples are numbered, so all are read in order.
       rows = _read(files, signature(self._prompt.task), split)
       rows = _one_row_per_choice(rows, self._prompt)
       if shard_info:
@@ -135,7 +137,7 @@ def _read(
 
 
 def _stored(spec: tf.TensorSpec):
-  """How a column lies in a tf.Example: integers and bools as int64."""
+  """How a tf.Example holds a column. Integers and booleans are int64 there."""
   small = spec.dtype in (tf.int32, tf.bool)
   dtype = tf.int64 if small else spec.dtype
   if spec.shape.rank:
@@ -146,7 +148,7 @@ def _stored(spec: tf.TensorSpec):
 def _one_row_per_choice(
   rows: tf.data.Dataset, prompt: table.Prompt
 ) -> tf.data.Dataset:
-  """Makes a twin's rows, as P3's published ones were made."""
+  """Makes the rows of a twin as the published ones were made."""
   load()
 
   def choices_of(index, row):

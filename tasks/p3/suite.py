@@ -1,16 +1,17 @@
 """P3: the public pool of prompts, and the mixtures of T0.
 
-Importing this module registers, from `p3_table.csv`,
+Importing this module reads `p3_table.csv` and no data. It registers the 592
+tasks of T0's definitions, the 5 that were published beside them, and the
+`_score_eval` twin of each task that has answer choices. A twin has one row for
+each choice. It also registers the mixtures
 
-  the 592 tasks of T0's definitions and the 5 published beside them, and the
-  `_score_eval` twin of each that has answer choices, one row a choice
   t0_train, t0+_train, t0++_train, t0_train_one_og_prompt,
-  t0_train_all_og_prompts     training, each task at the rate of T0
-  t0_eval_score_eval          the held-out data sets, ranked
+  t0_train_all_og_prompts     for training, each task at the rate of T0
+  t0_eval_score_eval          the held-out data sets, for rank classification
   t0_train_score_eval, bias_fairness_eval_score_eval
 
-and touches no data. Where these lie, see `p3_folder`; with which vocabulary
-they are read, `p3_vocabulary`. Source: T0 (arXiv 2110.08207).
+`tasks.p3.folder` says where the data lie, and `tasks.p3.vocabulary` which
+vocabulary they are read with. Source: T0 (arXiv 2110.08207).
 """
 
 import seqio
@@ -25,12 +26,12 @@ FEATURES = {
   'inputs': seqio.Feature(_VOCABULARY, add_eos=False),
   'targets': seqio.Feature(_VOCABULARY, add_eos=True),
 }
-# Its three rounds are one column of the table.
+# The three rounds of ANLI are one column of the table of results.
 _ANLI = 'anli'
 
 
 def retokenize(dataset: tf.data.Dataset) -> tf.data.Dataset:
-  """Gives rows the ids of another vocabulary than T5's, from their text."""
+  """Tokenizes the text of rows anew if the vocabulary is not T5's."""
   if vocabulary.is_t5():
     return dataset
   vocabulary.load()
@@ -46,9 +47,10 @@ def retokenize(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 _PREPROCESSORS = (seqio.CacheDatasetPlaceholder(), retokenize)
-# Rows of a task that are shuffled among themselves. SeqIO's 1000 would make 313
-# tasks read 313,000 rows before the first batch, and save them with the
-# position in the data; mixing so many tasks shuffles more than their buffers.
+# The number of rows in the shuffle buffer of a task. With SeqIO's 1000, 313
+# tasks would read 313,000 rows before the first batch, and save them with the
+# position in the data. Mixing so many tasks shuffles more than their buffers
+# do.
 _SHUFFLE_BUFFER = 100
 
 
@@ -85,10 +87,11 @@ def _add(prompt: table.Prompt) -> None:
 
 
 def rate(task: str) -> float:
-  """How often a training mixture draws a task; 1 for what is not trained on.
+  """The rate at which training mixtures draw a task, which is that of T0.
 
-  That of T0: the rows of its data set, or, of one with more than 500,000, an
-  equal share of 500,000 for each of its prompts.
+  The rate is the number of rows of the task's data set. If these are more than
+  500,000, it is 500,000 divided by the number of prompts of the data set. It is
+  1 for a task that is not trained on.
   """
   prompt = table.lookup(task)
   return float(prompt.rate or 1) if prompt else 1.0

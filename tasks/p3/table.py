@@ -1,8 +1,8 @@
-"""P3's tasks as facts: names, sizes, answer choices, mixtures and their rates.
+"""The facts of P3's tasks: names, sizes, answer choices, mixtures and rates.
 
 `p3_table.csv` has a row for each of the 592 tasks that T0's definitions
-register, and for the 5 that are published beside them (WinoGrande, debiased).
-This module reads it, and needs nothing but the standard library.
+register, and for the 5 that were published beside them (WinoGrande, debiased).
+This module reads it, and needs only the standard library.
 
 Sources: the task definitions of T0 (arXiv 2110.08207), executed, and the
 configurations of the data set bigscience/P3.
@@ -33,6 +33,7 @@ COLUMNS = (
   'published_choices',
   'score_eval_rows',
 )
+# Stands in the column `choices` of tasks whose examples have their own.
 PER_EXAMPLE = '*'
 
 TRAIN_MIXTURES = (
@@ -52,23 +53,26 @@ MIXTURES = (*TRAIN_MIXTURES, *SCORE_EVAL_MIXTURES)
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-  """A data set under one prompt template: a task, and perhaps its twin.
+  """A data set under one prompt template, which is a task and perhaps a twin.
 
   Attributes:
-    task: the SeqIO task's name.
-    dataset: data set and subset; ANLI with its round.
-    template: its name in the collection of prompts.
+    task: the name of the SeqIO task.
+    dataset: the data set and its subset; for ANLI, also the round.
+    template: the name of the prompt template in the collection of prompts.
     cluster: the kind of task, such as 'QA_extractive'.
     original_task: whether the prompt asks what the data set was made to ask.
-    metrics: names of what generated text is measured by, see `metrics`.
-    choices: the answers on offer where all examples share them, else ().
-    has_choices: whether there are any, hence a `_score_eval` twin.
-    rate: how often the training mixtures draw it; None outside of them.
-    mixtures: that hold it, or its twin where their name ends in `_score_eval`.
-    published: whether bigscience/P3 has it.
-    rows: by split; as published, or of the data set where it is not.
+    metrics: the names of the metrics of generated text; see `tasks.metrics`.
+    choices: the answer choices if all examples share them, else ().
+    has_choices: whether there are answer choices, and so a `_score_eval` twin.
+    rate: the rate in training mixtures; None if the task is in none of them.
+    mixtures: the mixtures that hold the task. Those whose names end in
+      `_score_eval` hold its twin.
+    published: whether bigscience/P3 has the task.
+    rows: the number of published rows by split; if there are none, that of the
+      data set.
     published_choices: whether the published rows list their answer choices.
-    score_eval_rows: of the published twin, by split; empty without one.
+    score_eval_rows: the number of rows of the published twin by split; empty if
+      the twin was not published.
   """
 
   task: str
@@ -88,25 +92,28 @@ class Prompt:
 
   @property
   def twin(self) -> str:
-    """Name of the task with one row per answer choice."""
+    """The name of the task with one row for each answer choice."""
     return self.task + SCORE_EVAL
 
 
 @functools.cache
 def prompts() -> Mapping[str, Prompt]:
-  """All prompts, by the name of their task."""
+  """All prompts by the name of their task."""
   with PATH.open(encoding='utf-8', newline='') as file:
     found = [_prompt(row) for row in csv.DictReader(file)]
   return {prompt.task: prompt for prompt in found}
 
 
 def lookup(task: str) -> Prompt | None:
-  """The prompt of a task or of a twin; None if P3 has no such."""
+  """The prompt of a task or of a twin; None if P3 does not have it."""
   return prompts().get(task.removesuffix(SCORE_EVAL))
 
 
 def published_rows(task: str) -> Mapping[str, int]:
-  """Rows by split of a published task or twin; empty if it is neither."""
+  """The numbers of rows of a published task or twin, by split.
+
+  They are empty if the task was not published.
+  """
   prompt = lookup(task)
   if prompt is None:
     return {}
@@ -117,7 +124,7 @@ def published_rows(task: str) -> Mapping[str, int]:
 
 @functools.cache
 def members(mixture: str) -> tuple[str, ...]:
-  """Names of a mixture's tasks, twins in a mixture of twins."""
+  """The names of the tasks of a mixture; of twins in a mixture of twins."""
   twins = mixture in SCORE_EVAL_MIXTURES
   return tuple(
     prompt.twin if twins else prompt.task
@@ -127,9 +134,9 @@ def members(mixture: str) -> tuple[str, ...]:
 
 
 def configurations(tasks: Iterable[str]) -> tuple[str, ...]:
-  """Which published configurations the tasks are read from.
+  """The published configurations that tasks are read from.
 
-  A twin that is not published is made from the rows of its task.
+  A twin that was not published is made from the rows of its task.
   """
   found = []
   for task in tasks:

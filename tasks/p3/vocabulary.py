@@ -1,8 +1,8 @@
-"""The vocabulary that P3 is read with: T5's, or any other.
+"""The vocabulary that P3 is read with: T5's or another one.
 
-P3 is published as text and as ids of T5's vocabulary. With another one the text
-is tokenized anew. Which it is stands in a gin file, and is not asked before it
-matters: training on the ids as they are needs no vocabulary at all.
+P3 is published as text and as ids of T5's vocabulary. With another vocabulary
+the text is tokenized anew. A gin file says which vocabulary it is. Its file is
+read only when it is needed; training on T5's ids needs no vocabulary.
 """
 
 import functools
@@ -16,27 +16,27 @@ from etils import epath
 from moe_lite.core.errors import UserError
 from tasks.p3 import settings
 
-# Where T5 keeps it. With the 100 sentinels it has 32,100 entries.
+# T5's own copy of its vocabulary, which has 32,100 entries with 100 sentinels.
 T5_MODEL = 'gs://t5-data/vocabs/cc_all.32000.100extra/sentencepiece.model'
 T5_SHA256 = 'd60acb128cf7b7f2536e8f38a5b18a05535c9e14c7a355904270e15b0945ea86'
 _T5_SIZE, _EOS, _UNK = 32_100, 1, 2
 
 
 def is_t5() -> bool:
-  """Whether P3's ids are good as they are.
+  """Whether the vocabulary is T5's, so that P3's ids can be read as they are.
 
   Raises:
-    UserError: if the model of another vocabulary cannot be read.
+    UserError: if the file of another vocabulary cannot be read.
   """
   path, _ = settings.get(settings.vocabulary)
   return path is None or _sha256(path) == T5_SHA256
 
 
 class Vocabulary(seqio.Vocabulary):
-  """The configured vocabulary, loaded when a text needs it."""
+  """The configured vocabulary, which is loaded when a text needs it."""
 
   def __init__(self):
-    super().__init__(extra_ids=0)  # They are among the pieces.
+    super().__init__(extra_ids=0)  # The pieces include them.
 
   @property
   def bos_id(self) -> int | None:
@@ -75,23 +75,25 @@ class Vocabulary(seqio.Vocabulary):
 
   def __str__(self) -> str:
     path, extra_ids = settings.get(settings.vocabulary)
+    # Results record this text, so it keeps the module's first name.
     return f'p3_vocabulary.Vocabulary({path or T5_MODEL}, {extra_ids})'
 
 
 def load() -> seqio.SentencePieceVocabulary:
-  """The vocabulary, from its file.
+  """Loads the vocabulary from its file.
 
-  To be called before a traced function needs it, where errors lose their type.
+  Call it before a function that needs the vocabulary is traced: errors lose
+  their types while TensorFlow traces.
 
   Raises:
-    UserError: if it cannot be read, or is not like T5's.
+    UserError: if the file cannot be read, or if its special ids are not T5's.
   """
   path, extra_ids = settings.get(settings.vocabulary)
   return _load(path or T5_MODEL, extra_ids)
 
 
 def target_ids(text: tf.Tensor) -> tf.Tensor:
-  """Ids of a target with EOS; of P3's, many begin with white space."""
+  """The ids of a target with EOS, without white space around its text."""
   vocabulary = Vocabulary()
   parts: Any = (
     vocabulary.encode_tf(tf.strings.strip(text)),
@@ -110,8 +112,8 @@ def _load(path: str, extra_ids: int) -> seqio.SentencePieceVocabulary:
   if (loaded.eos_id, loaded.tokenizer.pad_id()) != (_EOS, 0):
     raise UserError(
       f'The vocabulary {path} has EOS {loaded.eos_id} and padding '
-      f'{loaded.tokenizer.pad_id()}; T5 networks end at {_EOS} and pad with 0. '
-      'Train it with --pad_id=0 --eos_id=1 --unk_id=2 --bos_id=-1.'
+      f'{loaded.tokenizer.pad_id()}, but T5 networks end at {_EOS} and pad '
+      'with 0. Train it with --pad_id=0 --eos_id=1 --unk_id=2 --bos_id=-1.'
     )
   return loaded
 
