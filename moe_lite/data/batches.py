@@ -92,7 +92,7 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
     readers = _readers(self._sharding, dataset.batch_size, self._number)
     process = jax.process_index()
     self._shards = {
-      shard: _Shard(dataset, seed, shard)
+      shard: Shard(dataset, seed, shard)
       for shard, processes in enumerate(readers)
       if process in processes
     }
@@ -170,7 +170,7 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
     return jax.make_array_from_callback(shape, self._sharding, rows)
 
 
-class _Shard(Iterator[Rows]):
+class Shard(Iterator[Rows]):
   """One of the streams that batches consist of."""
 
   def __init__(self, dataset: Dataset, seed: int, shard: int):

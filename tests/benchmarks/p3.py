@@ -75,7 +75,7 @@ def main(_) -> None:
       next(iterator)
     measure('batches', start)
     found['batches_a_second'] = round(_BATCHES.value / found['batches_s'], 1)
-    shard = batches._Shard(dataset, 0, 0)
+    shard = batches.Shard(dataset, 0, 0)
     next(shard)
     start = time.perf_counter()
     found['position_file_mib'] = round(len(shard.position()) / 2**20, 1)
