@@ -206,10 +206,14 @@ def test_a_router_z_loss_keeps_logits_small(router):
 
 
 def test_off_nothing_is_sown(monkeypatch):
-  def refuse(*_):
-    raise AssertionError('Statistics were computed.')
+  sow = routing.BaseRouter.sow
 
-  monkeypatch.setattr(routing.BaseRouter, '_sow_statistics', refuse)
+  def refuse(router, collection, *arguments, **options):
+    if collection == routing.STATISTICS:
+      raise AssertionError('Statistics were computed.')
+    return sow(router, collection, *arguments, **options)
+
+  monkeypatch.setattr(routing.BaseRouter, 'sow', refuse)
   model = make()
   params = model.abstract_variables()['params']
   trace = lambda model: jax.eval_shape(model.loss_fn, params, tiny.batch())

@@ -206,7 +206,9 @@ def test_the_base_is_unchanged_at_initialisation(case):
   shapes = dict.fromkeys(
     ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
   )
-  params = model.get_initial_variables(jax.random.key(0), shapes)['params']
+  params = jax.jit(
+    lambda key: model.get_initial_variables(key, shapes)['params']
+  )(jax.random.key(0))
   bare = EncoderDecoderModel(
     Transformer(
       dataclasses.replace(model.module.config, adapters={}, decisions={})
