@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Instruction-tunes MoV on the frozen mini T5, and scores kinds of tasks that
-# training never saw.
+# Instruction-tunes MoV on the frozen mini T5, and evaluates it on kinds of tasks
+# that training never saw.
 #
 #   bash launch/quickstart.sh            goes on where an earlier call stopped
 #   bash launch/quickstart.sh --fresh    starts over
 #
-# Every step is a command that can be run by itself; each is printed first.
-# RUN=... names another run folder than runs/quickstart.
+# Every step is a command that can be run by itself, and is printed first.
+# RUN=... names a run folder other than runs/quickstart.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ case "${1:-}" in
 esac
 
 bash launch/venv.sh
-# Warnings of other packages about one another would bury the progress.
+# The warnings of other packages about one another would bury the progress.
 export TF_CPP_MIN_LOG_LEVEL=2
 
 step() {
@@ -57,19 +57,20 @@ cat <<END
 The run is in $run: results.md, results.json, loss.png, routing/index.html.
 What to try next:
 
-1. Ask it something of your own, a line each:
+1. Ask it questions of your own, one on each line:
    echo 'Guess whose it was: the trial. Options: judge, miner, singer.' >questions.txt
    .venv/bin/python -m moe_lite.infer ${model_and_method[*]} \\
      --gin_file=data/mini.gin --gin_file=runs/infer.gin \\
      --gin.CHECKPOINT_PATH="'$run'" --gin.INFER_OUTPUT_DIR="'$run/infer'" \\
      --gin.INFER_INPUT="'questions.txt'"
 
-2. Train one vector a site instead of ten (it ends with how to evaluate it):
+2. Train one vector at each site instead of ten (the log ends with the command
+   that evaluates it):
    .venv/bin/python -m moe_lite.train --gin_file=models/t5_1_1_mini.gin \\
      --gin_file=methods/ia3.gin --gin_file=data/mini.gin \\
      --gin_file=runs/finetune.gin --gin.MODEL_DIR="'runs/ia3'" \\
      --gin.TRAIN_STEPS=$steps --gin.LEARNING_RATE=0.03
 
-3. Lay it beside the others:
+3. Compare it with the others:
    .venv/bin/python -m moe_lite.report $run/eval_base $run/eval runs/ia3/eval
 END

@@ -12,7 +12,7 @@ bash launch/venv.sh test
 .venv/bin/ruff format --check .
 parallel=()
 if (($# == 0)); then
-  # A file's tests stay together, as they share what is made once.
+  # The tests of a file stay together, since they share what is made once.
   parallel=(-n auto --maxprocesses=4 --dist loadfile)
 fi
 .venv/bin/python -m pytest ${parallel[@]+"${parallel[@]}"} "$@"

@@ -4,7 +4,7 @@
 #   bash launch/venv.sh            what a run needs
 #   bash launch/venv.sh test       with an extra of setup.py
 #
-# Installs again only when setup.py changes; otherwise returns at once.
+# Installs again only if setup.py has changed, and otherwise returns at once.
 # PYTHON=... names the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,9 +1,10 @@
-# Sourced by the scripts of this folder: flags, checks, how a command runs, and
-# the state of a slice. A script may define beforehand: own_flag FLAG, which
-# takes a flag or returns 1; own_flags, their names for messages; takes_rest=1,
-# if what stands after -- is for it.
+# The scripts of this folder source this file. It has flags, checks, the way a
+# command runs, and the state of a slice. A script may define beforehand:
+#   own_flag FLAG  takes a flag, or returns 1
+#   own_flags      the names of its flags, for messages
+#   takes_rest=1   if the script takes what stands after --
 
-exec 3>&1 # Commands of a dry run go here, also from within $(...).
+exec 3>&1 # A dry run prints commands here, also from within $(...).
 script=launch/tpu/$(basename "$0")
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -16,12 +17,12 @@ rest=()
 
 say() { printf '%s\n' "$*"; }
 
-mistake() { # Of the user.
+mistake() { # Ends with the message of a user's mistake.
   printf '%s: %s\n' "$script" "$*" >&2
   exit 2
 }
 
-fail() { # Of anything else.
+fail() { # Ends with the message of any other failure.
   printf '%s: %s\n' "$script" "$*" >&2
   exit 1
 }
@@ -31,11 +32,11 @@ help() {
   cat <<'END'
 
 Flags of every script here, and the environment variables in their place:
-  --name=NAME        TPU_NAME     of the slice and its request; moe-lite
+  --name=NAME        TPU_NAME     the slice and its request; moe-lite by default
   --zone=ZONE        TPU_ZONE     or CLOUDSDK_COMPUTE_ZONE
   --project=PROJECT  TPU_PROJECT  or CLOUDSDK_CORE_PROJECT
-  --dry_run                       print every command, run none
-TPU_POLL_SECONDS=30 is how long to wait between two looks at a state.
+  --dry_run                       print every command and run none
+TPU_POLL_SECONDS=30 is the time to wait before looking at a state again.
 END
 }
 
@@ -80,10 +81,10 @@ check_slice() {
     "no zone. Give --zone=ZONE or set TPU_ZONE, such as us-west4-a; 'gcloud" \
     "compute tpus locations list' shows them."
   is_match "$zone" '[a-z]+-[a-z]+[0-9]+-[a-z0-9]+' || mistake \
-    "--zone='$zone' is no zone: a zone is a region and a letter, such as" \
+    "--zone='$zone' is not a zone. A zone is a region and a letter, such as" \
     "us-west4-a."
   is_match "$poll" '[0-9]+([.][0-9]+)?' || mistake \
-    "TPU_POLL_SECONDS='$poll' is no number of seconds."
+    "TPU_POLL_SECONDS='$poll' is not a number of seconds."
   where=(--zone="$zone" --project="$project")
   [ -n "$dry_run" ] || command -v gcloud >/dev/null || mistake \
     "gcloud is not installed. See https://cloud.google.com/sdk/docs/install;" \
@@ -109,7 +110,7 @@ quoted() {
 
 checksum() { printf '%s\n' "$@" | cksum | cut -d ' ' -f 1; }
 
-query() { # A command that changes nothing, or whose output is wanted.
+query() { # Runs a command that changes nothing, or whose output is wanted.
   if [ -n "$dry_run" ]; then
     printf '%s\n' "$(quoted "$@")" >&3
   else
@@ -117,7 +118,7 @@ query() { # A command that changes nothing, or whose output is wanted.
   fi
 }
 
-run() { # A command that does something.
+run() { # Prints and runs a command that changes something.
   [ -n "$dry_run" ] || printf '$ %s\n' "$(quoted "$@")"
   query "$@"
 }
@@ -135,14 +136,14 @@ on_vm() { # Runs on_vm.sh on all workers.
   return $code
 }
 
-print_states() { # [CHECKSUM]; a line of every worker, see on_vm.sh.
+print_states() { # [CHECKSUM]; prints a line for every worker, see on_vm.sh.
   ssh_words all 'if [ -e moe_lite/launch/tpu/on_vm.sh ]; then bash'\
 " moe_lite/launch/tpu/on_vm.sh state${1:+ $1}; else echo run: not set up; fi"
   query "${words[@]}"
 }
 
-# The request's state: NONE if there is none; nothing in a dry run. --quiet:
-# a question of gcloud's would go unseen.
+# Prints the state of the request: NONE if there is no request, and nothing in a
+# dry run. --quiet, because nobody would see a question of gcloud.
 queue_state() {
   local errors state
   errors=$(mktemp)
@@ -158,8 +159,8 @@ queue_state() {
   rm -f "$errors"
 }
 
-# The request's state, and while that is ACTIVE the slice's own if it is not
-# ready: a preempted slice may say so before its request does.
+# Prints the state of the request. If that is ACTIVE, but the slice is not ready, it
+# prints the state of the slice: a preempted slice may say so before its request.
 slice_state() {
   local state node
   state=$(queue_state)

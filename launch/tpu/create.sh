@@ -3,18 +3,18 @@
 #
 #   bash launch/tpu/create.sh --type=v5litepod-16 --spot
 #
-#   --type=TYPE                  or TPU_TYPE; an unknown one lists them
-#   --spot                       cheaper, and may be taken away at any time
-#   --runtime_version=VERSION    of the VM's software; by the type
-#   --valid_until_duration=6h    the request ends if it is not filled by then
-#   --timeout_minutes=120        how long to wait here
-#   --no_wait                    only request
+#   --type=TYPE                  or TPU_TYPE; an unknown type lists all types
+#   --spot                       cheaper, but may be taken away at any time
+#   --runtime_version=VERSION    of the VM's software; chosen by the type
+#   --valid_until_duration=6h    the request ends if it is not met by then
+#   --timeout_minutes=120        how long this script waits
+#   --no_wait                    only request the slice
 #   --create_flag=FLAG           any further flag of `gcloud compute tpus
 #                                queued-resources create`, repeated, such as
 #                                --create_flag=--service-account=NAME@...
 #
 # A second call goes on waiting for the same request. A slice is billed while it
-# exists: launch/tpu/delete.sh removes it.
+# exists. launch/tpu/delete.sh removes it.
 set -euo pipefail
 
 type=${TPU_TYPE:-}
@@ -49,11 +49,11 @@ esac
 types='v4-(8|16|32|64|128|256|512|1024|2048|4096)|v5p-(8|[1-9][0-9]+)'
 types+='|(v5litepod|v6e)-(1|4|8|16|32|64|128|256)'
 is_match "$type" "$types" ||
-  mistake "--type='$type' is none of v4-{8,16,32,...,4096}," \
+  mistake "--type='$type' is not a type. There are v4-{8,16,32,...,4096}," \
     "v5litepod-{1,4,8,16,32,64,128,256} (v5e), v5p-{8,16,32,64,128,...}," \
     "v6e-{1,4,8,16,32,64,128,256}. Give --type=TYPE or set TPU_TYPE."
 is_match "$timeout_minutes" '[0-9]+' || mistake \
-  "--timeout_minutes='$timeout_minutes' is no whole number of minutes."
+  "--timeout_minutes='$timeout_minutes' is not a whole number of minutes."
 check_slice
 
 state=$(queue_state)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Deletes a slice and its request, which ends their billing. What runs on it is
-# not saved first: launch/tpu/stop.sh does that.
+# Deletes a slice and its request, which ends their billing. It does not save what
+# runs on the slice; launch/tpu/stop.sh does.
 #
 #   bash launch/tpu/delete.sh
 #

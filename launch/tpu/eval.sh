@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Starts `python -m moe_lite.eval --multi_host ...` on every worker, where it
-# goes on without this machine. What it is to read stands after --.
+# Starts `python -m moe_lite.eval --multi_host ...` on every worker. It goes on
+# there without this machine. Its arguments stand after --.
 #
 #   bash launch/tpu/eval.sh -- --gin_file=models/t5_1_1_xl.gin ... \
 #     --gin.CHECKPOINT_PATH="'gs://bucket/run'" \
 #     --gin.EVAL_OUTPUT_DIR="'gs://bucket/run/eval'"
 #
-# The same command goes on with an evaluation that was cut off.
+# The same command goes on with an evaluation that was interrupted.
 set -euo pipefail
 
 takes_rest=1

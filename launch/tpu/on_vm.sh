@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# On a TPU VM: installs the package, runs a module of it so that the run
-# outlives the ssh connection, says how it is, stops it. The others call it.
+# Runs on a TPU VM, where the other scripts call it. It installs the package, runs a
+# module so that the run outlives the ssh connection, tells its state and stops it.
 #
 #   bash launch/tpu/on_vm.sh install
 #   bash launch/tpu/on_vm.sh start moe_lite.train --multi_host ...
-#   bash launch/tpu/on_vm.sh state [SUM]    prints a line
+#   bash launch/tpu/on_vm.sh state [SUM]    prints one line
 #   bash launch/tpu/on_vm.sh stop TERM      or KILL
 #   bash launch/tpu/on_vm.sh idle           fails if a run is going on
 #
-# The line is "run: " and: not set up, none, running, stopped, done, or failed
-# CODE; with the checksum of a command, of a run of that command: then none also
-# says that the last one was another, and other that another is going on.
-# ~/moe_lite_run has the log, and the files by which this script remembers.
+# The line is "run: " and one of: not set up, none, running, stopped, done, failed
+# CODE. With the checksum of a command, it is about runs of that command. Then none
+# may also mean that the last run was of another command, and other means that a run
+# of another command is going on. ~/moe_lite_run has the log and the state.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 kept=$HOME/moe_lite_run
@@ -21,7 +21,7 @@ fail() {
   exit 2
 }
 
-# Ubuntu may have a Python without its venv module: that one is of no use.
+# Ubuntu may have a Python without its venv module, which is of no use here.
 find_python() {
   local python
   for python in python3.11 python3.12 python3.13; do
@@ -38,7 +38,7 @@ find_python() {
 }
 
 is_alive() {
-  # A number alone may be of another process after a restart of the VM.
+  # After a restart of the VM, the number may be that of another process.
   [ -s "$kept/pid" ] && grep -qs moe_lite "/proc/$(cat "$kept/pid")/cmdline"
 }
 
@@ -86,7 +86,7 @@ start() {
   echo "started $1; its log is $kept/log"
 }
 
-# In the background: waits for the run and writes down how it ended.
+# Waits for the run in the background, and writes down how it ended.
 attend() {
   local code=0
   echo "== $(date): python -m $*"
@@ -118,5 +118,5 @@ case ${1:-} in
   install) PYTHON=$(find_python) bash launch/venv.sh tpu ;;
   state) echo "run: $(state "${2:-}")" ;;
   start | attend | stop | idle) "$@" ;;
-  *) fail "'${1:-}' is none of install, start, state, stop, idle." ;;
+  *) fail "'${1:-}' is not an action. There are install, start, state, stop, idle." ;;
 esac

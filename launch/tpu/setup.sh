@@ -3,12 +3,12 @@
 #
 #   bash launch/tpu/setup.sh
 #
-#   --commit=COMMIT    what to copy; HEAD
+#   --commit=COMMIT    the commit to copy; HEAD by default
 #
-# On each worker the files lie in ~/moe_lite, their environment in
-# ~/moe_lite/.venv. The VMs' own Python is 3.10: where there is no 3.11 or
-# newer, uv installs one in the home folder. A second call copies again, and
-# installs again only if setup.py changed.
+# On each worker the files lie in ~/moe_lite, and their environment in
+# ~/moe_lite/.venv. The Python of the VMs is 3.10. If there is no 3.11 or newer, uv
+# installs one in the home folder. A second call copies the files again, and installs
+# again only if setup.py has changed.
 set -euo pipefail
 
 commit=HEAD
@@ -24,7 +24,7 @@ parse_flags "$@"
 root=$(cd "$here/../.." && pwd)
 if ! git -C "$root" rev-parse --quiet --verify "$commit^{tree}" \
   >/dev/null 2>&1; then
-  mistake "--commit='$commit' is no commit of $root. Committed files are" \
+  mistake "--commit='$commit' is not a commit of $root. Committed files are" \
     "copied: work in a git clone."
 fi
 check_slice

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Lists the requests and the slices of a zone, and says how the run on one is.
+# Lists the requests and the slices of a zone, and shows the state of the run.
 #
 #   bash launch/tpu/status.sh
 #
-# Whatever is listed under slices is billed.
+# Everything that is listed under slices is billed.
 set -euo pipefail
 
 . "$(dirname "$0")/common.sh"

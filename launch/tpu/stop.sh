@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Has a run save and end on all workers, and waits for it. The slice stays, and
-# stays billed.
+# Makes a run save and end on all workers, and waits for that. The slice stays, and
+# is still billed.
 #
 #   bash launch/tpu/stop.sh
 #
-#   --kill    end at once; steps since the last checkpoint are lost
+#   --kill    end at once; the steps since the last checkpoint are lost
 set -euo pipefail
 
 signal=TERM

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Keeps a training run going: creates the slice, sets it up, starts the run, and
-# when the slice is taken away does all of it again. The run resumes from
-# MODEL_DIR by itself. Ends when the run says that it is done.
+# Keeps a training run going. It creates the slice, sets it up and starts the run,
+# and does all of it again when the slice is taken away. The run resumes from
+# MODEL_DIR by itself. The script ends when the run is done.
 #
 #   bash launch/tpu/supervise.sh --type=v5litepod-16 --spot -- \
 #     --gin_file=models/t5_1_1_xl.gin ... --gin.MODEL_DIR="'gs://bucket/run'"
 #
 #   --type= --spot --runtime_version= --valid_until_duration= --create_flag=
 #                           as for launch/tpu/create.sh
-#   --max_failures=5        crashes and failed requests to bear; preemptions are
-#                           not counted
+#   --max_failures=5        how many crashes and failed requests to bear;
+#                           preemptions are not counted
 #   --delete_when_done      delete the slice when the run is done
 #
-# Give it a terminal that lasts, such as tmux on a small VM. It may be ended and
-# started again at any time: the run goes on meanwhile.
+# Start it in a terminal that lasts, such as tmux on a small VM. You may end it and
+# start it again at any time. The run goes on meanwhile.
 set -euo pipefail
 
 takes_rest=1
@@ -35,7 +35,7 @@ own_flag() {
 . "$(dirname "$0")/common.sh"
 parse_flags "$@"
 is_match "$max_failures" '[0-9]+' || mistake \
-  "--max_failures='$max_failures' is no whole number."
+  "--max_failures='$max_failures' is not a whole number."
 model_dir=
 for argument in ${rest[@]+"${rest[@]}"}; do
   case $argument in --gin.MODEL_DIR=*) model_dir=${argument#*=} ;; esac
@@ -48,7 +48,7 @@ check_slice
 commit=$(git -C "$here" rev-parse --verify HEAD 2>/dev/null) || mistake \
   "$here is in no git clone: launch/tpu/setup.sh copies committed files."
 
-# The other scripts read these; every slice gets the same files.
+# The other scripts read these variables. Every slice gets the same files.
 export TPU_NAME=$name TPU_ZONE=$zone TPU_PROJECT=$project
 call() { bash "$here/$1.sh" ${dry_run:+--dry_run} "${@:2}"; }
 create() { call create --no_wait ${create[@]+"${create[@]}"}; }
@@ -81,14 +81,14 @@ count_failure() {
   fi
 }
 
-# Networks have bad minutes; what matters is only that they end.
+# Connections fail for a while. It only matters if that does not end.
 count_unanswered() {
   unanswered=$((unanswered + 1))
   [ $unanswered -le 10 ] || fail "$* 10 times in a row. Nothing was changed;" \
     "the same command goes on."
 }
 
-# One word for what all workers say: a run is done only if it is everywhere.
+# Prints one word for all workers. A run is done only if it is done on all of them.
 run_state() {
   local said wanted
   said=$(print_states "$sum" | sed -n 's/^run: //p' | sort -u) || said=
@@ -98,7 +98,7 @@ run_state() {
   say unreachable
 }
 
-# Of a run that was going on at an earlier look.
+# Judges the end of a run that was going on when it was last looked at.
 judge_end() {
   case $now in
     stopped)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts `python -m moe_lite.train --multi_host ...` on every worker, where it
-# goes on without this machine. What it is to read stands after --.
+# Starts `python -m moe_lite.train --multi_host ...` on every worker. It goes on
+# there without this machine. Its arguments stand after --.
 #
 #   bash launch/tpu/train.sh -- --gin_file=models/t5_1_1_xl.gin ... \
 #     --gin.MODEL_DIR="'gs://bucket/run'"

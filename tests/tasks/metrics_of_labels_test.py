@@ -23,7 +23,7 @@ from tests.tasks.measuring import measure
     (['yes'], ['yes'], 100),
     (['no', 'no'], ['no', 'yes'], 200 / 3),
     (['néant', 'être'], ['néant', 'être'], 100),
-    # More than two answers are no labels.
+    # More than two answers are not labels.
     (['a', 'b', 'c'], ['a', 'b', 'c'], 0),
   ],
 )
@@ -73,7 +73,7 @@ def test_f1_is_scikit_learn_s():
     # Yes: one right, one missed, one too many; No: never; Maybe: always.
     (['Yes', 'No', 'Maybe', 'Yes'], ['Yes', 'Yes', 'Maybe', '★'], 50),
     (['Yes', 'No', 'Maybe'], ['No', 'Maybe', ''], 0),
-    # A class that is no target scores 0, one of three.
+    # A class that is not a target scores 0. It is one of three.
     (['Yes'], ['Yes'], 100 / 3),
     # Of more classes, each counts alike.
     (['a', 'b', 'c', 'd'], ['a', 'b', 'c', ''], 75),
@@ -91,7 +91,7 @@ def test_mean_f1_over_classes(targets, predictions, expected):
     ('1 2 3 4', '1 3 2 4', 80),
     ('1 2 3', '10 200 3000.5', 100),
     ('1 2 3', '-1 -2 -3', -100),
-    # What is no number ranks below all that are.
+    # What is not a number ranks below all numbers.
     ('1 2 3', 'great -7 8', 100),
     ('1 2 3', 'nan 7 2', 50),
     ('1 2 3', 'inf .5 +9.', 100),
