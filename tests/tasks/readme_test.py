@@ -4,13 +4,15 @@ import json
 import re
 
 import numpy as np
+import pytest
 
 from moe_lite.evaluation import results
 from moe_lite.process import cli
-from tests.gin_test import empty_config  # noqa: F401  a fixture
 from tests.paths import ROOT
 
 README = ROOT / 'tasks' / 'README.md'
+
+pytestmark = pytest.mark.usefixtures('own_cache_dirs')
 
 
 def test_a_task_of_one_s_own(tmp_path, monkeypatch):

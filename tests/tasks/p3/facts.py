@@ -1,10 +1,10 @@
-"""Makes `tasks/p3_table.csv` from the published facts about P3.
+"""Makes `tasks/p3/p3_table.csv` from the published facts about P3.
 
-  python -m tests.tasks.p3_facts FACTS_DIR
+  python -m tests.tasks.p3.facts FACTS_DIR
 
-FACTS_DIR holds what executing T0's task definitions and listing the published
-data set gave: `p3_tasks.jsonl`, a task a line, and `hub_tasks.csv`, a published
-configuration a line.
+FACTS_DIR holds two files. `p3_tasks.jsonl` came from executing T0's task
+definitions, and has one task on each line. `hub_tasks.csv` came from listing
+the published data set, and has one published configuration on each line.
 """
 
 import csv
@@ -18,7 +18,8 @@ from typing import Any
 from moe_lite.data import catalog
 from tasks.p3.table import COLUMNS, PATH, PER_EXAMPLE
 
-# Membership of a task, then of its twin, in the order of `p3_table.MIXTURES`.
+# The columns that say whether a mixture holds a task, and then its twin, in the
+# order of `table.MIXTURES`.
 _OF_TASK = {
   't0_train': 'in_t0_train',
   't0+_train': 'in_t0p_train',
@@ -35,7 +36,7 @@ _HIDDEN = {'fn': 'mean_multiclass_f1', '_deduplicated_metric': 'record'}
 
 
 def table(facts_dir: pathlib.Path) -> str:
-  """The table's text."""
+  """The text of the table."""
   lines = (facts_dir / 'p3_tasks.jsonl').read_text(encoding='utf-8').split('\n')
   tasks = [json.loads(line) for line in lines if line]
   with (facts_dir / 'hub_tasks.csv').open(encoding='utf-8') as file:

@@ -13,7 +13,7 @@ import seqio
 from moe_lite.evaluation import results
 from moe_lite.process import cli
 from tasks.mini import vocabulary
-from tasks.p3 import suite, table  # noqa: F401  registers P3
+from tasks.p3 import table
 from tests.tasks.p3 import rows as p3_rows
 from tests.tasks.p3 import synthetic
 
