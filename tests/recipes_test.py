@@ -11,7 +11,7 @@ from moe_lite.core import parameters
 from moe_lite.models import model
 from moe_lite.preflight import slices
 from moe_lite.process import cli
-from moe_lite.sweep import expansion, intervals
+from moe_lite.sweep import command, expansion, intervals
 from tests import gin_test
 from tests.paths import ROOT
 
@@ -116,7 +116,7 @@ def comparison():
   """Settings of the grid that was run, by variant."""
   argv = ['sweep', '--gin_file=ablations/methods.gin']
   return expansion.expand(
-    cli.configure(argv, 'sweep.Grid', 'x')(), 'root'
+    cli.configure(argv, command.ENTRIES, 'x')(), 'root'
   ).settings
 
 

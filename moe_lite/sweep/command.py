@@ -29,7 +29,7 @@ from moe_lite.process import cli
 
 # What gin files call the grid. The second is its name in files that were
 # written before the package got its folders.
-_ENTRIES = ('sweep.Grid', 'sweeps.Grid')
+ENTRIES = ('sweep.Grid', 'sweeps.Grid')
 # Flags that every run gets, too.
 _SHARED = ('gin_search_paths', 'seqio_additional_cache_dirs')
 
@@ -57,7 +57,7 @@ def _sweep(argv: Sequence[str]) -> bool:
       '--help.'
     )
   argv = [argv[0], *(f'--gin_file={file}' for file in files), *rest]
-  configured = cli.configure(argv, _ENTRIES, 'ablations/experts.gin')
+  configured = cli.configure(argv, ENTRIES, 'ablations/experts.gin')
   # Imported late: it imports TensorFlow, which `configure` keeps quiet.
   from moe_lite.sweep import sweeping
 

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from moe_lite.checkpoints.description import BaseInfo
 from moe_lite.core import partitioning
 from moe_lite.core.errors import UserError
-from moe_lite.inference.facts import BaseFacts, Facts
+from moe_lite.inference.facts import Facts
 from moe_lite.inference.generation import Generator, describe_decoder
 from moe_lite.inference.padding import Input, Shapes
 from moe_lite.inference.trained import Trained
@@ -21,7 +22,7 @@ INPUTS = [Input(list(range(3, 3 + n))) for n in (4, 9, 12, 5, 3)]
 
 @pytest.fixture(scope='module')
 def trained():
-  facts = Facts('base', None, BaseFacts('x', 'y'), {}, 0, 1, None)
+  facts = Facts('base', None, BaseInfo('x', 'y'), {}, 0, 1, None)
   mesh = partitioning.make_mesh(None)
   return Trained(tiny_run.model(), tiny_run.draw(), mesh, facts)
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from moe_lite.checkpoints.description import BaseInfo
 from moe_lite.core import partitioning
 from moe_lite.core.errors import UserError
-from moe_lite.inference.facts import BaseFacts, Facts
+from moe_lite.inference.facts import Facts
 from moe_lite.inference.trained import Trained
 from tests import tiny_run
 
-FACTS = Facts('base', None, BaseFacts('x', 'y'), {}, 0, 1, None)
+FACTS = Facts('base', None, BaseInfo('x', 'y'), {}, 0, 1, None)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ MISTAKES = {
   ),
   'no base': (
     ['--gin.INITIAL_CHECKPOINT_PATH=None'],
-    'adapters need a pretrained base',
+    'Adapters need a pretrained base',
   ),
   'foreign base': (
     ['--gin.t5.T5Config.num_encoder_layers=3'],

@@ -4,7 +4,7 @@ import gin
 import pytest
 
 from moe_lite.process import cli
-from moe_lite.sweep import checking, expansion
+from moe_lite.sweep import checking, command, expansion
 from moe_lite.sweep.rows import equal_parameters
 from tests.paths import ROOT
 from tests.sweep.swept import row
@@ -25,7 +25,7 @@ def check(name, suite='mini', count=False):
   if suite == 'p3':
     model = "['models/t5_1_1_small.gin', {'INITIAL_CHECKPOINT_PATH': 'x'}]"
     files += ['--gin_file=suites/p3.gin', f'--gin.MODEL={model}']
-  grid = cli.configure(['sweep', *files], 'sweep.Grid', 'x')()
+  grid = cli.configure(['sweep', *files], command.ENTRIES, 'x')()
   plan = expansion.expand(grid, 'runs/x')
   return plan, checking.check(plan, count)
 
