@@ -12,7 +12,10 @@ bash launch/venv.sh test
 .venv/bin/ruff format --check .
 parallel=()
 if (($# == 0)); then
-  # The tests of a file stay together, since they share what is made once.
-  parallel=(-n auto --maxprocesses=4 --dist loadfile)
+  # Some tests wait for processes that they start, so there is one worker more
+  # than there are cores. The tests of a file stay together, because they share
+  # what is made once.
+  cores=$(getconf _NPROCESSORS_ONLN)
+  parallel=(-n $((cores < 3 ? cores + 1 : 4)) --dist loadfile)
 fi
 .venv/bin/python -m pytest ${parallel[@]+"${parallel[@]}"} "$@"
