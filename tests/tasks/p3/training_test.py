@@ -80,8 +80,7 @@ def train_and_evaluate(copy):
     MODEL_DIR=str(copy / 'run'),
     TRAIN_STEPS=3,
     LOG_PERIOD=1,
-    BATCH_SIZE=12,
-    PACKING=False,  # Packing so many tasks takes long to begin.
+    BATCH_SIZE=4,
     NUM_EXPERTS=2,
   )
   lines = (copy / 'run' / 'metrics.jsonl').read_text().splitlines()
