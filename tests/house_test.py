@@ -33,7 +33,6 @@ FLOORS = (
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 COMMANDS = FLOORS[-1]
-# These two sides of floor 6 meet in evaluation, and in commands, alone.
 MOST_NAMES = 22
 LONGEST_CHAIN = 12
 MEDIAN, NINETIETH, MOST_LINES = 150, 300, 400
