@@ -87,7 +87,10 @@ def param(
       f'{name}: the shape {tuple(shape)} needs {len(shape)} axis names, but '
       f'{axes} were given.'
     )
-  value = module.param(name, init, tuple(shape), dtype)
+  if module.has_variable('params', name):
+    value = _existing(module, name, tuple(shape))
+  else:
+    value = module.param(name, init, tuple(shape), dtype)
   module.sow(
     'params_axes',
     f'{name}_axes',
@@ -96,6 +99,21 @@ def param(
   )
   # A quantised parameter consists of two arrays. The scale has axes of size 1.
   return jax.tree.map(lambda x: constrain(x, _splittable(x, axes)), value)
+
+
+def _existing(module: flax.linen.Module, name: str, shape: Shape) -> Any:
+  """Returns a parameter that there is.
+
+  `Module.param` would trace the initializer to learn the shape, which takes a
+  fifth of the time of tracing a network.
+  """
+  value = module.get_variable('params', name)
+  found = jax.tree.leaves(value)[0].shape
+  if found != shape:
+    raise flax.errors.ScopeParamShapeError(
+      name, '/'.join(module.path), found, shape
+    )
+  return value
 
 
 def constrain(x: Array, axes: Sequence[str | None]) -> Array:

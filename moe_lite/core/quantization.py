@@ -9,6 +9,7 @@ A quantised parameter stands in the parameter tree at its usual path. It has the
 shape of the parameter, and consists of two arrays.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -134,9 +135,21 @@ def lookup(table: Any, ids: Array, dtype: DType) -> Array:
   return table[ids].astype(dtype)
 
 
-def abstract(path: str, leaf: Any, dtype: str) -> Any:
-  """Returns the shapes of what `hold` returns for these arguments."""
-  return jax.eval_shape(lambda x: hold(path, x, dtype), leaf)
+def abstract(
+  params: Mapping[str, Any], dtypes: Mapping[str, str]
+) -> dict[str, Any]:
+  """Returns the shapes of parameters as `hold` holds them.
+
+  Args:
+    params: the parameters, or their shapes, by path.
+    dtypes: the type of each, one of `BASE_DTYPES`, by path.
+  """
+  return jax.eval_shape(
+    lambda leaves: {
+      path: hold(path, leaf, dtypes[path]) for path, leaf in leaves.items()
+    },
+    dict(params),
+  )
 
 
 def _quantize_in_blocks(weight: np.ndarray, axis: int) -> Int8:

@@ -73,13 +73,19 @@ class Layout:
     axes, shardings = (
       parameters.flatten(tree) for tree in (self.axes, self.parameters)
     )
-    held = {}
-    for path, leaf in parameters.flatten(self.abstract).items():
-      if leaving_out and re.fullmatch(leaving_out, path):
-        continue
-      dtype = 'float32' if parameters.is_adapter(path) else base_dtype
-      shapes = quantization.abstract(path, leaf, dtype)
-      held[path] = partitioning.place(shapes, axes[path], shardings[path])
+    kept = {
+      path: leaf
+      for path, leaf in parameters.flatten(self.abstract).items()
+      if not (leaving_out and re.fullmatch(leaving_out, path))
+    }
+    dtypes = {
+      path: 'float32' if parameters.is_adapter(path) else base_dtype
+      for path in kept
+    }
+    held = {
+      path: partitioning.place(shapes, axes[path], shardings[path])
+      for path, shapes in quantization.abstract(kept, dtypes).items()
+    }
     return parameters.unflatten(held)
 
   def trainable_shapes(self, trainable: str) -> Tree:

@@ -37,13 +37,9 @@ def test_it_comes_back_in_the_form_and_type_wanted(
   folder, source, dtype, scan_layers
 ):
   path = folder if source == 'folder' else f'{folder}/{WEIGHTS}'
+  leaves = parameters.flatten(wanted(scan_layers=scan_layers))
   abstract = parameters.unflatten(
-    {
-      name: quantization.abstract(name, leaf, dtype)
-      for name, leaf in parameters.flatten(
-        wanted(scan_layers=scan_layers)
-      ).items()
-    }
+    quantization.abstract(leaves, dict.fromkeys(leaves, dtype))
   )
   params, info = bases.load_base(path, abstract)
   held = {

@@ -18,10 +18,7 @@ def wanted(scan_layers, dtype):
   model = tiny.model({}, scan_layers=scan_layers)
   shapes = parameters.flatten(model.abstract_variables()['params'])
   return parameters.unflatten(
-    {
-      path: quantization.abstract(path, leaf, dtype)
-      for path, leaf in shapes.items()
-    }
+    quantization.abstract(shapes, dict.fromkeys(shapes, dtype))
   )
 
 

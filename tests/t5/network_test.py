@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.errors import ScopeParamShapeError
 
 from moe_lite import adapters
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
+from tests import tiny
 
 MOV = functools.partial(adapters.MoV, num_experts=3)
 MOLORA = functools.partial(adapters.MoLoRA, num_experts=3, rank=2)
@@ -242,3 +244,12 @@ def test_the_program_of_a_scan_does_not_grow_with_depth():
 def test_mistakes_are_named(changes, message):
   with pytest.raises(UserError, match=message):
     config(**changes)
+
+
+def test_parameters_of_another_shape_are_named():
+  leaves = parameters.flatten(tiny.base_params())
+  leaves['decoder/decoder_norm/scale'] = np.ones(5)
+  with pytest.raises(
+    ScopeParamShapeError, match='"scale".*decoder/decoder_norm'
+  ):
+    tiny.model({}).logits(parameters.unflatten(leaves), tiny.batch())
