@@ -78,13 +78,13 @@ def test_a_run_is_evaluated_by_its_own_configuration(own_folder):
 
 def test_its_results_are_reported(capsys):
   assert report.main(['report', str(EARLIER / 'eval')]) == 0
-  assert '54.8' in capsys.readouterr().out
+  assert '54.9' in capsys.readouterr().out
 
 
 def test_its_configuration_is_read():
   bound = run_folder.read_config('run')
   assert bound['train_steps'] == 6
-  assert bound['dataset'].mixture_or_task_name == 'mini_train'
+  assert bound['dataset'].mixture_or_task_name == 'mini_kinds_choose'
 
 
 def test_a_run_is_exported_as_it_was(own_folder):
