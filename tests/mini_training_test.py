@@ -22,10 +22,10 @@ LEARNING_RATES = {'full': 2e-3, 'ia3': 0.1, 'mov': 0.1}
 
 @pytest.fixture(scope='module')
 def first_batches():
-  """The first batches of the training mixture, through SeqIO and packing."""
-  import tasks.mini.suite  # noqa: F401  registers the mixture
+  """The first batches of a task, through SeqIO and packing."""
+  import tasks.mini.suite  # noqa: F401  registers the task
 
-  dataset = Dataset('mini_train', {'inputs': 64, 'targets': 16}, 4)
+  dataset = Dataset('mini_kinds_choose', {'inputs': 64, 'targets': 16}, 4)
   mesh = partitioning.make_mesh((1, 1))
   return list(itertools.islice(batches.Batches(dataset, mesh, seed=0), STEPS))
 

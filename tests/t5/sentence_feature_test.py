@@ -168,8 +168,8 @@ def test_a_run_is_trained_evaluated_and_looked_at(tmp_path, capsys):
     'training.train',
     'runs/finetune.gin',
     *(f'--gin.MODEL_DIR={run!r}', of_task(feature_task.NAME)),
-    *('--gin.PACKING=False', '--gin.TRAIN_STEPS=300'),
-    *('--gin.LEARNING_RATE=0.03', '--gin.SAVE_PERIOD=300'),
+    *('--gin.PACKING=False', '--gin.TRAIN_STEPS=120'),
+    *('--gin.LEARNING_RATE=0.1', '--gin.SAVE_PERIOD=120'),
   )
   start(
     'evaluation.evaluate',
