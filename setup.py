@@ -53,7 +53,7 @@ EXTRAS = {
   'test': [
     'pyright>=1.1.400',
     'pytest>=8',
-    'pytest-xdist>=3.6',
+    'pytest-xdist>=3.8',
     'ruff>=0.12',
     'setuptools>=65',
     'wheel>=0.43',

@@ -3,6 +3,7 @@
 import atexit
 import importlib
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -31,6 +32,33 @@ def keep_programs():
 
 
 keep_programs()
+
+# These files take longest, and start first, so that no worker is left with one
+# of them at the end.
+LONGEST = (
+  'process/processes_test.py',
+  'training/mesh_test.py',
+  'gin_test.py',
+  'training/loop_test.py',
+  't5/golden_test.py',
+  'tasks/p3/training_test.py',
+  'training/train_step_test.py',
+  'adapters/contract_test.py',
+  'preflight/command_test.py',
+  't5/sentence_feature_test.py',
+  'mini_training_test.py',
+  'earlier_test.py',
+)
+
+
+def pytest_collection_modifyitems(items):
+  here = pathlib.Path(__file__).parent
+
+  def place(item):
+    name = item.path.relative_to(here).as_posix()
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+  items.sort(key=place)
 
 
 def pytest_addoption(parser):

@@ -167,6 +167,7 @@ def end(folder, seconds, message, *codes, **options):
   return ended
 
 
+@pytest.mark.slow
 def test_another_configuration_is_noticed_by_all(tmp_path):
   only = {0: [], 1: ['--gin.BATCH_SIZE=4']}
   message = 'Process 1 was given another configuration than process 0'

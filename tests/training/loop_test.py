@@ -41,7 +41,7 @@ def make_model(**arguments):
 def train(folder, base, train_steps=STEPS, model=None, **changes):
   arguments = {
     'dataset': dataset.Dataset(
-      'tiny_mixture', {'inputs': 32, 'targets': 16}, batch_size=4
+      'tiny_task', {'inputs': 32, 'targets': 16}, batch_size=4
     ),
     'schedule': optimizers.constant(0.02),
     'optimizer': optimizers.adafactor,
@@ -263,10 +263,10 @@ def test_other_data_go_on_from_their_beginning(whole, base, tmp_path, capsys):
   folder = tmp_path / 'run'
   train(folder, base, train_steps=2)
   tasks = dataset.Dataset(
-    'tiny_task', {'inputs': 32, 'targets': 16}, batch_size=4
+    'tiny_other', {'inputs': 32, 'targets': 16}, batch_size=4
   )
   train(folder, base, train_steps=4, dataset=tasks)
-  assert "'tiny_mixture' is now 'tiny_task'" in capsys.readouterr().err
+  assert "'tiny_task' is now 'tiny_other'" in capsys.readouterr().err
   # Two of four steps read the new data, and a third call reads on from there.
   _, description = everything(folder)
   assert (description.step, description.batches) == (4, 2)
