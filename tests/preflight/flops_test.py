@@ -54,7 +54,9 @@ def test_the_least_for_a_row_of_the_papers_lengths(size):
   assert program.least_flops == pytest.approx(SIZES[size], rel=1e-3)
 
 
-@pytest.mark.parametrize('size', ['xl', 'xxl'])
+@pytest.mark.parametrize(
+  'size', ['xl', pytest.param('xxl', marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
   'method, remat, most',
   [

@@ -12,12 +12,14 @@ from moe_lite.t5 import Transformer
 from tests.golden import reader
 
 TOLERANCE = 5e-5
-# Each method in the loop form; the other forms, which share the adapters' code,
-# once with every kind of site that matters to a scan (see also network_test).
+# Each method in the loop form. network_test holds that the other forms give the
+# same; among the slow tests two of them meet the reference as well.
 CASES = (
   *((method, False, 'none') for method in sorted(reader.METHODS)),
-  ('mov', True, 'minimal'),
-  ('lora', True, 'full'),
+  *(
+    pytest.param(case, marks=pytest.mark.slow)
+    for case in (('mov', True, 'minimal'), ('lora', True, 'full'))
+  ),
 )
 
 

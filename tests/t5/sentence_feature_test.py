@@ -150,6 +150,7 @@ def test_a_size_belongs_to_a_feature(fields):
     routing.SoftRouter(num_experts=2, **fields)
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_evaluated_and_looked_at(tmp_path, capsys):
   """The inputs are all alike: what is learnt came by the vectors alone."""
   base, run = tiny.save_base(tmp_path / 'base'), str(tmp_path / 'run')

@@ -16,8 +16,9 @@ from tests.devices import device_flags
 from tests.paths import ROOT
 
 DEVICES = 8
-# Name to (mesh, fully sharded, microbatches, gradients apart, scan). Those with
-# one microbatch are scored as well.
+# The slow tests take these, too: what the others do all at once, apart.
+APART = ('data', 'fully sharded, scanned', 'microbatches')
+# Name to (mesh, fully sharded, microbatches, gradients apart, scan).
 CASES = {
   'one device': ((1, 1), False, 1, False, False),
   # Initial values are drawn otherwise in the scan form.
@@ -32,7 +33,7 @@ STEPS = 3
 TOLERANCE = 1e-5
 
 
-def measure():
+def measure(names):
   """Losses of a few steps, scores and shardings of every case."""
   import jax
   import optax
@@ -107,24 +108,26 @@ def measure():
     for _ in range(STEPS):
       state, metrics = step(state, base, batch)
       losses.append(float(metrics['loss']))
-    scores = (
-      None if microbatches > 1 else score(model, state, base, mesh, batch)
-    )
     embedding = base['token_embedder']['embedding']
     return {
       'losses': losses,
-      'scores': scores,
+      'scores': score(model, state, base, mesh, batch),
       'embedding on a device': embedding.addressable_shards[0].data.size,
       'embedding': embedding.size,
     }
 
-  return {name: train(*case) for name, case in CASES.items()}
+  return {name: train(*CASES[name]) for name in names}
 
 
-@pytest.fixture(scope='module')
-def measured():
+@pytest.fixture(
+  scope='module',
+  params=[False, pytest.param(True, marks=pytest.mark.slow)],
+  ids=['quick', 'all'],
+)
+def measured(request):
+  names = [name for name in CASES if request.param or name not in APART]
   done = subprocess.run(
-    [sys.executable, '-m', 'tests.training.mesh_test'],
+    [sys.executable, '-m', 'tests.training.mesh_test', *names],
     cwd=ROOT,
     env={**os.environ, 'XLA_FLAGS': device_flags(DEVICES)},
     capture_output=True,
@@ -134,13 +137,12 @@ def measured():
   return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize('case', list(CASES)[2:])
-def test_a_mesh_changes_no_number(measured, case):
-  one = 'one device, scanned' if CASES[case][-1] else 'one device'
-  for what in ('losses', 'scores'):
-    if measured[case][what] is not None:
+def test_a_mesh_changes_no_number(measured):
+  for name, found in measured.items():
+    one = 'one device, scanned' if CASES[name][-1] else 'one device'
+    for what in ('losses', 'scores'):
       np.testing.assert_allclose(
-        measured[case][what], measured[one][what], rtol=TOLERANCE
+        found[what], measured[one][what], rtol=TOLERANCE, err_msg=name
       )
 
 
@@ -149,7 +151,7 @@ def test_a_device_holds_its_part_of_the_base(measured):
     name: found['embedding'] / found['embedding on a device']
     for name, found in measured.items()
   }
-  assert parts == {
+  expected = {
     'one device': 1,
     'one device, scanned': 1,
     'data': 1,
@@ -158,7 +160,8 @@ def test_a_device_holds_its_part_of_the_base(measured):
     'microbatches': 4,
     'gradients apart': 8,
   }
+  assert parts == {name: expected[name] for name in measured}
 
 
 if __name__ == '__main__':
-  print(json.dumps(measure()))
+  print(json.dumps(measure(sys.argv[1:])))
