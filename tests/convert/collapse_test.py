@@ -155,6 +155,7 @@ def test_mistakes_end_with_code_2(trained, tmp_path, capsys, flags, says):
   assert not (tmp_path / 'x').exists()
 
 
+@pytest.mark.slow
 def test_each_task_at_its_own_means(trained, tmp_path, capsys):
   _, run = trained
   to = tmp_path / 'plain'
