@@ -12,11 +12,10 @@ bash launch/venv.sh test
 .venv/bin/ruff format --check .
 parallel=()
 if (($# == 0)); then
-  # Some tests wait for processes that they start, so there is one worker more
-  # than there are cores. The tests of a file stay together, because they share
-  # what is made once. tests/conftest.py puts the files in order.
+  # The tests of a file stay together, because they share what is made once.
+  # tests/conftest.py puts the files in order.
   cores=$(getconf _NPROCESSORS_ONLN)
-  parallel=(-n $((cores < 3 ? cores + 1 : 4)) --dist loadfile \
-    --no-loadscope-reorder)
+  parallel=(-n $((cores < 4 ? cores : 4)) --dist loadfile)
+  parallel+=(--no-loadscope-reorder)
 fi
 .venv/bin/python -m pytest ${parallel[@]+"${parallel[@]}"} "$@"

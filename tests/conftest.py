@@ -46,7 +46,6 @@ LONGEST = (
   'adapters/contract_test.py',
   'preflight/command_test.py',
   't5/sentence_feature_test.py',
-  'mini_training_test.py',
   'earlier_test.py',
 )
 

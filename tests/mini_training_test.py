@@ -53,17 +53,9 @@ def host(tree):
   return {p: np.array(x) for p, x in parameters.flatten(tree).items()}
 
 
-# train_step_test trains the others, on a smaller network.
-QUICK = ('mov',)
-
-
-@pytest.mark.parametrize(
-  'method',
-  [
-    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-    for name in gin_test.METHODS
-  ],
-)
+# train_step_test trains every method on a smaller network.
+@pytest.mark.slow
+@pytest.mark.parametrize('method', gin_test.METHODS)
 def test_the_loss_falls_and_only_what_trains_moves(method, first_batches):
   config = configured(method)
   model, trainable = config['model'], config['trainable']
