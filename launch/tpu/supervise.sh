@@ -109,6 +109,10 @@ judge_end() {
       mistake "the run ended with exit code 2, a mistake in its command;" \
         "'launch/tpu/logs.sh --lines=20' shows it. The slice is still billed."
       ;;
+    'failed 4')
+      mistake "the run ended with exit code 4, because it diverged;" \
+        "'launch/tpu/logs.sh --lines=20' shows where. The slice is still billed."
+      ;;
     'failed 143') ;; # SIGTERM, which a preemption sends.
     *) count_failure "the run: $now" ;;
   esac

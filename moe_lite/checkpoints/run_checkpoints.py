@@ -45,6 +45,11 @@ class Checkpoints:
     """The step of the last whole checkpoint."""
     return max(run_items.whole_steps(self._manager), default=None)
 
+  def last_saved(self) -> int | None:
+    """The same, once what is being written is whole."""
+    self.wait()
+    return self.latest_step()
+
   def save(
     self,
     step: int,

@@ -8,8 +8,13 @@ class UserError(ValueError):
   """The user made a mistake in a flag, a gin binding, a path or a name.
 
   The message says what was given, what is allowed and what to do. Entry points
-  print the message without a stack trace, and exit with code 2.
+  print the message without a stack trace.
+
+  Attributes:
+    exit_code: the code with which entry points then exit.
   """
+
+  exit_code = 2
 
 
 def nearest(name: str, allowed: Iterable[str], most: int = 3) -> str:

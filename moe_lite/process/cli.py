@@ -16,9 +16,9 @@
   --initialization_timeout=SECONDS       how long to wait for other processes;
                                          45 by default, and 300 on a pod
 
-A user's mistake ends the command with one message and exit code 2, and Ctrl-C
-ends it with exit code 130. Any other error ends it with a stack trace and exit
-code 1.
+A user's mistake ends the command with one message and exit code 2, a training
+run that diverges with one message and exit code 4, and Ctrl-C with exit code
+130. Any other error ends it with a stack trace and exit code 1.
 """
 
 import os
@@ -71,7 +71,7 @@ def guard(
     help_text: what to print if `argv` has -h or --help.
 
   Returns:
-    The exit code: 0 at success, 2 for a UserError, 130 for Ctrl-C. An
+    The exit code: 0 at success, that of a UserError, 130 for Ctrl-C. An
     interruption that has an exit code of its own ends with that one.
 
   Raises:
@@ -88,8 +88,8 @@ def guard(
     return 0
   except UserError as error:
     print(f'error: {message(error)}', file=sys.stderr)
-    endings.end(2, message(error))
-    return 2
+    endings.end(error.exit_code, message(error))
+    return error.exit_code
   except KeyboardInterrupt as error:
     print(
       str(error) or 'Interrupted. Run the same command again to go on.',

@@ -74,6 +74,8 @@ def train(
 
   Raises:
     UserError: if the configuration asks for what is not possible.
+    Diverged: if a loss, a gradient or an update is not finite. The steps before
+      it are saved as ever.
     interrupts.Interrupted: on Ctrl-C or SIGTERM, after a checkpoint is written.
   """
   # Check what is asked for, before anything runs.
@@ -167,7 +169,13 @@ def train(
   done = before.step if before else 0
   reductions = {**train_step.REDUCTIONS, **model.reductions}
   recorder = Recorder(
-    model_dir, batch, reductions, done, train_steps, log_period
+    model_dir,
+    batch,
+    reductions,
+    done,
+    train_steps,
+    log_period,
+    checkpoints.last_saved,
   )
   try:
     with interrupts.catch_signals() as caught:
@@ -177,6 +185,7 @@ def train(
         recorder.add(done, values)
         stop = bool(caught) or checkpoints.reached_preemption(done)
         if stop or done % save_period == 0 or done == train_steps:
+          recorder.check(done)
           checkpoints.save(
             done,
             state.trainable,

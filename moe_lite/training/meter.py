@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from moe_lite.core.features import DECODER_TARGETS, ENCODER_INPUTS
 from moe_lite.core.types import Tree
 from moe_lite.models.metrics import Reduction
 from moe_lite.models.model import ROUTING
+from moe_lite.training.divergence import WATCHED
 
 
 class Meter:
@@ -53,6 +55,22 @@ class Meter:
     # then stops the run soon, and the progress bar tells the truth.
     if len(self._steps) > 1:
       self._steps[-2]['loss'].block_until_ready()
+
+  def not_finite(self) -> tuple[int, dict[str, float]] | None:
+    """Looks for a step that is not finite among those since the last `read`.
+
+    Returns:
+      None if all steps are finite. Otherwise how many steps ago the first such
+      step was, and its metrics `divergence.WATCHED` with the learning rate.
+    """
+    names = (*WATCHED, 'learning_rate')
+    steps = jax.device_get(
+      [{name: values[name] for name in names} for values in self._steps]
+    )
+    for index, values in enumerate(steps):
+      if not all(np.isfinite(values[name]) for name in WATCHED):
+        return len(steps) - 1 - index, values
+    return None
 
   def read(self) -> tuple[dict[str, float], Tree]:
     """Returns the metrics of the steps since the last call, and their speed.

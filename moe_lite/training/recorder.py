@@ -1,6 +1,6 @@
 """Reports how training goes: on the terminal, and in the run's folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -8,7 +8,7 @@ import jax
 from moe_lite.core import progress
 from moe_lite.core.progress import say
 from moe_lite.models.metrics import Reduction
-from moe_lite.training import routing_metrics
+from moe_lite.training import divergence, routing_metrics
 from moe_lite.training.meter import Meter
 from moe_lite.training.run_folder import Metrics
 
@@ -24,6 +24,7 @@ class Recorder:
     done: int,
     train_steps: int,
     log_period: int,
+    saved: Callable[[], int | None],
   ):
     """Opens the files of the run and starts the clock.
 
@@ -35,7 +36,9 @@ class Recorder:
       done: how many steps were done before.
       train_steps: how many steps the whole run has.
       log_period: how many steps lie between two lines of metrics.
+      saved: returns the step of the last checkpoint, for a message.
     """
+    self._folder, self._saved = folder, saved
     self._train_steps, self._log_period = train_steps, log_period
     self._metrics = Metrics(folder, done)
     self._bar = progress.Progress(train_steps, done)
@@ -48,11 +51,30 @@ class Recorder:
     Args:
       done: how many steps of the run are done after this one.
       values: the metrics; see `Meter.add`.
+
+    Raises:
+      Diverged: see `check`, which is called before a line is written.
     """
     self._meter.add(values)
     self._bar.advance()
     if done % self._log_period == 0 or done == self._train_steps:
+      self.check(done)
       self._write_line(done)
+
+  def check(self, done: int) -> None:
+    """Looks at the steps since the last line.
+
+    Args:
+      done: how many steps of the run are done.
+
+    Raises:
+      Diverged: if a number of one of them is NaN or infinite.
+    """
+    if bad := self._meter.not_finite():
+      ago, found = bad
+      raise divergence.diverged(
+        done - ago, self._train_steps, found, self._folder, self._saved()
+      )
 
   def close(self) -> None:
     """Closes the files and the bar."""

@@ -46,6 +46,7 @@ RESTART = ['ssh', 'scp', 'ssh', 'ssh']  # Clear, copy, set up, start.
     (['running', 'failed 1|running', 'done'], 0, RESTART, 'failure 1'),
     (['running', 'failed 143', 'done'], 0, RESTART, 'the run is done'),
     (['failed 2'], 2, RESTART, 'a mistake in its command'),
+    (['failed 4'], 2, RESTART, 'it diverged'),
     (['running', 'failed 1'], 1, RESTART, 'more than 1 failures'),
     (['', '', '', 'done'], 0, [], 'unreachable'),
     ([''], 1, [], 'ssh failed 10 times in a row'),

@@ -86,3 +86,22 @@ def test_the_clock_starts_anew_with_every_line():
   meter.add(step(loss=3.0))
   scalars, _ = meter.read()
   assert scalars['loss'] == pytest.approx(1)
+
+
+@pytest.mark.parametrize('name', ['loss', 'grad_norm', 'update_norm'])
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_the_first_step_that_is_not_finite_is_found(name, value):
+  meter = Meter(BATCH, reductions())
+  for values in (step(), step(**{name: value}), step(loss=np.nan)):
+    meter.add(values)
+  back, found = meter.not_finite()
+  assert back == 1
+  np.testing.assert_equal(found[name], value)
+  assert found['learning_rate'] == np.float32(0.1)
+
+
+def test_finite_steps_are_nothing_to_stop_for():
+  meter = Meter(BATCH, reductions())
+  assert meter.not_finite() is None
+  meter.add(step())
+  assert meter.not_finite() is None

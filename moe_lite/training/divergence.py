@@ -1,0 +1,50 @@
+"""Ends a run whose numbers are no longer finite."""
+
+from collections.abc import Mapping
+
+from moe_lite.core.errors import UserError
+
+# The metrics of a step that are not finite once the run has diverged. The last
+# one is the first to tell, if an update leaves the range of float32.
+WATCHED = ('loss', 'grad_norm', 'update_norm')
+
+
+class Diverged(UserError):
+  """A loss, a gradient or an update is NaN or infinite.
+
+  Nothing is saved from that step on.
+  """
+
+  exit_code = 4
+
+
+def diverged(
+  step: int,
+  train_steps: int,
+  found: Mapping[str, float],
+  model_dir: str,
+  saved: int | None,
+) -> Diverged:
+  """Returns the error that ends a run.
+
+  Args:
+    step: the number of the first step that is not finite, from 1.
+    train_steps: how many steps the run should have.
+    found: the metrics `WATCHED` of this step, and its learning rate.
+    model_dir: the folder of the run.
+    saved: the step of the last checkpoint, or None if there is none.
+  """
+  values = ', '.join(f'{name} {found[name]:.4g}' for name in WATCHED)
+  if saved is None:
+    kept = f'No checkpoint was saved in {model_dir} before that.'
+  else:
+    kept = (
+      f'Step {saved} is the last one that is saved in {model_dir}; it can be '
+      'evaluated, and the same command goes on from there.'
+    )
+  return Diverged(
+    f'Training stopped, because step {step} of {train_steps} is not finite: '
+    f'{values}, at learning rate {found["learning_rate"]:.4g}. {kept} Try a '
+    'smaller LEARNING_RATE, a SCHEDULE with WARMUP_STEPS, or '
+    "ACTIVATION_DTYPE = 'float32', in a new MODEL_DIR."
+  )
