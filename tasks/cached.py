@@ -12,7 +12,6 @@ A folder without COMPLETED is not whole.
 
 import collections
 import itertools
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -21,6 +20,8 @@ import numpy as np
 import seqio
 import tensorflow as tf
 from etils import epath
+
+from moe_lite.core import json_text
 
 COMPLETED = 'COMPLETED'
 # Padding and EOS of T5's vocabularies, which do not count as tokens.
@@ -134,7 +135,7 @@ def finish_split(
   }
   for kind, content in (('info', info), ('stats', whole)):
     path = epath.Path(folder) / f'{kind}.{split}.json'
-    path.write_text(json.dumps(content))
+    path.write_text(json_text.dumps(content))
   return whole
 
 

@@ -34,6 +34,7 @@ import jax
 from absl import flags
 from etils import epath
 
+from moe_lite.core import json_text
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.progress import Progress, say
 from moe_lite.process import cli
@@ -214,7 +215,7 @@ def _pin(out: str, revision: str, commit: str) -> None:
   partial = path.with_suffix('.partial')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(json.dumps(pinned, indent=2) + '\n')
+    partial.write_text(json_text.dumps(pinned, indent=2) + '\n')
     partial.replace(path)
   except OSError as error:
     raise UserError(f'--out={out} cannot be written: {error}') from error

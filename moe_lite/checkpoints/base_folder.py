@@ -4,7 +4,6 @@ It is a folder with `model.safetensors` (layers apart, bfloat16 or float32) and
 `metadata.json`; or such a safetensors file alone.
 """
 
-import json
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +16,7 @@ from moe_lite.checkpoints.format import BaseFormat
 from moe_lite.checkpoints.hugging_face.file_names import CONFIG, VOCABULARY
 from moe_lite.checkpoints.lazy_arrays import Stored
 from moe_lite.checkpoints.metadata import METADATA
-from moe_lite.core import files, parameters
+from moe_lite.core import files, json_text, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
 
@@ -56,7 +55,7 @@ def save_base(
     safetensors_files.write(partial / WEIGHTS, leaves)
     if vocabulary is not None:
       (partial / VOCABULARY).write_bytes(vocabulary)
-    (partial / METADATA).write_text(json.dumps(metadata, indent=2) + '\n')
+    (partial / METADATA).write_text(json_text.dumps(metadata, indent=2) + '\n')
 
 
 class _Folder(BaseFormat):

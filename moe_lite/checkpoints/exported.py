@@ -29,7 +29,7 @@ from moe_lite.checkpoints.hugging_face import hub
 from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
 from moe_lite.checkpoints.leaf_shapes import shapes
 from moe_lite.checkpoints.model_card import write_card
-from moe_lite.core import files, parameters
+from moe_lite.core import files, json_text, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.types import Tree
@@ -215,7 +215,7 @@ def _texts(
   folder: str, leaves: Mapping[str, Any], description: Description
 ) -> dict[str, str]:
   """File to contents, of the configuration and the card."""
-  config = json.dumps(description.to_json(), indent=2) + '\n'
+  config = json_text.dumps(description.to_json(), indent=2) + '\n'
   count = parameters.count(list(leaves.values()))
   name = epath.Path(folder).name
   card = write_card(name, description, count, _serves_torch(description))

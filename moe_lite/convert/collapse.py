@@ -1,7 +1,6 @@
 """The verb `collapse`: makes plain IA3 or LoRA of a run that routes."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from etils import epath
 
 from moe_lite.checkpoints import exported
 from moe_lite.convert import adapter_verbs, arguments, fixed_routers
-from moe_lite.core import parameters
+from moe_lite.core import json_text, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
@@ -269,4 +268,4 @@ def _check_ranked(name: str) -> None:
 
 def _write(folder: str, report: Mapping[str, Any]) -> None:
   path = epath.Path(folder) / REPORT
-  replace_text(path, json.dumps(report, indent=2) + '\n')
+  replace_text(path, json_text.dumps(report, indent=2) + '\n')

@@ -14,6 +14,7 @@ from typing import Any
 import flax
 import jax
 import numpy as np
+from flax.errors import ScopeParamShapeError
 from flax.linen import partitioning as flax_partitioning
 from jax.experimental import mesh_utils
 from jax.experimental.layout import Format, Layout
@@ -110,9 +111,7 @@ def _existing(module: flax.linen.Module, name: str, shape: Shape) -> Any:
   value = module.get_variable('params', name)
   found = jax.tree.leaves(value)[0].shape
   if found != shape:
-    raise flax.errors.ScopeParamShapeError(
-      name, '/'.join(module.path), found, shape
-    )
+    raise ScopeParamShapeError(name, '/'.join(module.path), found, shape)
   return value
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from etils import epath
 
+from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
 from moe_lite.data.catalog import Published, PublishedTable
 from moe_lite.evaluation.results import (
@@ -77,7 +78,7 @@ def plain(values: Any) -> dict[str, Any]:
 
 def text(content: Mapping[str, Any]) -> str:
   """What is written of a dictionary."""
-  return json.dumps(content, indent=2) + '\n'
+  return json_text.dumps(content, indent=2) + '\n'
 
 
 def _build(kind: Any, content: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from etils import epath
 from seqio.utils import Feature
 
+from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
 from moe_lite.data import dataset
 from moe_lite.inference.padding import Input
@@ -112,7 +113,7 @@ def fingerprint(examples: Sequence[Example]) -> str:
   digest = hashlib.sha256()
   for example in examples:
     inputs = example.inputs
-    digest.update(json.dumps([int(i) for i in inputs.ids]).encode())
+    digest.update(json_text.dumps([int(i) for i in inputs.ids]).encode())
     if inputs.embedding is not None:
       digest.update(inputs.embedding.tobytes())
   return digest.hexdigest()[:16]

@@ -6,7 +6,6 @@ batch, in the order of the inputs. A second call with the same settings goes on
 where the first one stopped.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ import seqio
 from etils import epath
 from jax.experimental import multihost_utils
 
-from moe_lite.core import parameters, partitioning, progress
+from moe_lite.core import json_text, parameters, partitioning, progress
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
@@ -150,7 +149,7 @@ def _write(
       for example, ids in zip(examples[done:], outputs, strict=False):
         prediction = vocabulary.decode([int(i) for i in ids])
         line = {**example.text, 'prediction': prediction}
-        lines.append(json.dumps(line, ensure_ascii=False))
+        lines.append(json_text.dumps(line, ensure_ascii=False))
         bar.advance()
       done += len(outputs)
       if jax.process_index() == 0:
@@ -176,7 +175,7 @@ def _written(
   kept: list[str] = []
   if jax.process_index() == 0:
     path, note = folder / PREDICTIONS, folder / SETTINGS
-    text = json.dumps(settings, indent=2) + '\n'
+    text = json_text.dumps(settings, indent=2) + '\n'
     if note.exists() and path.exists():
       if note.read_text() == text:
         lines = path.read_text().split('\n')[:-1]

@@ -17,13 +17,13 @@ operations and the collectives are then known. The activations are not, nor what
 the compiler for the chips would say.
 """
 
-import json
 import os
 import sys
 from collections.abc import Sequence
 
 from absl import flags
 
+from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
 from moe_lite.preflight import chips
 from moe_lite.process import cli
@@ -74,7 +74,7 @@ def _preflight(argv: Sequence[str]) -> int:
       reports = configuration.check(entry, on)
     for r in reports:
       if values.json:
-        print(json.dumps(report.as_json(r)), flush=True)
+        print(json_text.dumps(report.as_json(r)), flush=True)
       else:
         print(report.as_text(r), flush=True)
     all_fit &= bool(reports) and all(r.fits for r in reports)

@@ -17,6 +17,7 @@ from typing import Any
 
 from absl import flags
 
+from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
 from moe_lite.preflight import chips
 from moe_lite.process import cli
@@ -135,7 +136,7 @@ def write(entries: Iterable[Entry]) -> None:
   order = {recipe: i for i, recipe in enumerate(recipes())}
   entries = sorted(entries, key=lambda e: order[e.recipe])
   data = [dataclasses.asdict(entry) for entry in entries]
-  SLICES.write_text(json.dumps(data, indent=1) + '\n')
+  SLICES.write_text(json_text.dumps(data, indent=1) + '\n')
   before, _, rest = README.read_text().partition(BEGIN)
   _, _, after = rest.partition(END)
   README.write_text(f'{before}{BEGIN}\n{markdown(entries)}\n{END}{after}')

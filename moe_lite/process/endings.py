@@ -24,6 +24,8 @@ from typing import Any, NoReturn
 # JAX offers the client of its key-value store nowhere else.
 from jax._src.distributed import global_state
 
+from moe_lite.core import json_text
+
 # How often a process looks whether another one has ended, in seconds.
 _PERIOD = 0.5
 # How long a process waits for others to learn why it ends, in seconds.
@@ -194,7 +196,7 @@ def _end(run: _Run, code: int, said: str | None, reason: str) -> NoReturn:
     write(f'{said}\n')
   with contextlib.suppress(Exception):
     run.client.key_value_set(
-      f'{_ENDS}/{run.index}', json.dumps([code, reason]), True
+      f'{_ENDS}/{run.index}', json_text.dumps([code, reason]), True
     )
     # The store ends with process 0, so process 0 waits for the others.
     deadline = time.monotonic() + _GRACE

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import gin
 
-from moe_lite.core import parameters
+from moe_lite.core import json_text, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.data.dataset import Dataset, check_vocabulary, find
 from moe_lite.models.model import EncoderDecoderModel
@@ -144,7 +143,7 @@ def _counts(
   with _gin_errors():
     model, trainable = arguments()['model'], arguments()['trainable']
     method = describe_run(model.module.config, trainable)
-    key = json.dumps(method.to_json(), sort_keys=True)
+    key = json_text.dumps(method.to_json(), sort_keys=True)
     if key not in traced:
       params = model.abstract_variables()['params']
       trained, _ = parameters.split(params, trainable)

@@ -8,6 +8,7 @@ from typing import Any
 
 from etils import epath
 
+from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.moved import MOVED
@@ -48,7 +49,7 @@ def claim(plan: Plan, configurations: Mapping[str, str]) -> None:
     if begun:
       _check(plan.root, before, content, begun)
   root.mkdir(parents=True, exist_ok=True)
-  replace_text(path, json.dumps(content, indent=1) + '\n')
+  replace_text(path, json_text.dumps(content, indent=1) + '\n')
 
 
 def _check(

@@ -19,6 +19,7 @@ import gin
 import jax
 from etils import epath
 
+from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.process.environment import environment
@@ -78,7 +79,7 @@ class Metrics:
     if self._tensorboard is None:
       return
     with (self._folder / file).open('a') as stream:
-      stream.write(json.dumps(line) + '\n')
+      stream.write(json_text.dumps(line) + '\n')
     self._tensorboard.write_scalars(line['step'], dict(scalars))
     self._tensorboard.flush()
 
@@ -129,7 +130,9 @@ def write_run(folder: str, facts: Mapping[str, Any]) -> None:
   if jax.process_index() != 0:
     return
   facts = {**facts, **environment()}
-  replace_text(epath.Path(folder) / RUN, json.dumps(facts, indent=2) + '\n')
+  replace_text(
+    epath.Path(folder) / RUN, json_text.dumps(facts, indent=2) + '\n'
+  )
 
 
 def _forget_from(path: epath.Path, first_step: int) -> None:

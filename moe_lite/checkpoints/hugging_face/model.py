@@ -7,7 +7,6 @@ position biases are [buckets, heads] there and [heads, buckets] here.
 Source: the parameters of transformers' T5ForConditionalGeneration.
 """
 
-import json
 import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ from moe_lite.checkpoints.hugging_face.weights import (
   open_weights,
 )
 from moe_lite.checkpoints.lazy_arrays import Stored
-from moe_lite.core import files
+from moe_lite.core import files, json_text
 from moe_lite.core.errors import UserError, some
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import to_json
@@ -177,7 +176,7 @@ def write(
   }
   described = config.describe(network, params[TOKEN_EMBEDDING].dtype.name)
   with files.new(folder, overwrite) as partial:
-    text = json.dumps(described, indent=2)
+    text = json_text.dumps(described, indent=2)
     (partial / CONFIG).write_text(text + '\n')
     safetensors_files.write(partial / SAFETENSORS, state, {'format': 'pt'})
 

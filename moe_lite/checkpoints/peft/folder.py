@@ -10,7 +10,6 @@ Source: what `PeftModel.save_pretrained` of PEFT 0.21 writes.
 """
 
 import functools
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +35,7 @@ from moe_lite.checkpoints.peft.leaves import (
   to_theirs,
 )
 from moe_lite.checkpoints.peft.summary import WEIGHTS, read_weights
-from moe_lite.core import files
+from moe_lite.core import files, json_text
 from moe_lite.core.errors import UserError, some
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import at_sites
@@ -103,7 +102,9 @@ def write(
   targets = sorted(set(modules.values()))
   described = config.describe(kind, targets, options, base, revision)
   with files.new(folder, overwrite) as partial:
-    (partial / config.FILE).write_text(json.dumps(described, indent=2) + '\n')
+    (partial / config.FILE).write_text(
+      json_text.dumps(described, indent=2) + '\n'
+    )
     safetensors_files.write(partial / WEIGHTS, state, {'format': 'pt'})
 
 
