@@ -125,8 +125,8 @@ def test_a_finished_run_says_so_and_stays(whole, base, capsys):
 
 KILLED = """
 import os, signal, time
-from moe_lite import train_step
-from tests import training_test
+from moe_lite.training import train_step
+from tests.training import loop_test
 compile_step = train_step.compile_step
 def compile_and_die(*arguments):
   step, calls = compile_step(*arguments), []
@@ -137,9 +137,10 @@ def compile_and_die(*arguments):
         time.sleep(0.01)
       os.kill(os.getpid(), signal.SIGKILL)
     return step(*arguments)
+  call.memory_analysis = step.memory_analysis
   return call
 train_step.compile_step = compile_and_die
-training_test.train(*{arguments})
+loop_test.train(*{arguments})
 """
 
 
