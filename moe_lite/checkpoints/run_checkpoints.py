@@ -46,7 +46,7 @@ class Checkpoints:
     return max(run_items.whole_steps(self._manager), default=None)
 
   def last_saved(self) -> int | None:
-    """The same, once what is being written is whole."""
+    """Waits for what is being written, and returns `latest_step()`."""
     self.wait()
     return self.latest_step()
 

@@ -24,7 +24,7 @@ from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 # The logical axes of activations between layers, [B, L, D].
 HIDDEN_AXES = ('batch', 'length', 'embed')
 
-# It is compiled so that it is traced once, not in every layer.
+# With `jit` it is traced once for each shape, not once for each layer.
 dense_init = jax.jit(
   nn.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal'),
   static_argnums=(1, 2),

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from moe_lite.core.errors import UserError
 
-# The metrics of a step that are not finite once the run has diverged. The last
-# one is the first to tell, if an update leaves the range of float32.
+# The metrics that tell whether a step is finite. A step whose update leaves the
+# range of float32 may still have a finite loss and gradient.
 WATCHED = ('loss', 'grad_norm', 'update_norm')
 
 
@@ -39,8 +39,9 @@ def diverged(
     kept = f'No checkpoint was saved in {model_dir} before that.'
   else:
     kept = (
-      f'Step {saved} is the last one that is saved in {model_dir}; it can be '
-      'evaluated, and the same command goes on from there.'
+      f'Step {saved} is the last one that is saved in {model_dir}, and can be '
+      'evaluated. The same command would go on from there, and most likely '
+      'diverge again.'
     )
   return Diverged(
     f'Training stopped, because step {step} of {train_steps} is not finite: '
