@@ -41,7 +41,6 @@ LONGEST = (
   'gin_test.py',
   'training/loop_test.py',
   't5/golden_test.py',
-  'tasks/p3/training_test.py',
   'training/train_step_test.py',
   'adapters/contract_test.py',
   'preflight/command_test.py',

@@ -61,7 +61,11 @@ def serve(root: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
     def log_message(self, format: str, *args: object) -> None:
       pass
 
-  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+  class Server(http.server.ThreadingHTTPServer):
+    # Those who find the queue full come again a second later.
+    request_queue_size = 128
+
+  server = Server(('127.0.0.1', 0), Handler)
   thread = threading.Thread(target=server.serve_forever)
   thread.start()
   try:

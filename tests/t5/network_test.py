@@ -93,7 +93,12 @@ def gradient_fn(scan_layers=False, remat='none'):
 
 
 @pytest.mark.parametrize(
-  ('scan_layers', 'remat'), [(True, 'none'), (True, 'minimal'), (False, 'full')]
+  ('scan_layers', 'remat'),
+  [
+    pytest.param(True, 'none', marks=pytest.mark.slow),
+    (True, 'minimal'),
+    (False, 'full'),
+  ],
 )
 def test_forms_agree(params, scan_layers, remat):
   batch = rows(FIRST, SECOND)

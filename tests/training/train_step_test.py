@@ -120,6 +120,7 @@ def test_microbatches_are_the_whole_batch():
   )
 
 
+@pytest.mark.slow
 def test_loop_and_scan_take_equal_steps():
   """One RMS a layer in both: a stacked leaf would have one over all layers."""
   results = []

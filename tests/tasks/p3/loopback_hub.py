@@ -34,6 +34,8 @@ class Hub(http.server.ThreadingHTTPServer):
   """
 
   daemon_threads = True
+  # Those who find the queue full come again a second later.
+  request_queue_size = 128
 
   def __init__(self, root: pathlib.Path, repository: str, kind: str):
     super().__init__(('127.0.0.1', 0), _Handler)
@@ -78,6 +80,7 @@ def serve(
 class _Handler(http.server.BaseHTTPRequestHandler):
   server: Hub
   protocol_version = 'HTTP/1.1'
+  disable_nagle_algorithm = True
 
   def log_message(self, format, *args):
     pass

@@ -109,9 +109,8 @@ def train_and_evaluate(copy, part):
   return [json.loads(line)['loss'] for line in lines], found
 
 
-@pytest.mark.parametrize(
-  'part', ['few', pytest.param('all', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('part', ['few', 'all'])
 def test_trains_and_ranks_alike_from_both_layouts(tmp_path, part):
   training, evaluated = PARTS[part]
   outcomes = []
