@@ -33,6 +33,16 @@ def keep_programs():
 
 keep_programs()
 
+
+def keep_nothing_of_the_user():
+  """Has the package remember nothing from one run of the tests to the next."""
+  folder = tempfile.mkdtemp(prefix='moe_lite_tests_')
+  atexit.register(shutil.rmtree, folder, ignore_errors=True)
+  os.environ['XDG_CACHE_HOME'] = folder
+
+
+keep_nothing_of_the_user()
+
 # These files take longest, and start first, so that no worker is left with one
 # of them at the end.
 LONGEST = (

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from moe_lite.checkpoints import formats, lazy_arrays, uploading
+from moe_lite.checkpoints import first_use, formats, lazy_arrays, uploading
 from moe_lite.checkpoints.description import BaseInfo
 from moe_lite.checkpoints.format import BaseFormat
 from moe_lite.checkpoints.hugging_face.config import infer
 from moe_lite.checkpoints.hugging_face.weights import WEIGHT_DTYPES
 from moe_lite.checkpoints.lazy_arrays import Stored
 from moe_lite.core import parameters
-from moe_lite.core.errors import UserError, some
+from moe_lite.core.errors import Damaged, UserError, some
 from moe_lite.core.types import Tree
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import from_json
@@ -46,7 +46,10 @@ def load_base(
   Raises:
     UserError: if there is no base, or if its leaves are not those wanted.
   """
-  found = arrays(path, network)
+  where, form = _find(path)
+  if network is not None:
+    form.check(where, network, path)
+  found = form.arrays(where)
   _check_leaves(
     path,
     lazy_arrays.unrolled(found),
@@ -57,10 +60,68 @@ def load_base(
   leaves = lazy_arrays.read_layers(found, _order(found))
   with uploading.freeing_at_once(), contextlib.closing(leaves):
     for name, leaf in leaves:
-      digests[name] = parameters.digest(name, leaf)
+      digests[name] = lazy_arrays.digest(found.get(name), name, leaf)
       placement.fill(name, leaf)
-  info = BaseInfo(str(path), parameters.combine(digests))
-  return placement.tree(), info
+  fingerprint = parameters.combine(digests)
+  check_fingerprint(form, where, fingerprint)
+  return placement.tree(), BaseInfo(str(path), fingerprint)
+
+
+def check_fingerprint(
+  form: BaseFormat, where: str, fingerprint: str, accept: bool = False
+) -> str:
+  """Compares a fingerprint with what was saved, or with that of the first use.
+
+  Args:
+    form: the form of the base.
+    where: where it lies, as `formats.local` gives it.
+    fingerprint: that of what was read.
+    accept: see `first_use.check`.
+
+  Returns:
+    A sentence on what was found.
+
+  Raises:
+    Damaged: if it is another.
+  """
+  if form.has_steps:  # Its checkpoint was compared leaf by leaf.
+    return 'every leaf is what was saved'
+  saved = form.fingerprint(where)
+  if saved is None:
+    return first_use.check(where, fingerprint, form.says(where), accept)
+  if saved != fingerprint:
+    raise Damaged(
+      f'{where} is damaged: its fingerprint is {fingerprint}, and was {saved} '
+      'when it was written. Write or fetch it again.'
+    )
+  if form.digests(where) is None:
+    return 'the base is what was saved'
+  return 'every leaf is what was saved'
+
+
+def check_read(
+  form: BaseFormat,
+  where: str,
+  found: Mapping[str, Stored],
+  leaves: Mapping[str, np.ndarray],
+) -> None:
+  """Does the same for all leaves of a base, which were read from `found`."""
+  digests = {
+    name: lazy_arrays.digest(found.get(name), name, leaf)
+    for name, leaf in leaves.items()
+  }
+  check_fingerprint(form, where, parameters.combine(digests))
+
+
+def fingerprint(path: str) -> str:
+  """The fingerprint of a base, compared as `check_fingerprint` says.
+
+  Args and errors are those of `load_base`.
+  """
+  where, form = _find(path)
+  found = lazy_arrays.fingerprint(form.arrays(where))
+  check_fingerprint(form, where, found)
+  return found
 
 
 def read(path: str, network: T5Config | None = None) -> dict[str, np.ndarray]:
@@ -68,7 +129,11 @@ def read(path: str, network: T5Config | None = None) -> dict[str, np.ndarray]:
 
   Args and errors are those of `load_base`.
   """
-  return lazy_arrays.read_all(arrays(path, network))
+  where, form = _find(path)
+  found = arrays(path, network)
+  leaves = lazy_arrays.read_all(found)
+  check_read(form, where, found, leaves)
+  return leaves
 
 
 def arrays(path: str, network: T5Config | None = None) -> dict[str, Stored]:

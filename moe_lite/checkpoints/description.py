@@ -53,6 +53,11 @@ class Description:
       run wrote itself.
     version: the version of the format of exported adapters. None in what a run
       wrote itself.
+    metrics: the sums of the metrics of the steps since the last line of
+      metrics.jsonl; see `training.meter.Meter.state`. None if there are none.
+    hashes: what tells whether leaves are what was saved: in exported adapters
+      path to digest, in a run 'trainable' and 'optimizer' to path to checksum;
+      see `core.integrity`. None in what earlier versions wrote.
   """
 
   method: Method
@@ -65,6 +70,8 @@ class Description:
   training: Mapping[str, Any] | None = None
   text: Mapping[str, Any] | None = None
   version: int | None = None
+  metrics: Mapping[str, Any] | None = None
+  hashes: Mapping[str, Any] | None = None
 
   @classmethod
   def from_json(cls, said: Mapping[str, Any]) -> 'Description':
@@ -75,7 +82,10 @@ class Description:
         version wrote, or is of another type.
     """
     base = said['base']
-    later = ('optimizer', 'data', 'batches', 'training', 'text', 'version')
+    later = (
+      *('optimizer', 'data', 'batches', 'training', 'text', 'version'),
+      *('metrics', 'hashes'),
+    )
     return cls(
       method=Method.from_json(said),
       base=BaseInfo(base['source'], base['fingerprint']),
@@ -101,6 +111,8 @@ class Description:
       'optimizer': self.optimizer,
       'data': self.data,
       'batches': self.batches,
+      'metrics': self.metrics,
+      'hashes': self.hashes,
     }
     return {name: value for name, value in said.items() if value is not None}
 

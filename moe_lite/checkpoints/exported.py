@@ -29,7 +29,7 @@ from moe_lite.checkpoints.hugging_face import hub
 from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
 from moe_lite.checkpoints.leaf_shapes import shapes
 from moe_lite.checkpoints.model_card import write_card
-from moe_lite.core import files, json_text, parameters
+from moe_lite.core import files, integrity, json_text, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.types import Tree
@@ -96,18 +96,22 @@ def save(
     overwrite: replace what stands there.
 
   Raises:
-    UserError: if the folder exists.
+    UserError: if the folder exists, or a leaf is not finite.
   """
   leaves = {
     path: np.ascontiguousarray(leaf)
     for path, leaf in sorted(parameters.flatten(trainable).items())
   }
+  for path, leaf in leaves.items():
+    integrity.check_finite('What should be written', path, leaf)
   description = dataclasses.replace(
     description,
     tree=shapes(leaves),
+    hashes=_digests(leaves),
     optimizer=None,
     data=None,
     batches=None,
+    metrics=None,
     training=dict(training),
     text=dict(text or {}),
     version=VERSION,
@@ -130,8 +134,9 @@ def describe(path: str) -> Description:
   """
   file = epath.Path(path) / CONFIG
   try:
+    written = json.loads(file.read_text())
     # The first exports had neither.
-    said = {'training': {}, 'text': {}, **json.loads(file.read_text())}
+    said = {'training': {}, 'text': {}, **written}
   except (OSError, TypeError, ValueError) as error:
     raise UserError(f'{file} cannot be read: {error}.') from error
   for name, kind in _TYPES.items():
@@ -147,7 +152,16 @@ def describe(path: str) -> Description:
       f'{file} has version {said["version"]}, and this package reads up to '
       f'{VERSION}: install a newer moe_lite.'
     )
-  return Description.from_json(said)
+  integrity.unseal(written, str(file))
+  try:
+    return Description.from_json(said)
+  except UserError:
+    raise
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise UserError(
+      f'{file} is damaged: {type(error).__name__} {error}. Export or fetch it '
+      'again.'
+    ) from error
 
 
 def load(path: str) -> tuple[Tree, Description]:
@@ -167,6 +181,11 @@ def load(path: str) -> tuple[Tree, Description]:
         f'{weights}: {name} is {_say(found.get(name))}, but '
         f'{_say(wanted.get(name))} in {CONFIG}. Export or fetch both again.'
       )
+  if description.hashes is not None:
+    saved = integrity.check_given(f'{path}/{CONFIG}', description.hashes)
+    integrity.check_same(str(weights), saved, _digests(leaves))
+  for name, leaf in leaves.items():
+    integrity.check_finite(str(weights), name, leaf)
   return parameters.unflatten(leaves), description
 
 
@@ -215,11 +234,16 @@ def _texts(
   folder: str, leaves: Mapping[str, Any], description: Description
 ) -> dict[str, str]:
   """File to contents, of the configuration and the card."""
-  config = json_text.dumps(description.to_json(), indent=2) + '\n'
+  said = integrity.seal(description.to_json())
+  config = json_text.dumps(said, indent=2) + '\n'
   count = parameters.count(list(leaves.values()))
   name = epath.Path(folder).name
   card = write_card(name, description, count, _serves_torch(description))
   return {CONFIG: config, CARD: card}
+
+
+def _digests(leaves: Mapping[str, np.ndarray]) -> dict[str, str]:
+  return {path: parameters.digest(path, x).hex() for path, x in leaves.items()}
 
 
 def _serves_torch(description: Description) -> bool:

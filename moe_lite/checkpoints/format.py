@@ -33,11 +33,13 @@ class Found:
     kind: what lies there, in words.
     leaves: path to shape and type of every leaf, layers apart.
     facts: what the files say beside that, in the order in which it is shown.
+    fingerprint: that of the leaves; see `parameters.fingerprint`.
   """
 
   kind: str
   leaves: Mapping[str, tuple[tuple[int, ...], str]]
   facts: Mapping[str, Any]
+  fingerprint: str
 
   @classmethod
   def of_tree(cls, kind: str, tree: Tree, facts: Mapping[str, Any]) -> 'Found':
@@ -46,7 +48,7 @@ class Found:
       name: (tuple(leaf.shape), np.dtype(leaf.dtype).name)
       for name, leaf in parameters.flatten(tree).items()
     }
-    return cls(kind, leaves, facts)
+    return cls(kind, leaves, facts, parameters.fingerprint(tree))
 
   @classmethod
   def of_trained(cls, kind: str, tree: Tree, said: Description) -> 'Found':
@@ -107,15 +109,26 @@ class Format(abc.ABC):
     """
     return None
 
+  def says(self, path: str) -> Any:
+    """What its files say that is used, beside the leaves, for JSON."""
+    return None
+
 
 class BaseFormat(Format):
   """A form in which bases come."""
 
   @abc.abstractmethod
+  def open(self, path: str, step: int | None = None) -> dict[str, Stored]:
+    """Path to array of all parameters, which nobody checks.
+
+    Layers are stacked where the files stack them. Args and errors are those of
+    `arrays`, which others call.
+    """
+
   def arrays(self, path: str, step: int | None = None) -> dict[str, Stored]:
     """Path to array of all parameters, none of which has been read yet.
 
-    Layers are stacked where the files stack them.
+    Each is checked when it is read; see `lazy_arrays.checked`.
 
     Args:
       path: where it lies.
@@ -124,6 +137,15 @@ class BaseFormat(Format):
     Raises:
       UserError: if it is damaged, or holds no base.
     """
+    return lazy_arrays.checked(path, self.open(path, step), self.digests(path))
+
+  def digests(self, path: str) -> Mapping[str, str] | None:
+    """Path to digest of each leaf, as it was saved; None where none was."""
+    return None
+
+  def fingerprint(self, path: str) -> str | None:
+    """The fingerprint of the base, as it was saved; None where none was."""
+    return None
 
   def network(self, path: str) -> Mapping[str, Any] | None:
     """The network that the base says it is of; None where it does not say.
@@ -161,6 +183,9 @@ class BaseFormat(Format):
     """How texts become ids for the base, as far as it says."""
     return read_metadata(path).get('text', {})
 
+  def says(self, path: str) -> Any:
+    return {'network': self.network(path), 'text': self.text(path)}
+
   def facts(self, path: str) -> dict[str, Any]:
     """What its files say of it, beside the leaves."""
     return read_metadata(path)
@@ -173,9 +198,10 @@ class BaseFormat(Format):
 
   def inspect(self, path: str) -> Found:
     arrays = self.arrays(path)
-    facts = {**self.facts(path), 'fingerprint': lazy_arrays.fingerprint(arrays)}
+    fingerprint = lazy_arrays.fingerprint(arrays)
+    facts = {**self.facts(path), 'fingerprint': fingerprint}
     leaves = lazy_arrays.unrolled(arrays)
     adapters = sum(bool(parameters.is_adapter(name)) for name in leaves)
     more = f' with {adapters} leaves of adapters' if adapters else ''
     shown = {name: (x.shape, x.dtype.name) for name, x in leaves.items()}
-    return Found(self.name + more, shown, facts)
+    return Found(self.name + more, shown, facts, fingerprint)

@@ -6,8 +6,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from moe_lite.checkpoints import formats
-from moe_lite.checkpoints.format import Found
+from moe_lite.checkpoints import bases, first_use, formats
+from moe_lite.checkpoints.format import BaseFormat, Found
 from moe_lite.core.tables import table
 
 
@@ -22,6 +22,33 @@ def inspect(path: str) -> Found:
   if found is None:
     raise formats.no_base(path, path)
   return found.inspect(path)
+
+
+def verify(path: str, found: Found, accept: bool = False) -> str:
+  """Compares what `inspect` read with what was saved, or with its first use.
+
+  Args:
+    path: the path.
+    found: what `inspect` returned.
+    accept: see `first_use.check`.
+
+  Returns:
+    A sentence on what was found.
+
+  Raises:
+    Damaged: if it is something else.
+  """
+  path = formats.local(path)
+  form = formats.find(path)
+  if isinstance(form, BaseFormat) and not form.has_steps:
+    return bases.check_fingerprint(form, path, found.fingerprint, accept)
+  assert form is not None
+  described = form.describe(path)
+  if described is None:
+    return first_use.check(path, found.fingerprint, form.says(path), accept)
+  if described.hashes is None:
+    return 'every leaf is finite; its version wrote no hashes to compare with'
+  return 'every leaf is what was saved'
 
 
 def text(path: str, found: Found) -> str:

@@ -12,7 +12,7 @@ from concurrent import futures
 
 import numpy as np
 
-from moe_lite.core import parameters
+from moe_lite.core import integrity, parameters
 
 # Small arrays are read ahead of their use, up to so many bytes, which hides the
 # latency of a bucket.
@@ -28,11 +28,13 @@ class Stored:
     shape: the shape of the array.
     dtype: the type in which it is stored.
     read: reads and returns it; raises UserError if that fails.
+    digest: its `parameters.digest`, if that is known without reading.
   """
 
   shape: tuple[int, ...]
   dtype: np.dtype
   read: Callable[[], np.ndarray]
+  digest: bytes | None = None
 
   @property
   def nbytes(self) -> int:
@@ -46,6 +48,56 @@ class Stored:
       self.dtype,
       lambda: np.ascontiguousarray(self.read().T),
     )
+
+
+def checked(
+  where: str,
+  arrays: Mapping[str, Stored],
+  digests: Mapping[str, str] | None = None,
+) -> dict[str, Stored]:
+  """Returns arrays that are checked whenever they are read.
+
+  Args:
+    where: what they lie in, for messages.
+    arrays: path to array.
+    digests: the `parameters.digest` of each array, in hexadecimal digits, as it
+      was saved with them; None if none was.
+
+  Raises:
+    Damaged: if there are other arrays than digests. Reading an array raises it
+      if the array has another digest, or is not finite.
+  """
+  if digests is not None and arrays.keys() != digests.keys():
+    integrity.check_same(where, digests, dict.fromkeys(arrays, ''))
+
+  def check(name: str, array: Stored) -> Stored:
+    saved = None if digests is None else digests[name]
+
+    def read() -> np.ndarray:
+      leaf = array.read()
+      if saved is not None:
+        found = parameters.digest(name, leaf).hex()
+        integrity.check_same(where, {name: saved}, {name: found})
+      integrity.check_finite(where, name, leaf)
+      return leaf
+
+    digest = None if saved is None else bytes.fromhex(saved)
+    return dataclasses.replace(array, read=read, digest=digest)
+
+  return {name: check(name, array) for name, array in arrays.items()}
+
+
+def digest(array: Stored | None, name: str, leaf: np.ndarray) -> bytes:
+  """Returns the digest of a leaf that was read.
+
+  Args:
+    array: the array that it was read from; None for a layer of a stack.
+    name: the path of the leaf.
+    leaf: its numbers.
+  """
+  if array is not None and array.digest is not None:
+    return array.digest
+  return parameters.digest(name, leaf)
 
 
 def held(array: np.ndarray) -> Stored:
@@ -136,7 +188,7 @@ def fingerprint(arrays: Mapping[str, Stored]) -> str:
   """
   return parameters.combine(
     {
-      name: parameters.digest(name, leaf)
+      name: digest(arrays.get(name), name, leaf)
       for name, leaf in read_layers(arrays, arrays)
     }
   )

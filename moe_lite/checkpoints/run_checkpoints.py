@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
+from jax.experimental import multihost_utils
 
 from moe_lite.checkpoints import run_items
 from moe_lite.checkpoints.data_positions import (
@@ -14,9 +16,12 @@ from moe_lite.checkpoints.data_positions import (
 )
 from moe_lite.checkpoints.description import Description
 from moe_lite.checkpoints.leaf_shapes import difference, shapes
-from moe_lite.core import parameters
+from moe_lite.core import integrity, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
+
+# The folder of a run with the checkpoints that were found to be damaged.
+DAMAGED = 'damaged'
 
 
 class Checkpoints:
@@ -66,8 +71,8 @@ class Checkpoints:
       optimizer: any tree of arrays that the loop needs to go on.
       data_position: data shard to position, of the shards that this process
         saves.
-      description: what the run says of itself; its `step`, `tree` and
-        `optimizer` are filled in here.
+      description: what the run says of itself; its `step`, `tree`,
+        `optimizer` and `hashes` are filled in here.
 
     Raises:
       UserError: if something that is not a checkpoint of this run stands in the
@@ -79,6 +84,10 @@ class Checkpoints:
       step=step,
       tree=shapes(trainable),
       optimizer=shapes(optimizer),
+      hashes={
+        run_items.TRAINABLE: integrity.checksums(trainable),
+        run_items.OPTIMIZER: integrity.checksums(optimizer),
+      },
     )
     is_saved = self._manager.save(
       step,
@@ -87,7 +96,9 @@ class Checkpoints:
           run_items.TRAINABLE: ocp.args.PyTreeSave(trainable),
           run_items.OPTIMIZER: ocp.args.PyTreeSave(optimizer),
           run_items.DATA: SaveDataPosition(data_position),
-          run_items.DESCRIPTION: ocp.args.JsonSave(description.to_json()),
+          run_items.DESCRIPTION: ocp.args.JsonSave(
+            integrity.seal(description.to_json())
+          ),
         }
       ),
     )
@@ -99,12 +110,26 @@ class Checkpoints:
       )
 
   def description(self, step: int) -> Description:
-    """What the checkpoint of a step says of itself."""
-    return Description.from_json(
-      run_items.restore_item(
-        self._manager, step, run_items.DESCRIPTION, ocp.args.JsonRestore()
-      )
-    )
+    """What the checkpoint of a step says of itself.
+
+    Raises:
+      Damaged: see `run_items.describe`.
+    """
+    return run_items.describe(self._manager, step)
+
+  def set_aside(self, step: int) -> epath.Path:
+    """Moves a damaged checkpoint out of the run's way, and says where it is."""
+    self.wait()
+    source = self._manager.directory / str(step)
+    target = self._manager.directory.parent / DAMAGED / str(step)
+    while target.exists():
+      target = target.parent / f'{target.name}_again'
+    if jax.process_index() == 0:
+      target.parent.mkdir(exist_ok=True)
+      source.rename(target)
+    multihost_utils.sync_global_devices(f'{source} is set aside')
+    self._manager.reload()
+    return target
 
   def restore(
     self,
@@ -126,6 +151,7 @@ class Checkpoints:
       the wanted shards that the checkpoint has.
 
     Raises:
+      Damaged: if what is read is not what was saved.
       UserError: if the checkpoint holds other leaves than these.
     """
     saved = self.description(step)
@@ -143,8 +169,14 @@ class Checkpoints:
         f'The checkpoint at step {step} of {self._manager.directory} is of '
         f'another OPTIMIZER than this run: {problem}'
       )
-    values = self._restore_arrays(step, run_items.TRAINABLE, on_disk[0])
-    slots = self._restore_arrays(step, run_items.OPTIMIZER, on_disk[1])
+    with run_items.reading(self._manager, step):
+      values = self._restore_arrays(step, run_items.TRAINABLE, on_disk[0])
+      slots = self._restore_arrays(step, run_items.OPTIMIZER, on_disk[1])
+    for item, tree in (
+      (run_items.TRAINABLE, values),
+      (run_items.OPTIMIZER, slots),
+    ):
+      run_items.check(self._manager, step, item, tree, saved)
     flat = parameters.flatten(_stack_like(slots, names))
     restored_optimizer = jax.tree_util.tree_map_with_path(
       lambda path, _: flat[_name(path)], optimizer

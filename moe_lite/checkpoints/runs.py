@@ -16,7 +16,7 @@ from moe_lite.checkpoints import lazy_arrays, run_items
 from moe_lite.checkpoints.description import Description
 from moe_lite.checkpoints.format import BaseFormat, Found
 from moe_lite.checkpoints.lazy_arrays import Stored
-from moe_lite.core import parameters
+from moe_lite.core import integrity, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
 
@@ -60,6 +60,9 @@ def restore_trainable(
       run_items.TRAINABLE,
       ocp.args.PyTreeRestore(item=abstract, restore_args=restore_args),
     )
+    run_items.check(manager, step, run_items.TRAINABLE, trainable, description)
+    for name, leaf in parameters.flatten(trainable).items():
+      integrity.check_finite(f'{run_folder} at step {step}', name, leaf)
     return trainable, description
 
 
@@ -117,7 +120,7 @@ class _Run(BaseFormat):
   ) -> tuple[Tree, Description]:
     return restore_trainable(path, step)
 
-  def arrays(self, path: str, step: int | None = None) -> dict[str, Stored]:
+  def open(self, path: str, step: int | None = None) -> dict[str, Stored]:
     leaves = read_base(path, step)
     return {name: lazy_arrays.held(leaf) for name, leaf in leaves.items()}
 
@@ -156,23 +159,7 @@ def _reading(
         f'The run {run_folder} has no checkpoint at step {step}; it has '
         f'{", ".join(map(str, steps))}.'
       )
-    try:
-      yield manager, step, _described(manager, step)
-    except UserError:
-      raise
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-      raise UserError(
-        f'The checkpoint of {run_folder} at step {step} is damaged: '
-        f'{(str(error).strip() or type(error).__name__).splitlines()[0]}. Give '
-        'an earlier step, if there is one.'
-      ) from error
+    with run_items.reading(manager, step):
+      yield manager, step, run_items.describe(manager, step)
   finally:
     manager.close()
-
-
-def _described(manager: ocp.CheckpointManager, step: int) -> Description:
-  return Description.from_json(
-    run_items.restore_item(
-      manager, step, run_items.DESCRIPTION, ocp.args.JsonRestore()
-    )
-  )

@@ -36,6 +36,13 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
     UserError: if it is not such a file, if it is cut off, or if NumPy lacks the
       type of an array.
   """
+  return described(path)[0]
+
+
+def described(
+  path: epath.PathLike,
+) -> tuple[dict[str, Stored], Mapping[str, str]]:
+  """Opens a file; returns also the metadata that `write` was given."""
   path = epath.Path(path)
   local, folder = path, None
   if '://' in str(path):
@@ -63,7 +70,7 @@ def arrays(path: epath.PathLike) -> dict[str, Stored]:
       np.dtype(_DTYPES[kind]),
       functools.partial(_read, file, name, folder),
     )
-  return found
+  return found, file.metadata() or {}
 
 
 def read(path: epath.PathLike) -> dict[str, np.ndarray]:

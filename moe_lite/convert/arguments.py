@@ -53,17 +53,38 @@ def one_path(
     UserError: unless there is one path, and a `--to` where something may be
       written.
   """
-  try:
-    _, *paths = values([verb, *arguments])
-  except flags.Error as error:
-    raise UserError(f'{error} See --help.') from error
-  if len(paths) != 1 or not values.to:
-    raise UserError('Give one folder and --to=DIR. See --help.')
+  wanted = 'Give one folder and --to=DIR.'
+  paths = parse(verb, arguments, values, wanted)
+  if not values.to:
+    raise UserError(f'{wanted} See --help.')
   given = values['base'].value if 'base' in values else None
   check_apart(values.to, *filter(None, [paths[0], given]))
   # Before anything large is fetched and read.
   files.check(values.to, values.overwrite)
   return paths[0]
+
+
+def parse(
+  verb: str, arguments: Sequence[str], values: flags.FlagValues, wanted: str
+) -> list[str]:
+  """Parses the arguments of a verb, and returns the one path, in a list.
+
+  Args:
+    verb: the name of the verb.
+    arguments: what follows it on the command line.
+    values: its flags, which are filled in.
+    wanted: says what to give.
+
+  Raises:
+    UserError: if a flag is wrong, or unless there is one path.
+  """
+  try:
+    _, *paths = values([verb, *arguments])
+  except flags.Error as error:
+    raise UserError(f'{error} See --help.') from error
+  if len(paths) != 1:
+    raise UserError(f'{wanted} See --help.')
+  return paths
 
 
 def check_apart(target: str, *read: str) -> None:

@@ -110,7 +110,9 @@ def _read(
   found = formats.find_base(source, source)
   if values.step is not None and not found.has_steps:
     raise UserError(f'--step is of a run, and {source!r} is not a run.')
-  leaves = lazy_arrays.read_all(found.arrays(source, values.step))
+  arrays = found.arrays(source, values.step)
+  leaves = lazy_arrays.read_all(arrays)
+  bases.check_read(found, source, arrays, leaves)
   kept = {
     name: leaf
     for name, leaf in leaves.items()

@@ -1,9 +1,14 @@
 """Converts parameters on disk from one form to another, or shows what they are.
 
-  python -m moe_lite.convert inspect PATH
+  python -m moe_lite.convert inspect PATH [--verify] [--accept]
+      [--allow_nonfinite]
 
 prints what lies at a path: a base, a run, exported adapters, a T5X checkpoint,
-a model of Hugging Face's, or a folder of PEFT's.
+a model of Hugging Face's, or a folder of PEFT's. It reads every leaf. What this
+package wrote is compared with the hashes that were saved with it. --verify also
+compares a base that others wrote with what it was at its first use; --accept
+takes a base that was replaced since then. NaN and infinity are an error, unless
+--allow_nonfinite is given, which names the leaves that hold them.
 
   python -m moe_lite.convert export_base RUN_OR_BASE --to=DIR
       [--dtype=bfloat16] [--step=N]
@@ -67,24 +72,41 @@ means over that task. What that writes is in DIR/by_task.
 Nothing that stands at --to is replaced, unless --overwrite is given.
 """
 
+import contextlib
 from collections.abc import Sequence
+
+from absl import flags
 
 from moe_lite.checkpoints import inspection
 from moe_lite.convert import (
   adapter_verbs,
+  arguments,
   base_verbs,
   collapse,
   peft_verbs,
 )
+from moe_lite.core import integrity
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.process import cli
 
 
 def inspect(argv: Sequence[str]) -> None:
   """Runs `inspect`; see the module. Raises UserError for a mistake."""
-  if len(argv) != 1:
-    raise UserError('Give one path. See --help.')
-  print(inspection.text(argv[0], inspection.inspect(argv[0])))
+  values = flags.FlagValues()
+  for name in ('verify', 'accept', 'allow_nonfinite'):
+    arguments.add(values, flags.DEFINE_bool, name, False)
+  (path,) = arguments.parse('inspect', argv, values, 'Give one path.')
+  allowing = (
+    integrity.allowing_nonfinite()
+    if values.allow_nonfinite
+    else contextlib.nullcontext()
+  )
+  with allowing:
+    found = inspection.inspect(path)
+    print(inspection.text(path, found))
+    if values.verify or values.accept:
+      verdict = inspection.verify(path, found, values.accept)
+      print(f'  verified: {verdict}')
 
 
 VERBS = {

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from moe_lite.checkpoints import bases, exported, formats, lazy_arrays
+from moe_lite.checkpoints import bases, exported, first_use, formats
 from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.hugging_face import config, hub, model
 from moe_lite.checkpoints.peft.folder import read, write
-from moe_lite.checkpoints.peft.summary import summary
+from moe_lite.checkpoints.peft.summary import FORMAT, summary
 from moe_lite.convert import adapter_verbs, arguments, base_verbs
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
@@ -59,12 +59,13 @@ def import_peft(argv: Sequence[str]) -> None:
       f"Hugging Face's, or one of its hub, {hub.PREFIX}"
       'ORGANISATION/NAME.'
     )
-  kind, _, facts = summary(folder)
+  kind, leaves, facts = summary(folder)
+  first_use.check(folder, parameters.fingerprint(leaves), FORMAT.says(folder))
   source = formats.local(values.base)
   network = base_verbs.network_of(source)
   trained, standing = read(folder, network)
   network = dataclasses.replace(network, adapters=standing)
-  fingerprint = lazy_arrays.fingerprint(bases.arrays(source))
+  fingerprint = bases.fingerprint(source)
   description = Description(
     describe_run(network, parameters.TRAINABLE_ADAPTERS),
     BaseInfo(values.base, fingerprint),
@@ -111,7 +112,7 @@ def _base(
   if model.is_checkpoint(named):
     config.check(named, network)
     trained_on = description.base.fingerprint
-    if lazy_arrays.fingerprint(bases.arrays(named)) != trained_on:
+    if bases.fingerprint(named) != trained_on:
       say(
         f'{named} is not, bit for bit, the base that they were trained on '
         f'(fingerprint {trained_on}): outputs will differ, little if it is '

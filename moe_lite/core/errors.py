@@ -17,6 +17,10 @@ class UserError(ValueError):
   exit_code = 2
 
 
+class Damaged(UserError):
+  """What is read is not what was written, or is not finite."""
+
+
 def nearest(name: str, allowed: Iterable[str], most: int = 3) -> str:
   """Returns ' Did you mean ...?' with the allowed names nearest to `name`.
 

@@ -11,11 +11,13 @@ exactly the batches that it would have seen without the interruption.
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import itertools
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,6 +34,18 @@ from moe_lite.process.quiet_tensorflow import hide_accelerators
 
 # Maps the name of each feature to its rows, on the host.
 Rows = Mapping[str, np.ndarray]
+
+_HASH_SIZE = hashlib.sha256().digest_size
+# What `zipfile` raises for archives that are damaged.
+_NO_ARCHIVE = (
+  zipfile.BadZipFile,
+  zlib.error,
+  EOFError,
+  KeyError,
+  NotImplementedError,
+  OSError,
+  RuntimeError,
+)
 
 
 def with_shards(dataset: Dataset, recorded: int | None = None) -> Dataset:
@@ -120,7 +134,9 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
       A dict that maps the name of a shard to its position. Shards whose
       position cannot be saved are left out.
     """
-    found = {self._name(s): self._shards[s].position() for s in self._saved}
+    found = {
+      self._name(s): self._shards[s].position(self.count) for s in self._saved
+    }
     return {name: position for name, position in found.items() if position}
 
   def restore(self, position: Mapping[str, bytes], batches: int) -> bool:
@@ -188,6 +204,7 @@ class Shard(Iterator[Rows]):
     # would give another order if it were read a second time.
     self._load = lambda: load(dataset, seed, shard, number)
     self._can_save = dataset.save_position
+    self._stream = {'seed': seed, 'shard': shard}
     self._restart()
 
   def __next__(self) -> Rows:
@@ -205,8 +222,13 @@ class Shard(Iterator[Rows]):
       ) from None
     return {name: x.numpy() for name, x in batch.items()}
 
-  def position(self) -> bytes:
-    """Returns the position in the stream; empty if it cannot be saved."""
+  def position(self, batches: int) -> bytes:
+    """Returns the position in the stream; empty if it cannot be saved.
+
+    Args:
+      batches: how many batches were read. The position is of use only to a
+        stream of the same data that comes to the same place.
+    """
     if not self._can_save:
       return b''
     with tempfile.TemporaryDirectory() as folder:
@@ -219,28 +241,32 @@ class Shard(Iterator[Rows]):
         )
         self._can_save = False
         return b''
-      return _pack(folder)
+      return _pack(folder, self._place(batches))
 
   def restore(self, position: bytes | None, batches: int) -> bool:
     """See `Batches.restore`."""
     if position:
       with tempfile.TemporaryDirectory() as folder:
         try:
-          _unpack(position, folder)
+          _unpack(position, folder, self._place(batches))
           read = self._checkpoint.read(os.path.join(folder, 'position'))
           read.assert_consumed()
           return True
-        except (
-          tf.errors.OpError,
-          AssertionError,
-          zipfile.BadZipFile,
-        ) as error:
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
           say(f'The saved position in the data cannot be used: {error}')
           self._restart()
     with self._reading():
       for _ in itertools.islice(self._iterator, batches):
         pass
     return False
+
+  def _place(self, batches: int) -> str:
+    """Says which place of which stream a position belongs to."""
+    facts = dataclasses.asdict(self._dataset)
+    lengths = dict(sorted(self._dataset.task_feature_lengths.items()))
+    return repr({**facts, 'task_feature_lengths': lengths} | self._stream) + (
+      f' after {batches} batches'
+    )
 
   def _reading(self) -> contextlib.AbstractContextManager[None]:
     dataset = self._dataset
@@ -275,8 +301,13 @@ def _readers(sharding: NamedSharding, rows: int, shards: int) -> list[set[int]]:
   return readers
 
 
-def _pack(folder: str) -> bytes:
-  """Returns the files of a folder as a ZIP archive."""
+def _pack(folder: str, place: str) -> bytes:
+  """Returns the files of a folder as a ZIP archive, after a hash of it.
+
+  Args:
+    folder: the folder.
+    place: what the files belong to. The hash is also of this.
+  """
   packed = io.BytesIO()
   # Shuffle buffers hold padded ids. Even the fastest level makes them several
   # times smaller.
@@ -285,9 +316,24 @@ def _pack(folder: str) -> bytes:
   ) as archive:
     for name in sorted(os.listdir(folder)):
       archive.write(os.path.join(folder, name), name)
-  return packed.getvalue()
+  archived = packed.getvalue()
+  return _hash(archived, place) + archived
 
 
-def _unpack(packed: bytes, folder: str) -> None:
-  with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-    archive.extractall(folder)
+def _unpack(packed: bytes, folder: str, place: str) -> None:
+  """Undoes `_pack`; raises ValueError if something else was packed."""
+  digest, archived = packed[:_HASH_SIZE], packed[_HASH_SIZE:]
+  if packed.startswith(b'PK'):
+    # An earlier version wrote no hash. The archive has sums of its own.
+    archived = packed
+  elif digest != _hash(archived, place):
+    raise ValueError('it is damaged, or of another place in other data')
+  try:
+    with zipfile.ZipFile(io.BytesIO(archived)) as archive:
+      archive.extractall(folder)
+  except _NO_ARCHIVE as error:
+    raise ValueError(f'it is damaged ({error})') from error
+
+
+def _hash(archived: bytes, place: str) -> bytes:
+  return hashlib.sha256(place.encode() + b'\n' + archived).digest()

@@ -134,7 +134,7 @@ def train(
   batches = Batches(dataset, where.mesh, seed)
   description = starting.describe(method, info, dataset, seed)
   if before is not None:
-    state = starting.restore(
+    state, before = starting.restore(
       model_dir, checkpoints, before, state, batches, description
     )
   batch = next(batches)
@@ -176,6 +176,7 @@ def train(
     train_steps,
     log_period,
     checkpoints.last_saved,
+    before.description.metrics if before else None,
   )
   try:
     with interrupts.catch_signals() as caught:
@@ -191,7 +192,9 @@ def train(
             state.trainable,
             starting.beside_trainable(state),
             batches.position(),
-            dataclasses.replace(description, batches=batches.count),
+            dataclasses.replace(
+              description, batches=batches.count, metrics=recorder.state()
+            ),
           )
         if stop and done < train_steps:
           checkpoints.wait()

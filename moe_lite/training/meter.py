@@ -1,11 +1,13 @@
 """Collects the metrics of steps between two lines of a run's metrics."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from moe_lite.core.features import DECODER_TARGETS, ENCODER_INPUTS
 from moe_lite.core.types import Tree
@@ -33,6 +35,7 @@ class Meter:
     self._rows = batch[ENCODER_INPUTS].shape[0]
     self._reductions = reductions
     self._steps: list[Mapping[str, Any]] = []
+    self._before = _NOTHING
     self._start = time.monotonic()
 
   def add(self, values: Mapping[str, Any]) -> None:
@@ -80,15 +83,15 @@ class Meter:
       routers' statistics over these steps. The sum is empty if there are no
       statistics.
     """
-    steps = jax.device_get(self._steps)
-    total = jax.tree.map(lambda *values: sum(values), *steps)
+    summed = self._sum()
+    total = traverse_util.unflatten_dict(summed.total)
     routing = total.pop(ROUTING, {})
     sums = {name: float(value) for name, value in total.items()}
-    now = time.monotonic()
-    seconds = now - self._start
-    self._steps, self._start = [], now
+    steps, seconds = summed.steps, summed.seconds
+    self._steps, self._before = [], _NOTHING
+    self._start = time.monotonic()
     means = {
-      name: sums[name] / len(steps)
+      name: sums[name] / steps
       for name, reduction in self._reductions.items()
       if name in sums and reduction is Reduction.MEAN
     }
@@ -99,14 +102,69 @@ class Meter:
       'normalized_loss': sums['loss'] / max(sums['normalizer'], 1e-9),
       'accuracy': sums['correct'] / tokens,
       **means,
-      'target_tokens': sums['tokens'] / len(steps),
-      'nonpadding_fraction': (
-        sums['nonpadding'] / (self._positions * len(steps))
-      ),
+      'target_tokens': sums['tokens'] / steps,
+      'nonpadding_fraction': (sums['nonpadding'] / (self._positions * steps)),
       'tokens_per_second': sums['nonpadding'] / seconds,
-      'rows_per_second': self._rows * len(steps) / seconds,
-      'seconds_per_step': seconds / len(steps),
+      'rows_per_second': self._rows * steps / seconds,
+      'seconds_per_step': seconds / steps,
     }
     used = {'loss', 'z_loss', 'normalizer', 'correct', 'tokens', 'nonpadding'}
     others = sums.keys() - means.keys() - used - {'weight_sum'}
     return scalars | {name: sums[name] for name in sorted(others)}, routing
+
+  def state(self) -> dict[str, Any] | None:
+    """Returns what a checkpoint has to keep of the steps since the last `read`.
+
+    A run that is resumed from there then writes the same lines as a run that
+    was never interrupted.
+
+    Returns:
+      What `restore` takes, for JSON. None if there are no such steps.
+    """
+    return self._sum().to_json() if self._steps or self._before.steps else None
+
+  def restore(self, state: Mapping[str, Any] | None) -> None:
+    """Adds the steps that a checkpoint kept; see `state`."""
+    self._before = _NOTHING if state is None else _Sum.from_json(state)
+
+  def _sum(self) -> '_Sum':
+    """Sums up the steps since the last `read`, one after the other."""
+    before = self._before
+    total = dict(before.total)
+    for values in jax.device_get(self._steps):
+      for path, value in traverse_util.flatten_dict(values).items():
+        total[path] = total[path] + value if path in total else value
+    seconds = before.seconds + time.monotonic() - self._start
+    return _Sum(before.steps + len(self._steps), seconds, total)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sum:
+  """The sum of the metrics of some steps.
+
+  Attributes:
+    steps: how many steps.
+    seconds: how long they took.
+    total: the keys under which a metric lies, to the sum of its values.
+  """
+
+  steps: int
+  seconds: float
+  total: Mapping[tuple[str, ...], Any]
+
+  def to_json(self) -> dict[str, Any]:
+    total = [
+      (list(path), np.asarray(x).dtype.name, np.asarray(x).tolist())
+      for path, x in self.total.items()
+    ]
+    return {'steps': self.steps, 'seconds': self.seconds, 'total': total}
+
+  @classmethod
+  def from_json(cls, said: Mapping[str, Any]) -> '_Sum':
+    total = {
+      tuple(path): np.asarray(x, dtype)[()] for path, dtype, x in said['total']
+    }
+    return cls(said['steps'], said['seconds'], total)
+
+
+_NOTHING = _Sum(0, 0.0, {})

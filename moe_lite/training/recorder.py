@@ -25,6 +25,7 @@ class Recorder:
     train_steps: int,
     log_period: int,
     saved: Callable[[], int | None],
+    state: Mapping[str, Any] | None = None,
   ):
     """Opens the files of the run and starts the clock.
 
@@ -37,12 +38,14 @@ class Recorder:
       train_steps: how many steps the whole run has.
       log_period: how many steps lie between two lines of metrics.
       saved: returns the step of the last checkpoint, for a message.
+      state: what the method of this name returned at that checkpoint.
     """
     self._folder, self._saved = folder, saved
     self._train_steps, self._log_period = train_steps, log_period
     self._metrics = Metrics(folder, done)
     self._bar = progress.Progress(train_steps, done)
     self._meter = Meter(batch, reductions)
+    self._meter.restore(state)
     self._alarm = routing_metrics.Alarm()
 
   def add(self, done: int, values: Mapping[str, Any]) -> None:
@@ -75,6 +78,10 @@ class Recorder:
       raise divergence.diverged(
         done - ago, self._train_steps, found, self._folder, self._saved()
       )
+
+  def state(self) -> dict[str, Any] | None:
+    """What a checkpoint has to keep; see `Meter.state`."""
+    return self._meter.state()
 
   def close(self) -> None:
     """Closes the files and the bar."""

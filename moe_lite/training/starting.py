@@ -15,7 +15,7 @@ from moe_lite.checkpoints.description import (
 )
 from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import parameters
-from moe_lite.core.errors import UserError
+from moe_lite.core.errors import Damaged, UserError
 from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
 from moe_lite.data.batches import Batches
@@ -50,6 +50,8 @@ def find_before(
 ) -> Before | None:
   """Returns the last checkpoint of a run, or None if it has none.
 
+  Damaged ones are set aside, and a message says so.
+
   Args:
     model_dir: the folder of the run. Messages name it.
     checkpoints: the checkpoints of the run.
@@ -58,12 +60,15 @@ def find_before(
   Raises:
     UserError: if the run has trained another method.
   """
-  step = checkpoints.latest_step()
-  if step is None:
-    return None
-  description = checkpoints.description(step)
-  check_method(model_dir, description.method, method)
-  return Before(step, description)
+  while (step := checkpoints.latest_step()) is not None:
+    try:
+      description = checkpoints.description(step)
+    except Damaged as error:
+      _set_aside(checkpoints, step, error)
+      continue
+    check_method(model_dir, description.method, method)
+    return Before(step, description)
+  return None
 
 
 def check_base(
@@ -140,8 +145,11 @@ def restore(
   state: TrainState,
   batches: Batches,
   description: Description,
-) -> TrainState:
+) -> tuple[TrainState, Before | None]:
   """Reads the state of a checkpoint, and moves `batches` to its place.
+
+  A damaged checkpoint is set aside, a message says so, and the one before it is
+  taken.
 
   If the data of this command differ from those of the checkpoint, `batches`
   stays at its beginning, and a message says so.
@@ -155,7 +163,8 @@ def restore(
     description: what this command's checkpoints say; see `describe`.
 
   Returns:
-    The state of the checkpoint.
+    The state of the checkpoint, and the checkpoint that was taken; None if the
+    run begins anew, because all its checkpoints are damaged.
 
   Raises:
     UserError: if the checkpoint belongs to another base, or holds other
@@ -166,9 +175,16 @@ def restore(
   shapes = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format), state
   )
-  values, rest, position = checkpoints.restore(
-    step, shapes.trainable, beside_trainable(shapes), batches.shard_names()
-  )
+  try:
+    values, rest, position = checkpoints.restore(
+      step, shapes.trainable, beside_trainable(shapes), batches.shard_names()
+    )
+  except Damaged as error:
+    _set_aside(checkpoints, step, error)
+    earlier = find_before(model_dir, checkpoints, description.method)
+    if earlier is None:
+      return state, None
+    return restore(model_dir, checkpoints, earlier, state, batches, description)
   stream = {'data_shards': saved.data_shards, **(saved.data or {})}
   changed = [
     f'{name} {stream.get(name)!r} is now {value!r}'
@@ -182,7 +198,19 @@ def restore(
     )
   elif not batches.restore(position, saved.batches or 0):
     say(f'Read {batches.count} batches again to find the place in the data.')
-  return state.replace(trainable=values, **rest)
+  return state.replace(trainable=values, **rest), before
+
+
+def _set_aside(checkpoints: Checkpoints, step: int, error: Damaged) -> None:
+  if jax.process_count() > 1 and error.__cause__ is not None:
+    # Only what is computed together is seen by every process.
+    raise error
+  place = checkpoints.set_aside(step)
+  last = checkpoints.latest_step()
+  say(
+    f'{error} It is set aside as {place}, and nothing of it is deleted. The '
+    + (f'run goes on from step {last}.' if last else 'run begins anew.')
+  )
 
 
 def describe(

@@ -7,7 +7,7 @@ import pytest
 
 from moe_lite.checkpoints import base_folder, safetensors_files
 from moe_lite.checkpoints.base_folder import FILE, FOLDER, WEIGHTS, save_base
-from moe_lite.checkpoints.metadata import METADATA, read_metadata
+from moe_lite.checkpoints.metadata import DIGESTS, METADATA, read_metadata
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from tests import tiny
@@ -18,7 +18,10 @@ def test_layers_lie_apart_with_metadata_and_vocabulary(tmp_path):
   folder = str(tmp_path / 'base')
   save_base(folder, stacked, {'seed': 0}, b'pieces')
   fingerprint = parameters.fingerprint(tiny.base_params())
-  assert read_metadata(folder) == {'seed': 0, 'fingerprint': fingerprint}
+  said = read_metadata(folder)
+  digests = said.pop(DIGESTS)
+  assert digests.keys() == parameters.flatten(tiny.base_params()).keys()
+  assert said == {'seed': 0, 'fingerprint': fingerprint}
   assert (tmp_path / 'base' / 'spiece.model').read_bytes() == b'pieces'
   assert FOLDER.is_at(folder) and FILE.is_at(f'{folder}/{WEIGHTS}')
   for form, path in ((FOLDER, folder), (FILE, f'{folder}/{WEIGHTS}')):

@@ -50,7 +50,7 @@ def test_it_comes_back_in_the_form_and_type_wanted(
   jax.tree.map(np.testing.assert_array_equal, params, expected)
   assert info.fingerprint == parameters.fingerprint(tiny.base_params())
   metadata = json.loads((pathlib.Path(folder) / METADATA).read_text())
-  assert metadata == {'seed': 0, 'fingerprint': info.fingerprint}
+  assert metadata['fingerprint'] == info.fingerprint
 
 
 def test_leaves_may_be_held_in_types_of_their_own(folder):

@@ -33,7 +33,7 @@ def run(tmp_path):
   """A run folder with checkpoints at steps 1, 2 and 3, of which 2 are kept."""
   checkpoints = Checkpoints(str(tmp_path), keep=2)
   for step in (1, 2, 3):
-    values = tree(step)
+    values = tree(float(step))
     position = {'shard_0_of_1': b'%d' % step}
     checkpoints.save(step, values, rest(values), position, tiny.DESCRIPTION)
   checkpoints.close()

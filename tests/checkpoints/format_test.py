@@ -22,7 +22,7 @@ class Numbers(BaseFormat):
   def is_at(self, path):
     return True
 
-  def arrays(self, path, step=None):
+  def open(self, path, step=None):
     adapter = 'encoder/layers/attention/key_adapter/scale'
     return {'a': held(np.ones(3, 'f4')), adapter: held(np.ones((2, 4), 'f4'))}
 

@@ -189,7 +189,7 @@ class _Model(BaseFormat):
   def is_at(self, path: str) -> bool:
     return is_checkpoint(path)
 
-  def arrays(self, path: str, step: int | None = None) -> dict[str, Stored]:
+  def open(self, path: str, step: int | None = None) -> dict[str, Stored]:
     return arrays(path)
 
   def network(self, path: str) -> Mapping[str, Any]:

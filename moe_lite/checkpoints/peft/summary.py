@@ -9,6 +9,7 @@ from moe_lite.checkpoints import safetensors_files
 from moe_lite.checkpoints.format import Format, Found
 from moe_lite.checkpoints.hugging_face.weights import WEIGHT_DTYPES
 from moe_lite.checkpoints.peft.config import TYPE, is_peft, load
+from moe_lite.core import integrity
 from moe_lite.core.errors import UserError
 
 WEIGHTS = 'adapter_model.safetensors'
@@ -58,6 +59,7 @@ def read_weights(path: epath.Path) -> dict[str, np.ndarray]:
         f'{name} of {path} is of the type {leaf.dtype.name}; the types that '
         f'can be read are {", ".join(WEIGHT_DTYPES)}.'
       )
+    integrity.check_finite(str(path), name, leaf)
   return found
 
 
@@ -72,6 +74,9 @@ class _Peft(Format):
   def inspect(self, path: str) -> Found:
     kind, leaves, facts = summary(path)
     return Found.of_tree(f"{kind} of PEFT's", leaves, facts)
+
+  def says(self, path: str) -> dict[str, Any]:
+    return load(path)
 
 
 FORMAT = _Peft()

@@ -127,7 +127,7 @@ class _T5X(BaseFormat):
   def is_at(self, path: str) -> bool:
     return is_checkpoint(path)
 
-  def arrays(self, path: str, step: int | None = None) -> dict[str, Stored]:
+  def open(self, path: str, step: int | None = None) -> dict[str, Stored]:
     return arrays(path)
 
   def facts(self, path: str) -> dict[str, Any]:
