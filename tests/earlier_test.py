@@ -89,10 +89,15 @@ def test_its_configuration_is_read():
 
 def test_a_run_is_exported_as_it_was(own_folder):
   assert command.main(['convert', 'export', 'run', '--to=exported']) == 0
-  for name in ('adapter_model.safetensors', 'adapter_config.json'):
-    assert filecmp.cmp(
-      own_folder / 'exported' / name, EARLIER / 'exported' / name, False
-    ), name
+  now, before = own_folder / 'exported', EARLIER / 'exported'
+  name = 'adapter_model.safetensors'
+  assert filecmp.cmp(now / name, before / name, False)
+  said, says = (
+    json.loads((folder / 'adapter_config.json').read_text())
+    for folder in (now, before)
+  )
+  assert said.pop('hashes').keys() == said['tree'].keys() and said.pop('seal')
+  assert said == says
 
 
 def test_both_are_inspected():

@@ -48,6 +48,7 @@ class Description:
     data: what the run read: the fields of `data.Dataset`, and the seed. None
       where that is not known.
     batches: how many batches of these data were read.
+    settings: what else decides how the run goes, by the names of macros.
     training: what exported adapters say of their run, for people to read.
     text: how texts became ids; see `inference.vocabulary.Text`. None in what a
       run wrote itself.
@@ -67,6 +68,7 @@ class Description:
   optimizer: Mapping[str, Any] | None = None
   data: Mapping[str, Any] | None = None
   batches: int | None = None
+  settings: Mapping[str, Any] | None = None
   training: Mapping[str, Any] | None = None
   text: Mapping[str, Any] | None = None
   version: int | None = None
@@ -84,7 +86,7 @@ class Description:
     base = said['base']
     later = (
       *('optimizer', 'data', 'batches', 'training', 'text', 'version'),
-      *('metrics', 'hashes'),
+      *('settings', 'metrics', 'hashes'),
     )
     return cls(
       method=Method.from_json(said),
@@ -111,6 +113,7 @@ class Description:
       'optimizer': self.optimizer,
       'data': self.data,
       'batches': self.batches,
+      'settings': self.settings,
       'metrics': self.metrics,
       'hashes': self.hashes,
     }

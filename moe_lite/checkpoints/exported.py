@@ -111,6 +111,7 @@ def save(
     optimizer=None,
     data=None,
     batches=None,
+    settings=None,
     metrics=None,
     training=dict(training),
     text=dict(text or {}),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import seqio
 
-from moe_lite.core import parameters, partitioning, progress
+from moe_lite.core import locks, parameters, partitioning, progress
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.data import catalog, dataset
@@ -28,6 +28,7 @@ from moe_lite.models import decoding
 from moe_lite.models.model import EncoderDecoderModel
 
 
+@locks.owning('output_dir', 'EVAL_OUTPUT_DIR', 'An evaluation')
 def evaluate(
   model: EncoderDecoderModel,
   checkpoint_path: str,

@@ -15,7 +15,7 @@ import seqio
 from etils import epath
 from jax.experimental import multihost_utils
 
-from moe_lite.core import json_text, parameters, partitioning, progress
+from moe_lite.core import json_text, locks, parameters, partitioning, progress
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
@@ -32,6 +32,7 @@ PREDICTIONS = 'predictions.jsonl'
 SETTINGS = 'infer.json'
 
 
+@locks.owning('output_dir', 'INFER_OUTPUT_DIR', 'A prediction')
 def infer(
   model: EncoderDecoderModel,
   checkpoint_path: str,

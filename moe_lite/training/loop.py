@@ -13,8 +13,9 @@ import jax
 from etils import epath
 
 from moe_lite.checkpoints import run_items
+from moe_lite.checkpoints.description import NO_BASE
 from moe_lite.checkpoints.run_checkpoints import Checkpoints
-from moe_lite.core import memory, parameters, partitioning
+from moe_lite.core import locks, memory, parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.data.batches import Batches, with_shards
@@ -29,6 +30,7 @@ from moe_lite.training.plan import compile_plan
 from moe_lite.training.recorder import Recorder
 
 
+@locks.owning('model_dir', 'MODEL_DIR', 'A training')
 def train(
   model: EncoderDecoderModel,
   model_dir: str,
@@ -46,6 +48,7 @@ def train(
   log_period: int = 100,
   save_period: int = 1000,
   keep: int | None = 3,
+  allow_changes: bool = False,
 ) -> None:
   """Trains the run in a folder, from its start or from its last checkpoint.
 
@@ -71,6 +74,8 @@ def train(
     log_period: how many steps lie between two lines of metrics.
     save_period: how many steps lie between two checkpoints.
     keep: how many of the last checkpoints are kept. None keeps all.
+    allow_changes: whether a run may go on with other data or another schedule
+      than it had.
 
   Raises:
     UserError: if the configuration asks for what is not possible.
@@ -86,8 +91,7 @@ def train(
     LOG_PERIOD=log_period,
     SAVE_PERIOD=save_period,
   )
-  if epath.Path(model_dir).is_file():
-    raise UserError(f'MODEL_DIR = {model_dir!r} is a file. Name a folder.')
+  run_folder.check(model_dir)
   check(dataset, model.module.config.vocab_size)
 
   # See what an earlier command has done.
@@ -103,6 +107,14 @@ def train(
     checkpoints.close()
     return
   dataset = with_shards(dataset, before and before.data_shards)
+  settings = starting.settings_of(model, schedule)
+  if before is not None:
+    starting.check_unchanged(
+      model_dir,
+      before,
+      starting.describe(method, NO_BASE, dataset, seed, settings),
+      allow_changes,
+    )
   endings.tell_saved(lambda: _describe_saved(model_dir, checkpoints))
 
   # Compile the step before the base is read, so that mistakes show sooner.
@@ -132,7 +144,7 @@ def train(
     model, planned.optimizer, planned.state, seed, loaded
   )
   batches = Batches(dataset, where.mesh, seed)
-  description = starting.describe(method, info, dataset, seed)
+  description = starting.describe(method, info, dataset, seed, settings)
   if before is not None:
     state, before = starting.restore(
       model_dir, checkpoints, before, state, batches, description

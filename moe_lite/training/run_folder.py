@@ -12,6 +12,7 @@ events.*         the metrics again, for TensorBoard
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ import jax
 from etils import epath
 
 from moe_lite.core import json_text
-from moe_lite.core.errors import UserError
+from moe_lite.core.errors import UserError, some
 from moe_lite.core.files import replace_text
 from moe_lite.process.environment import environment
 
@@ -29,6 +30,27 @@ RUN = 'run.json'
 METRICS = 'metrics.jsonl'
 ROUTING = 'routing.jsonl'
 CURVE = 'loss.png'
+_OURS = (CONFIG, RUN, METRICS, ROUTING, CURVE, 'checkpoints')
+_MAY_BE_THERE = re.compile(r'\..*|.*\.(log|txt|out|err)').fullmatch
+
+
+def check(folder: str) -> None:
+  """Checks that a folder is one of a run, or may become one.
+
+  Raises:
+    UserError: if it holds something else, and nothing of a run.
+  """
+  path = epath.Path(folder)
+  names = sorted(x.name for x in path.iterdir()) if path.is_dir() else []
+  if any(name in _OURS or name.startswith('events.') for name in names):
+    return
+  # A log, or a hidden file, may be there before the run.
+  others = [name for name in names if not _MAY_BE_THERE(name)]
+  if others:
+    raise UserError(
+      f'MODEL_DIR = {folder!r} holds {some(others)}, and nothing of a run. '
+      'Name a new folder, or the folder of a run.'
+    )
 
 
 class Metrics:

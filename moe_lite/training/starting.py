@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -24,7 +25,11 @@ from moe_lite.models.layout import Layout
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.method import Method, check_method
+from moe_lite.training.optimizers import Schedule
 from moe_lite.training.train_step import TrainState
+
+# The steps whose rates tell schedules apart.
+_PROBED = (0, 1, 10, 100, 1000, 10_000, 100_000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,13 +190,7 @@ def restore(
     if earlier is None:
       return state, None
     return restore(model_dir, checkpoints, earlier, state, batches, description)
-  stream = {'data_shards': saved.data_shards, **(saved.data or {})}
-  changed = [
-    f'{name} {stream.get(name)!r} is now {value!r}'
-    for name, value in (description.data or {}).items()
-    if name != 'save_position' and stream.get(name) != value
-  ]
-  if changed:
+  if changed := changes_of_data(saved, description):
     say(
       f'The data differ from those before step {step} ({"; ".join(changed)}). '
       'They start from their beginning.'
@@ -213,11 +212,51 @@ def _set_aside(checkpoints: Checkpoints, step: int, error: Damaged) -> None:
   )
 
 
+def changes_of_data(saved: Description, now: Description) -> list[str]:
+  """Says in which ways a command reads other data than a checkpoint's run."""
+  stream = {'data_shards': saved.data_shards, **(saved.data or {})}
+  return [
+    f'{name} {stream.get(name)!r} is now {value!r}'
+    for name, value in (now.data or {}).items()
+    if name != 'save_position' and stream.get(name) != value
+  ]
+
+
+def check_unchanged(
+  model_dir: str, before: Before, now: Description, allow_changes: bool
+) -> None:
+  """Checks that a command has the data and the settings of its run.
+
+  Args:
+    model_dir: the folder of the run. Messages name it.
+    before: the checkpoint that it goes on from.
+    now: what this command's checkpoints would say.
+    allow_changes: whether others are allowed.
+
+  Raises:
+    UserError: if they differ and may not.
+  """
+  settings = before.description.settings or {}
+  changed = changes_of_data(before.description, now) + [
+    f'{name} {settings[name]!r} is now {value!r}'
+    for name, value in (now.settings or {}).items()
+    if name in settings and settings[name] != value
+  ]
+  if changed and not allow_changes:
+    raise UserError(
+      f'{model_dir} holds a run that is at step {before.step}, and this '
+      f'command has other settings: {"; ".join(changed)}. Name a new '
+      'MODEL_DIR, or give the settings of the run, which are in its '
+      'config.gin. To go on with the new ones: --gin.ALLOW_CHANGES=True'
+    )
+
+
 def describe(
   method: Method,
   base: BaseInfo,
   dataset: Dataset,
   seed: int,
+  settings: Mapping[str, Any],
 ) -> Description:
   """Returns what the checkpoints of a run say about it.
 
@@ -226,13 +265,37 @@ def describe(
     base: which base it trains on.
     dataset: what it trains on.
     seed: the seed of the data.
+    settings: see `settings_of`.
   """
   stream = {
     **dataclasses.asdict(dataset),
     'task_feature_lengths': dict(dataset.task_feature_lengths),
     'seed': seed,
   }
-  return Description(method, base, data=stream)
+  return Description(method, base, data=stream, settings=settings)
+
+
+def settings_of(
+  model: EncoderDecoderModel, schedule: Schedule
+) -> dict[str, Any]:
+  """Returns what decides how a run goes, besides its data and its method.
+
+  Args:
+    model: the network and its losses.
+    schedule: maps the number of a step to a learning rate. It is a function,
+      so that it is told apart by its rates at some steps.
+  """
+  rates = {str(step): float(schedule(step)) for step in _PROBED}
+  weights = {
+    name.upper(): value
+    for name, value in dataclasses.asdict(model.router_losses).items()
+  }
+  return {
+    'SCHEDULE and LEARNING_RATE': rates,
+    'LOSS_NORMALIZING_FACTOR': model.loss_normalizing_factor,
+    'DROPOUT_RATE': model.module.config.dropout_rate,
+    **weights,
+  }
 
 
 def beside_trainable(state: TrainState) -> dict[str, Any]:

@@ -216,6 +216,7 @@ def test_tasks_that_cannot_be_evaluated_are_named(paths, tmp_path):
 def test_a_diverged_run_is_an_error_that_names_the_task(paths, tmp_path):
   nan = tmp_path / 'nan'
   nan.mkdir()
-  base, run = tiny_run.write(nan, scale=np.nan)
+  # Finite parameters whose outputs are not.
+  base, run = tiny_run.write(nan, scale=5e37)
   with pytest.raises(UserError, match="'tiny_pair_0_score_eval'.*not finite"):
     evaluate((base, run), tmp_path)

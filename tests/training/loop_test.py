@@ -308,7 +308,10 @@ def test_other_data_go_on_from_their_beginning(whole, base, tmp_path, capsys):
   tasks = dataset.Dataset(
     'tiny_other', {'inputs': 32, 'targets': 16}, batch_size=4
   )
-  train(folder, base, train_steps=4, dataset=tasks)
+  for changes in ({'dataset': tasks}, {'schedule': optimizers.constant(0.03)}):
+    with pytest.raises(UserError, match='is now .*ALLOW_CHANGES=True'):
+      train(folder, base, train_steps=4, **changes)
+  train(folder, base, train_steps=4, dataset=tasks, allow_changes=True)
   assert "'tiny_task' is now 'tiny_other'" in capsys.readouterr().err
   # Two of four steps read the new data, and a third call reads on from there.
   _, description = everything(folder)
