@@ -23,6 +23,7 @@ run that diverges with one message and exit code 4, and Ctrl-C with exit code
 
 import os
 import pathlib
+import re
 import sys
 import tokenize
 import traceback
@@ -35,7 +36,13 @@ from absl import flags, logging
 from etils import epath
 
 from moe_lite.core.errors import UserError, nearest
-from moe_lite.process import distributed, endings, gin_macros, gin_paths
+from moe_lite.process import (
+  distributed,
+  endings,
+  gin_macros,
+  gin_paths,
+  macros,
+)
 from moe_lite.process.quiet_tensorflow import import_tensorflow
 
 # What gin's parser raises for a text that is not a value.
@@ -44,6 +51,15 @@ _NOT_PYTHON = (SyntaxError, ValueError, tokenize.TokenError)
 _MARK = '  In call to configurable'
 # The value of macros that nothing reads.
 _PLACEHOLDER = 'given to no one'
+# The modules whose functions macros name, and the packages that hold them.
+_IMPORTS = {
+  'adapters': 'moe_lite',
+  'decoding': 'moe_lite.models',
+  'optimizers': 'moe_lite.training',
+  'routing': 'moe_lite',
+  't5': 'moe_lite',
+}
+_MODULE = re.compile(r'(?:@|^)([a-z][a-z_0-9]*)\.')
 
 
 def main(entry: str, run_file: str, argv: Sequence[str]) -> int:
@@ -54,7 +70,9 @@ def main(entry: str, run_file: str, argv: Sequence[str]) -> int:
     run_file: a gin file that configures it. Messages name it.
     argv: the command line. Its first word is the program.
   """
-  help_text = f'{entry}, configured by {run_file}.\n\n{__doc__}'
+  help_text = (
+    f'{entry}, configured by {run_file}.\n\n{__doc__}\n{macros.help_text()}'
+  )
   return guard(lambda argv: configure(argv, entry, run_file)(), argv, help_text)
 
 
@@ -157,7 +175,7 @@ def configure(
   of_files = gin_macros.names()
   for binding in values.gin_bindings:
     with _user_errors(f'--gin.{binding.replace(" = ", "=", 1)}'):
-      gin.parse_config(binding)
+      gin.parse_config(_with_imports(binding))
   entries = [entry] if isinstance(entry, str) else entry
   configured = [name for name in entries if gin_macros.is_configured(name)]
   if not configured:
@@ -169,6 +187,7 @@ def configure(
     if name in of_files and gin_macros.lacks_value(name):
       gin.parse_config(f'{name} = {_PLACEHOLDER!r}')
   gin_macros.check(of_files)
+  gin_macros.check_values()
   distributed.check_same(f'# {configured[0]}\n{gin.config_str()}')
   return gin.get_configurable(configured[0])
 
@@ -288,6 +307,20 @@ class _user_errors:
     if isinstance(error, OSError):
       return f'{text}{_nearest_file(self._where.partition("=")[2])}'
     return text
+
+
+def _with_imports(binding: str) -> str:
+  """Returns a binding after the imports that its names need.
+
+  A flag may so name any function of the package, whether or not a gin file
+  named it before.
+  """
+  modules = set(_MODULE.findall(binding))
+  if '@' not in binding or not modules <= _IMPORTS.keys():
+    return binding
+  lines = ['from __gin__ import dynamic_registration']
+  lines += [f'from {_IMPORTS[x]} import {x}' for x in sorted(modules)]
+  return '\n'.join([*lines, binding])
 
 
 def _is_python(value: str) -> bool:

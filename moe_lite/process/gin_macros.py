@@ -10,7 +10,7 @@ import gin
 import gin.config
 
 from moe_lite.core.errors import UserError, nearest
-from moe_lite.process import gin_paths
+from moe_lite.process import gin_paths, macros
 
 _REQUIRED = 'gin.REQUIRED'
 _MACRO = 'gin.macro'
@@ -75,6 +75,38 @@ def check(of_files: set[str]) -> None:
       )
     if _is_required(config[name, _MACRO].get('value')):
       raise UserError(f'{name} is required by {user}.{_hint(name)}')
+
+
+def check_values() -> None:
+  """Raises UserError for all macros whose values are not allowed.
+
+  The macros are those of `macros.TABLE`; others belong to gin files of the
+  user's, and have any value.
+  """
+  config = _config()
+  problems = []
+  for name, macro in macros.BY_NAME.items():
+    if lacks_value(name):
+      continue
+    value = _resolve(config[name, _MACRO]['value'])
+    if not macro.kind.allows(value):
+      problems.append(f'{name} = {value!r} must be {macro.kind.allowed}.')
+  if problems:
+    raise UserError('\n'.join(problems))
+
+
+def _resolve(value: Any) -> Any:
+  """Follows a macro to its value, also within lists and dicts."""
+  if isinstance(value, gin.config.ConfigurableReference):
+    if value.selector != _MACRO:
+      return value
+    arguments = _config().get(('/'.join(value.scopes), _MACRO), {})
+    return _resolve(arguments.get('value'))
+  if isinstance(value, dict):
+    return {name: _resolve(x) for name, x in value.items()}
+  if isinstance(value, list | tuple):
+    return type(value)(_resolve(x) for x in value)
+  return value
 
 
 def _hint(name: str) -> str:
