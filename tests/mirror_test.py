@@ -13,6 +13,10 @@ SHORT = 60
 MIRRORED = {'moe_lite': 'tests', 'tasks': 'tests/tasks'}
 # The modules without one, and what tests them instead.
 ELSEWHERE = {
+  'moe_lite/process/macro_kinds.py': 'process/macros_test: every macro',
+  'moe_lite/process/macros_of_models.py': 'process/macros_test',
+  'moe_lite/process/macros_of_results.py': 'process/macros_test',
+  'moe_lite/process/macros_of_training.py': 'process/macros_test',
   'moe_lite/checkpoints/run_items.py': 'checkpoints/run_checkpoints_test',
   'moe_lite/adapters/adapter.py': 'adapters/contract_test: every adapter',
   'moe_lite/adapters/lora.py': 'adapters/contract_test, t5/golden_test',

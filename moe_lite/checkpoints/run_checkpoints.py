@@ -46,6 +46,14 @@ class Checkpoints:
       ),
     )
 
+  def __enter__(self) -> 'Checkpoints':
+    return self
+
+  def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    # Closing waits for all processes, so a process that failed does not close.
+    if jax.process_count() == 1 or kind is None:
+      self.close()
+
   def latest_step(self) -> int | None:
     """The step of the last whole checkpoint."""
     return max(run_items.whole_steps(self._manager), default=None)

@@ -9,6 +9,8 @@ ENCODER_INPUTS = 'encoder_input_tokens'
 DECODER_INPUTS = 'decoder_input_tokens'
 DECODER_TARGETS = 'decoder_target_tokens'
 LOSS_WEIGHTS = 'decoder_loss_weights'
+# Those that hold ids of tokens.
+ID_FEATURES = (ENCODER_INPUTS, DECODER_INPUTS, DECODER_TARGETS)
 # A packed batch has these features, too. They say to which example each token
 # belongs, and at which place of that example it stands.
 PACKING = (

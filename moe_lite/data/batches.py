@@ -11,13 +11,9 @@ exactly the batches that it would have seen without the interruption.
 
 import contextlib
 import dataclasses
-import hashlib
-import io
 import itertools
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,25 +23,16 @@ import tensorflow as tf
 from jax.sharding import Mesh, NamedSharding
 
 from moe_lite.core import partitioning
-from moe_lite.core.errors import UserError
+from moe_lite.core.errors import UserError, some
+from moe_lite.core.features import ID_FEATURES
 from moe_lite.core.progress import say
-from moe_lite.data.dataset import Dataset, load, reading
+from moe_lite.data.dataset import Dataset, load
+from moe_lite.data.faults import check_ids, reading, without_rows
+from moe_lite.data.positions import pack, unpack
 from moe_lite.process.quiet_tensorflow import hide_accelerators
 
 # Maps the name of each feature to its rows, on the host.
 Rows = Mapping[str, np.ndarray]
-
-_HASH_SIZE = hashlib.sha256().digest_size
-# What `zipfile` raises for archives that are damaged.
-_NO_ARCHIVE = (
-  zipfile.BadZipFile,
-  zlib.error,
-  EOFError,
-  KeyError,
-  NotImplementedError,
-  OSError,
-  RuntimeError,
-)
 
 
 def with_shards(dataset: Dataset, recorded: int | None = None) -> Dataset:
@@ -85,13 +72,22 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
     count: how many batches were read since the stream began.
   """
 
-  def __init__(self, dataset: Dataset, mesh: Mesh, seed: int):
+  def __init__(
+    self,
+    dataset: Dataset,
+    mesh: Mesh,
+    seed: int,
+    vocab_size: int | None = None,
+    opened: 'Mapping[int, Shard] | None' = None,
+  ):
     """Opens the streams at their beginning.
 
     Args:
       dataset: what to read.
       mesh: the mesh to put batches on.
       seed: the seed of every shuffle and of mixing.
+      vocab_size: how many rows the embedding has; None checks no ids.
+      opened: what `open_first` returned.
 
     Raises:
       UserError: if the data cannot be read, or the number of shards does not
@@ -106,7 +102,8 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
     readers = _readers(self._sharding, dataset.batch_size, self._number)
     process = jax.process_index()
     self._shards = {
-      shard: Shard(dataset, seed, shard)
+      shard: (opened or {}).get(shard)
+      or Shard(dataset, seed, shard, vocab_size)
       for shard, processes in enumerate(readers)
       if process in processes
     }
@@ -189,16 +186,25 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
 class Shard(Iterator[Rows]):
   """One of the streams that batches consist of."""
 
-  def __init__(self, dataset: Dataset, seed: int, shard: int):
+  def __init__(
+    self,
+    dataset: Dataset,
+    seed: int,
+    shard: int,
+    vocab_size: int | None = None,
+  ):
     """Opens the stream at its beginning.
 
     Args:
       dataset: what to read. Its number of shards is set.
       seed: the seed of every shuffle and of mixing.
       shard: the number of the shard, from 0.
+      vocab_size: how many rows the embedding has; None checks no ids.
     """
     assert dataset.data_shards is not None
     self._dataset = dataset
+    self._vocab_size = vocab_size
+    self._ahead: Rows | None = None
     number = dataset.data_shards
     # The data set is loaded anew for each reading, because SeqIO's shuffles
     # would give another order if it were read a second time.
@@ -207,20 +213,34 @@ class Shard(Iterator[Rows]):
     self._stream = {'seed': seed, 'shard': shard}
     self._restart()
 
+  def peek(self) -> Rows:
+    """Returns what `__next__` will return, which stays in the stream."""
+    if self._ahead is None:
+      self._ahead = next(self)
+    return self._ahead
+
   def __next__(self) -> Rows:
+    if self._ahead is not None:
+      rows, self._ahead = self._ahead, None
+      return rows
+    dataset = self._dataset
     try:
       with self._reading():
         batch = next(self._iterator)
     except StopIteration:
-      dataset = self._dataset
       number = dataset.data_shards
       parts = f' / DATA_SHARDS = {number}' if number != 1 else ''
       raise UserError(
         f'Split {dataset.split!r} of {dataset.mixture_or_task_name!r} is '
         f'empty, or has fewer rows than BATCH_SIZE = {dataset.batch_size}'
-        f'{parts}.'
+        f'{parts}.{self._say_empty()}'
       ) from None
-    return {name: x.numpy() for name, x in batch.items()}
+    rows = {name: x.numpy() for name, x in batch.items()}
+    if self._vocab_size is not None:
+      name = dataset.mixture_or_task_name
+      ids = {name: x for name, x in rows.items() if name in ID_FEATURES}
+      check_ids(ids, self._vocab_size, f'A batch of {name!r}')
+    return rows
 
   def position(self, batches: int) -> bytes:
     """Returns the position in the stream; empty if it cannot be saved.
@@ -241,14 +261,16 @@ class Shard(Iterator[Rows]):
         )
         self._can_save = False
         return b''
-      return _pack(folder, self._place(batches))
+      return pack(folder, self._place(batches))
 
   def restore(self, position: bytes | None, batches: int) -> bool:
     """See `Batches.restore`."""
+    if self._ahead is not None:
+      self._restart()
     if position:
       with tempfile.TemporaryDirectory() as folder:
         try:
-          _unpack(position, folder, self._place(batches))
+          unpack(position, folder, self._place(batches))
           read = self._checkpoint.read(os.path.join(folder, 'position'))
           read.assert_consumed()
           return True
@@ -259,6 +281,14 @@ class Shard(Iterator[Rows]):
       for _ in itertools.islice(self._iterator, batches):
         pass
     return False
+
+  def _say_empty(self) -> str:
+    """' These tasks have no rows in it: ...' where there are some."""
+    dataset = self._dataset
+    empty = without_rows(
+      dataset.mixture_or_task_name, dataset.split, dataset.use_cached
+    )
+    return f' These tasks have no rows: {some(empty)}.' if empty else ''
 
   def _place(self, batches: int) -> str:
     """Says which place of which stream a position belongs to."""
@@ -275,8 +305,33 @@ class Shard(Iterator[Rows]):
     )
 
   def _restart(self) -> None:
+    self._ahead = None
     self._iterator = iter(self._load())
     self._checkpoint = tf.train.Checkpoint(iterator=self._iterator)
+
+
+def open_first(
+  dataset: Dataset, seed: int, vocab_size: int
+) -> dict[int, Shard]:
+  """Reads a first batch before anything is compiled, so that mistakes show.
+
+  Args:
+    dataset: what to read. Its number of shards is set.
+    seed: the seed of every shuffle and of mixing.
+    vocab_size: how many rows the embedding has.
+
+  Returns:
+    The shard that this process most likely reads, for `Batches`.
+
+  Raises:
+    UserError: if the data cannot be read, or hold ids beyond the embedding.
+  """
+  hide_accelerators()
+  assert dataset.data_shards is not None
+  number = jax.process_index() * dataset.data_shards // jax.process_count()
+  shard = Shard(dataset, seed, number, vocab_size)
+  shard.peek()
+  return {number: shard}
 
 
 def _readers(sharding: NamedSharding, rows: int, shards: int) -> list[set[int]]:
@@ -299,41 +354,3 @@ def _readers(sharding: NamedSharding, rows: int, shards: int) -> list[set[int]]:
     for shard in range(first // width, -(-last // width)):
       readers[shard].add(device.process_index)
   return readers
-
-
-def _pack(folder: str, place: str) -> bytes:
-  """Returns the files of a folder as a ZIP archive, after a hash of it.
-
-  Args:
-    folder: the folder.
-    place: what the files belong to. The hash is also of this.
-  """
-  packed = io.BytesIO()
-  # Shuffle buffers hold padded ids. Even the fastest level makes them several
-  # times smaller.
-  with zipfile.ZipFile(
-    packed, 'w', zipfile.ZIP_DEFLATED, compresslevel=1
-  ) as archive:
-    for name in sorted(os.listdir(folder)):
-      archive.write(os.path.join(folder, name), name)
-  archived = packed.getvalue()
-  return _hash(archived, place) + archived
-
-
-def _unpack(packed: bytes, folder: str, place: str) -> None:
-  """Undoes `_pack`; raises ValueError if something else was packed."""
-  digest, archived = packed[:_HASH_SIZE], packed[_HASH_SIZE:]
-  if packed.startswith(b'PK'):
-    # An earlier version wrote no hash. The archive has sums of its own.
-    archived = packed
-  elif digest != _hash(archived, place):
-    raise ValueError('it is damaged, or of another place in other data')
-  try:
-    with zipfile.ZipFile(io.BytesIO(archived)) as archive:
-      archive.extractall(folder)
-  except _NO_ARCHIVE as error:
-    raise ValueError(f'it is damaged ({error})') from error
-
-
-def _hash(archived: bytes, place: str) -> bytes:
-  return hashlib.sha256(place.encode() + b'\n' + archived).digest()

@@ -1,22 +1,23 @@
 """Reads SeqIO's tasks and mixtures, and checks them before anything runs."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import seqio
 import tensorflow as tf
 from absl import logging
-from etils import epath
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.features import INPUTS_EMBEDDING
-from moe_lite.core.progress import say
+from moe_lite.data.faults import check_ids, reading
+from moe_lite.data.registry import find, splits_of, tasks_of, verbosity
 
 # T5X rounds the vocabulary of a network up to a multiple of this.
 VOCABULARY_ROUNDING = 128
+# The entry of an example that names its features that were trimmed.
+TRIMMED = 'trimmed'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,23 +91,7 @@ def check(dataset: Dataset, vocab_size: int) -> None:
       f'{INPUTS_EMBEDDING!r} belongs to one. Give --gin.PACKING=False.'
     )
   # Only the data say how large a vector is. One example is enough to see it.
-  read(_tasks(provider)[0], dataset.split, lengths, dataset.use_cached, 1)
-
-
-def find(name: str) -> seqio.Task | seqio.Mixture:
-  """Returns the task or mixture of a name.
-
-  Raises:
-    UserError: if there is none. The message names the nearest ones.
-  """
-  names = {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
-  if name not in names:
-    raise UserError(
-      f'MIXTURE_OR_TASK_NAME = {name!r} is not among the {len(names)} '
-      f'registered tasks and mixtures.{nearest(name, names)} A gin/data file '
-      'imports the module that registers it.'
-    )
-  return seqio.get_mixture_or_task(name)
+  read(tasks_of(provider)[0], dataset.split, lengths, dataset.use_cached, 1)
 
 
 def check_split(
@@ -123,7 +108,7 @@ def check_split(
     split: the name of the split.
     use_cached: whether to read what `seqio_cache_tasks` wrote.
   """
-  tasks = _tasks(provider)
+  tasks = tasks_of(provider)
   cacheable = [task for task in tasks if task.supports_caching]
   if not use_cached and any(task.requires_caching for task in cacheable):
     raise UserError(
@@ -152,14 +137,6 @@ def check_split(
         task.source.list_shards(split)
 
 
-def splits_of(task: seqio.Task) -> Sequence[str]:
-  """Returns the names of a task's splits; none if SeqIO knows of none."""
-  try:
-    return task.splits
-  except ValueError:
-    return ()
-
-
 def check_vocabulary(
   provider: seqio.Task | seqio.Mixture, vocab_size: int
 ) -> None:
@@ -183,6 +160,7 @@ def read(
   lengths: Mapping[str, int],
   use_cached: bool = False,
   most: int | None = None,
+  vocab_size: int | None = None,
 ) -> list[dict[str, Any]]:
   """Reads the examples of a split, tokenized, in the order of their source.
 
@@ -195,13 +173,15 @@ def read(
     use_cached: whether to read what `seqio_cache_tasks` wrote, if the task can
       be cached.
     most: how many examples to read. None reads all.
+    vocab_size: how many rows the embedding has; None checks no ids.
 
   Returns:
-    A dict of NumPy arrays for each example.
+    A dict of NumPy arrays for each example. Its entry `TRIMMED` names the
+    features that were trimmed.
 
   Raises:
-    UserError: if the split has no rows, if it cannot be read, or if a vector is
-      missing or has another size.
+    UserError: if the split has no rows, if it cannot be read, if an id is
+      beyond the embedding, or if a vector is missing or has another size.
   """
   with reading(task.name, split, use_cached):
     dataset = task.get_dataset(
@@ -210,6 +190,8 @@ def read(
       use_cached=use_cached and task.supports_caching,
       shuffle=False,
       try_in_mem_cache=False,
+      # They are trimmed below, in the same way, so that this is known.
+      trim_output_features=False,
     )
     rows = list(dataset.take(-1 if most is None else most).as_numpy_iterator())
   if not rows:
@@ -217,6 +199,11 @@ def read(
       f'Split {split!r} of task {task.name!r} is empty. Choose another split, '
       'or a mixture without this task.'
     )
+  for row in rows:
+    row[TRIMMED] = _trim(row, task, lengths)
+    if vocab_size is not None:
+      ids = {name: row[name] for name in ('inputs', 'targets') if name in row}
+      check_ids(ids, vocab_size, f'An example of {task.name!r}')
   size = lengths.get(INPUTS_EMBEDDING)
   for row in rows if size is not None else ():
     shape = np.shape(row.get(INPUTS_EMBEDDING))
@@ -227,34 +214,6 @@ def read(
         + (f'the shape {list(shape)}.' if INPUTS_EMBEDDING in row else 'none.')
       )
   return rows
-
-
-@contextlib.contextmanager
-def reading(name: str, split: str, use_cached: bool = False) -> Iterator[None]:
-  """Turns errors of missing or damaged data within the block into UserErrors.
-
-  Args:
-    name: the name of the task or mixture that is read.
-    split: the name of the split.
-    use_cached: whether its cache is read.
-  """
-  try:
-    yield
-  except (KeyError, tf.errors.NotFoundError) as error:
-    # SeqIO raises a KeyError for a cached split that has no rows.
-    raise UserError(
-      f'Split {split!r} of {name!r} cannot be read ({error}). Its cache is '
-      'incomplete, or the split has no rows.'
-    ) from error
-  except tf.errors.DataLossError as error:
-    # TensorFlow does not say which file is damaged. There may be hundreds.
-    say(f'A file of {name!r} is damaged ({error.message}). Looking for it.')
-    task, file = _damaged(find(name), split, use_cached)
-    raise UserError(
-      f'Task {task!r}: {file} is damaged or cut short ({error.message}). '
-      'Delete the folder of the task, and fetch or make it again. Nothing that '
-      'was saved is lost: run the same command again to go on.'
-    ) from error
 
 
 def load(
@@ -280,7 +239,7 @@ def load(
   # SeqIO logs which task failed. The error that it raises says the same.
   with (
     reading(provider.name, dataset.split, dataset.use_cached),
-    _verbosity(logging.FATAL),
+    verbosity(logging.FATAL),
   ):
     examples = provider.get_dataset(
       _trimmed(dataset.task_feature_lengths),
@@ -318,44 +277,21 @@ def load(
   return batches.prefetch(2).with_options(options)
 
 
+def _trim(
+  row: dict[str, Any], task: seqio.Task, lengths: Mapping[str, int]
+) -> tuple[str, ...]:
+  """Trims the features of a row, as SeqIO does, and names those trimmed."""
+  found = []
+  for name, most in _trimmed(lengths).items():
+    if name in task.output_features and len(row.get(name, ())) > most:
+      row[name] = row[name][:most]
+      found.append(name)
+  return tuple(found)
+
+
 def _trimmed(lengths: Mapping[str, int]) -> dict[str, int]:
   """Returns the lengths that SeqIO trims examples to.
 
   A vector must not be trimmed, because its first half means nothing.
   """
   return {name: n for name, n in lengths.items() if name != INPUTS_EMBEDDING}
-
-
-@contextlib.contextmanager
-def _verbosity(level: int) -> Iterator[None]:
-  before = logging.get_verbosity()
-  logging.set_verbosity(level)
-  try:
-    yield
-  finally:
-    logging.set_verbosity(before)
-
-
-def _damaged(
-  provider: seqio.Task | seqio.Mixture, split: str, use_cached: bool
-) -> tuple[str, str]:
-  """Returns the first task with a file that cannot be read, and the file."""
-  for task in _tasks(provider):
-    if split not in splits_of(task):
-      continue
-    if use_cached and task.cache_dir:
-      found = epath.Path(task.cache_dir).glob(f'{split}.tfrecord-*')
-      files = sorted(map(str, found))
-    else:
-      files = [f for f in task.source.list_shards(split) if 'tfrecord' in f]
-    for file in files:
-      try:
-        for _ in tf.data.TFRecordDataset(file):
-          pass
-      except tf.errors.OpError:
-        return task.name, file
-  return provider.name, 'a file'
-
-
-def _tasks(provider: seqio.Task | seqio.Mixture) -> Sequence[seqio.Task]:
-  return [provider] if isinstance(provider, seqio.Task) else provider.tasks

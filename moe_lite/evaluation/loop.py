@@ -136,7 +136,13 @@ def evaluate(
       if task.name in done:
         continue
       start = time.monotonic()
-      rows = dataset.read(task, split, task_feature_lengths, use_cached)
+      rows = dataset.read(
+        task,
+        split,
+        task_feature_lengths,
+        use_cached,
+        vocab_size=model.module.config.vocab_size,
+      )
       if has_choices(rows[0]):
         found = ranker.measure(task, rows)
       else:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from moe_lite.core.errors import UserError
 from moe_lite.data import catalog
+from moe_lite.data.dataset import TRIMMED
 from moe_lite.evaluation.results import ACCURACY, TaskResult
 from moe_lite.inference import answers, ranking
 from moe_lite.inference.padding import Input, Shapes
@@ -63,8 +64,14 @@ class Ranker:
       rows=ranked.rows,
       none_correct=ranked.none_correct,
       several_correct=ranked.several_correct,
+      ties=ranked.ties,
+      equal_choices=ranked.equal_choices,
+      shared_accuracy=ranked.shared_accuracy,
       trimmed_targets=sum(
         decoding.EOS_ID not in targets[-1:] for targets in collected.targets
+      ),
+      trimmed_inputs=len(
+        {int(row['idx'][0]) for row in rows if _is_trimmed(row, 'inputs')}
       ),
     )
 
@@ -102,7 +109,12 @@ def measure_text(
     value=metrics[metric],
     metrics=metrics,
     examples=len(rows),
+    trimmed_inputs=sum(_is_trimmed(row, 'inputs') for row in rows),
   )
+
+
+def _is_trimmed(row: Row, feature: str) -> bool:
+  return feature in row.get(TRIMMED, ())
 
 
 def _targets_and_predictions(

@@ -74,11 +74,17 @@ class TaskResult:
     value: the value of that metric.
     metrics: all metrics by name, that one among them.
     examples: the number of examples.
-    rows: the number of answer choices in all. This and the next three are None
-      where text was generated.
+    rows: the number of answer choices in all. This and the next six are None
+      where text was generated. What an earlier version did not count is None.
     none_correct: the number of examples none of whose choices is correct.
     several_correct: the number of examples with several correct choices.
     trimmed_targets: the number of choices that were longer than targets may be.
+    ties: the number of examples whose best choices are correct in part.
+    equal_choices: the number of examples with choices that are equal, or equal
+      once they are trimmed.
+    shared_accuracy: the accuracy if best choices shared the credit, in percent.
+    trimmed_inputs: the number of examples whose inputs were longer than inputs
+      may be.
     seconds: how long the task took.
   """
 
@@ -98,6 +104,10 @@ class TaskResult:
   none_correct: int | None = None
   several_correct: int | None = None
   trimmed_targets: int | None = None
+  ties: int | None = None
+  equal_choices: int | None = None
+  shared_accuracy: float | None = None
+  trimmed_inputs: int | None = None
   seconds: float = 0.0
 
 

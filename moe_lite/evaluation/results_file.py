@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from moe_lite.core import json_text
+from moe_lite.core import integrity, json_text
 from moe_lite.core.errors import UserError
 from moe_lite.data.catalog import Published, PublishedTable
 from moe_lite.evaluation.results import (
@@ -23,6 +23,7 @@ from moe_lite.inference.facts import Facts
 # Left out of the file where they are None. All other fields are always there.
 _OPTIONAL = {
   *('rows', 'none_correct', 'several_correct', 'trimmed_targets'),
+  *('ties', 'equal_choices', 'shared_accuracy', 'trimmed_inputs'),
   *(x.name for x in dataclasses.fields(Settings) if x.default is None),
 }
 
@@ -31,10 +32,15 @@ def read(path: epath.Path) -> Evaluation:
   """Reads a `results.json`.
 
   Raises:
-    UserError: if the file holds something else.
+    UserError: if the file holds something else, or was changed.
   """
   try:
-    return from_json(json.loads(path.read_text()))
+    content = json.loads(path.read_text())
+    return from_json(integrity.unseal(dict(content), str(path)))
+  except UserError:
+    raise
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error}.') from error
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise UserError(f'{path} is not the result of an evaluation.') from error
 

@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
+from moe_lite.core import integrity
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
@@ -92,7 +93,8 @@ class ResultsFolder:
     if jax.process_index() == 0:
       self._folder.mkdir(parents=True, exist_ok=True)
       content = results_file.to_json(evaluation)
-      replace_text(self._folder / JSON, results_file.text(content))
+      sealed = integrity.seal(content)
+      replace_text(self._folder / JSON, results_file.text(sealed))
       replace_text(self._folder / MARKDOWN, results_page.markdown(evaluation))
       if complete:
         compared = comparison.compare([evaluation])
@@ -106,13 +108,13 @@ class ResultsFolder:
       return
     try:
       before = results_file.read(path)
-    except UserError:
-      before = None
+    except UserError as error:
+      aside = path.parent / f'{path.name}.damaged'
+      path.replace(aside)
+      say(f'{error} It is kept as {aside}: replacing it.')
+      return
     now = self._empty
-    if before is None or (before.checkpoint, before.settings) != (
-      now.checkpoint,
-      now.settings,
-    ):
+    if (before.checkpoint, before.settings) != (now.checkpoint, now.settings):
       say(f'{path} is of another checkpoint or other settings: replacing it.')
       return
     self._tasks = {task.task: task for task in before.tasks}

@@ -15,13 +15,18 @@ def markdown(evaluation: Evaluation) -> str:
       task.task,
       task.metric,
       f'{task.value:.2f}',
+      _number(task.shared_accuracy),
+      '–' if task.ties is None else str(task.ties),
       _number(task.metrics.get('f1')),
       _number(task.chance),
       str(task.examples),
     )
     for task in evaluation.tasks
   ]
-  header = ('prompt', 'metric', 'value', 'F1', 'chance', 'examples')
+  header = (
+    *('prompt', 'metric', 'value', 'ties shared', 'ties', 'F1', 'chance'),
+    'examples',
+  )
   return '\n'.join(
     [
       summary(evaluation),
@@ -90,6 +95,23 @@ def notes(tasks: Iterable[TaskResult]) -> list[str]:
       found.append(
         f'{task.task}: {count} of {task.rows} choices are longer than the '
         'targets may be, and were scored without their end.'
+      )
+    if count := task.ties:
+      found.append(
+        f'{task.task}: in {count} of {task.examples} examples a right and a '
+        f'wrong choice have the same score, and the first one wins. If they '
+        f'shared the credit, the accuracy would be {task.shared_accuracy:.2f} '
+        f'in place of {task.value:.2f}.'
+      )
+    if count := task.equal_choices:
+      found.append(
+        f'{task.task}: {count} of {task.examples} examples have choices that '
+        'are equal, or equal once they are trimmed.'
+      )
+    if count := task.trimmed_inputs:
+      found.append(
+        f'{task.task}: {count} of {task.examples} inputs are longer than '
+        'inputs may be, and were read without their end.'
       )
   return found
 

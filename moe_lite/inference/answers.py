@@ -85,8 +85,8 @@ def collect(task: str, rows: Iterable[Mapping[str, Any]]) -> Rows:
   Rows of one example that have equal ids as inputs share one input.
 
   Raises:
-    UserError: if there are none, if a column is missing, or if two rows have
-      the same idx.
+    UserError: if there are none, if a column is missing, if two rows have the
+      same idx, or if a weight is negative or not finite.
   """
   found: dict[tuple[int, int], Mapping[str, Any]] = {}
   inputs: dict[tuple[int, bytes], Input] = {}
@@ -102,6 +102,12 @@ def collect(task: str, rows: Iterable[Mapping[str, Any]]) -> Rows:
       raise UserError(
         f'Task {task!r} has two rows with idx ({example}, {choice}): idx must '
         'name every (example, choice) once.'
+      )
+    weight = float(row['weight'])
+    if not (np.isfinite(weight) and weight >= 0):
+      raise UserError(
+        f'Task {task!r}: the row with idx ({example}, {choice}) has the weight '
+        f'{weight}. A weight must be a number of at least 0.'
       )
     found[example, choice] = row
     inputs.setdefault(_key(example, row), Input.of(row))

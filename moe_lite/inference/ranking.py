@@ -28,6 +28,12 @@ class Ranking:
       wrong.
     several_correct: the number of examples with several correct choices; any of
       these counts as right.
+    ties: the number of examples with several best choices, some of which are
+      correct and some not. The first choice wins.
+    equal_choices: the number of examples with choices that are equal, or equal
+      once they are trimmed.
+    shared_accuracy: the accuracy if the best choices of an example shared its
+      credit.
     predictions: the `idx[1]` that was chosen for every example, in the order of
       `idx[0]`.
   """
@@ -39,6 +45,9 @@ class Ranking:
   rows: int
   none_correct: int
   several_correct: int
+  ties: int
+  equal_choices: int
+  shared_accuracy: float
   predictions: tuple[int, ...]
 
 
@@ -84,6 +93,7 @@ def rank(
   weight = _weight(answers, starts)
   correct = np.add.reduceat(answers.is_correct.astype(int), starts)
   counts = np.diff(starts, append=len(answers))
+  credit = _shared_credit(answers, scores, starts)
   return Ranking(
     accuracy=_percent(answers.is_correct[best], weight),
     f1=_f1(rows, starts, best, weight) if (correct == 1).all() else None,
@@ -92,6 +102,9 @@ def rank(
     rows=len(answers),
     none_correct=int((correct == 0).sum()),
     several_correct=int((correct > 1).sum()),
+    ties=int(((credit > 0) & (credit < 1)).sum()),
+    equal_choices=_equal_choices(rows, starts),
+    shared_accuracy=_percent(credit, weight),
     predictions=tuple(int(i) for i in answers.choice[best]),
   )
 
@@ -119,6 +132,30 @@ def _choose(
     for start, end in zip(starts, ends, strict=True)
   ]
   return starts, np.array(best)
+
+
+def _shared_credit(
+  answers: Answers, scores: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+  """The share of the best choices of every example that is correct."""
+  counts = np.diff(starts, append=len(answers))
+  best = np.repeat(np.maximum.reduceat(scores, starts), counts)
+  is_best = scores == best
+  right = np.add.reduceat((is_best & answers.is_correct).astype(int), starts)
+  return right / np.add.reduceat(is_best.astype(int), starts)
+
+
+def _equal_choices(rows: Rows, starts: np.ndarray) -> int:
+  """The number of examples with choices of equal inputs and targets."""
+  ends = [*starts[1:], len(rows.answers)]
+  seen = [
+    (rows.places[row][0], target.tobytes())
+    for row, target in enumerate(rows.targets)
+  ]
+  return sum(
+    bool(len(set(seen[start:end])) < end - start)
+    for start, end in zip(starts, ends, strict=True)
+  )
 
 
 def _weight(answers: Answers, starts: np.ndarray) -> np.ndarray:

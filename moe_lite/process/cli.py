@@ -16,9 +16,11 @@
   --initialization_timeout=SECONDS       how long to wait for other processes;
                                          45 by default, and 300 on a pod
 
-A user's mistake ends the command with one message and exit code 2, a training
-run that diverges with one message and exit code 4, and Ctrl-C with exit code
-130. Any other error ends it with a stack trace and exit code 1.
+A user's mistake, or an error of files, of memory or of the user's own code,
+ends the command with one message and exit code 2, a training run that diverges
+with one message and exit code 4, and Ctrl-C with exit code 130. Any other error
+is a fault of this package. It ends the command with a stack trace and exit
+code 1.
 """
 
 import os
@@ -37,6 +39,7 @@ from etils import epath
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.process import (
+  boundary,
   distributed,
   endings,
   gin_macros,
@@ -51,6 +54,8 @@ _NOT_PYTHON = (SyntaxError, ValueError, tokenize.TokenError)
 _MARK = '  In call to configurable'
 # The value of macros that nothing reads.
 _PLACEHOLDER = 'given to no one'
+# What a shell reports for a command whose output nobody reads any more.
+_BROKEN_PIPE = 141
 # The modules whose functions macros name, and the packages that hold them.
 _IMPORTS = {
   'adapters': 'moe_lite',
@@ -89,11 +94,9 @@ def guard(
     help_text: what to print if `argv` has -h or --help.
 
   Returns:
-    The exit code: 0 at success, that of a UserError, 130 for Ctrl-C. An
-    interruption that has an exit code of its own ends with that one.
-
-  Raises:
-    Exception: any error that is not a UserError.
+    The exit code: 0 at success, that of a UserError, 130 for Ctrl-C, 1 for an
+    error that only this package can be blamed for. An interruption that has an
+    exit code of its own ends with that one.
   """
   # This hides TensorFlow's notices on what it was compiled for.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
@@ -104,10 +107,11 @@ def guard(
   try:
     command(argv)
     return 0
-  except UserError as error:
-    print(f'error: {message(error)}', file=sys.stderr)
-    endings.end(error.exit_code, message(error))
-    return error.exit_code
+  except BrokenPipeError:
+    # Whoever read the output, such as `head`, has seen enough.
+    with open(os.devnull, 'w') as nowhere:
+      os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return _BROKEN_PIPE
   except KeyboardInterrupt as error:
     print(
       str(error) or 'Interrupted. Run the same command again to go on.',
@@ -119,8 +123,15 @@ def guard(
     endings.end(130, 'it was interrupted.')
     return 130
   except Exception as error:
-    endings.fail(error)
-    raise
+    explained = boundary.explain(error)
+    if explained is None:
+      endings.fail(error)
+      traceback.print_exception(error)
+      print(boundary.FAULT, file=sys.stderr)
+      return 1
+    print(f'error: {message(explained)}', file=sys.stderr)
+    endings.end(explained.exit_code, message(explained))
+    return explained.exit_code
 
 
 def message(error: Exception) -> str:

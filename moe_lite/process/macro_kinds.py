@@ -337,3 +337,20 @@ class Pair(Kind):
       and len(value) == 2
       and all(Whole(1).allows(x) for x in value)
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Macro:
+  """A macro.
+
+  Attributes:
+    name: its name.
+    of: the gin files that use it.
+    kind: what it may be.
+    meaning: what it means, in Markdown.
+  """
+
+  name: str
+  of: str
+  kind: Kind
+  meaning: str

@@ -6,7 +6,6 @@ randomness and its result are those of a run that was never interrupted.
 
 import dataclasses
 import signal
-import sys
 import time
 
 import jax
@@ -18,7 +17,7 @@ from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import locks, memory, parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
-from moe_lite.data.batches import Batches, with_shards
+from moe_lite.data.batches import Batches, open_first, with_shards
 from moe_lite.data.dataset import Dataset, check
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import distributed, endings, interrupts
@@ -95,139 +94,139 @@ def train(
   check(dataset, model.module.config.vocab_size)
 
   # See what an earlier command has done.
-  checkpoints = Checkpoints(model_dir, keep)
-  method = describe_run(model.module.config, trainable)
-  before = starting.find_before(model_dir, checkpoints, method)
-  if before is not None and before.step >= train_steps:
+  with Checkpoints(model_dir, keep) as checkpoints:
+    method = describe_run(model.module.config, trainable)
+    before = starting.find_before(model_dir, checkpoints, method)
+    if before is not None and before.step >= train_steps:
+      say(
+        f'{model_dir}: all {before.step} steps are done, and nothing is left '
+        'to do.'
+      )
+      _say_results(model_dir)
+      return
+    dataset = with_shards(dataset, before and before.data_shards)
+    settings = starting.settings_of(model, schedule)
+    if before is not None:
+      starting.check_unchanged(
+        model_dir,
+        before,
+        starting.describe(method, NO_BASE, dataset, seed, settings),
+        allow_changes,
+      )
+    endings.tell_saved(lambda: _describe_saved(model_dir, checkpoints))
+
+    # Read a batch, then compile the step, then read the base: mistakes show
+    # the sooner.
+    starting.check_base(initial_checkpoint_path, model, trainable)
+    vocab_size = model.module.config.vocab_size
+    opened = open_first(dataset, seed, vocab_size)
+    start = time.monotonic()
+    planned, program = compile_plan(
+      mesh,
+      fully_sharded,
+      model=model,
+      batch_size=dataset.batch_size,
+      lengths=dataset.task_feature_lengths,
+      packing=dataset.packing,
+      optimizer=optimizer,
+      schedule=schedule,
+      trainable=trainable,
+      base_dtype=base_dtype,
+      microbatches=microbatches,
+    )
+    where = planned.where
+    compile_seconds = time.monotonic() - start
+
+    # Load what the run begins with: the base, a state, and a place in the data.
+    base, loaded, info = starting.load_base(
+      initial_checkpoint_path, where, trainable, base_dtype, model.module.config
+    )
+    state = train_step.init_state(
+      model, planned.optimizer, planned.state, seed, loaded
+    )
+    batches = Batches(dataset, where.mesh, seed, vocab_size, opened)
+    description = starting.describe(method, info, dataset, seed, settings)
+    if before is not None:
+      state, before = starting.restore(
+        model_dir, checkpoints, before, state, batches, description
+      )
+    batch = next(batches)
+
+    # Describe the run, on the terminal and in its folder.
+    trained, frozen = parameters.split(where.abstract, trainable)
     say(
-      f'{model_dir}: all {before.step} steps are done, and nothing is left to '
-      'do.'
+      parameters.overview(where.abstract, trainable),
+      f'base: {info.source} (fingerprint {info.fingerprint}), {base_dtype}',
+      f'mesh: {dict(where.mesh.shape)} of {jax.devices()[0].device_kind}',
+      f'run: {model_dir}, '
+      + (f'resumed at step {before.step}' if before else 'begun at step 0'),
+      f'compiled in {compile_seconds:.1f} s',
     )
-    _say_results(model_dir)
-    checkpoints.close()
-    return
-  dataset = with_shards(dataset, before and before.data_shards)
-  settings = starting.settings_of(model, schedule)
-  if before is not None:
-    starting.check_unchanged(
+    run_folder.write_config(model_dir)
+    run_folder.write_run(
       model_dir,
-      before,
-      starting.describe(method, NO_BASE, dataset, seed, settings),
-      allow_changes,
+      {
+        **description.of_run(),
+        'trainable_parameters': parameters.count(trained),
+        'base_parameters': parameters.count(frozen),
+        'seed': seed,
+        'train_steps': train_steps,
+        'mesh': dict(where.mesh.shape),
+        'base_dtype': base_dtype,
+        'step_bytes': memory.usage(program).total,
+      },
     )
-  endings.tell_saved(lambda: _describe_saved(model_dir, checkpoints))
 
-  # Compile the step before the base is read, so that mistakes show sooner.
-  starting.check_base(initial_checkpoint_path, model, trainable)
-  start = time.monotonic()
-  planned, program = compile_plan(
-    mesh,
-    fully_sharded,
-    model=model,
-    batch_size=dataset.batch_size,
-    lengths=dataset.task_feature_lengths,
-    packing=dataset.packing,
-    optimizer=optimizer,
-    schedule=schedule,
-    trainable=trainable,
-    base_dtype=base_dtype,
-    microbatches=microbatches,
-  )
-  where = planned.where
-  compile_seconds = time.monotonic() - start
-
-  # Load what the run begins with: the base, a state, and a place in the data.
-  base, loaded, info = starting.load_base(
-    initial_checkpoint_path, where, trainable, base_dtype, model.module.config
-  )
-  state = train_step.init_state(
-    model, planned.optimizer, planned.state, seed, loaded
-  )
-  batches = Batches(dataset, where.mesh, seed)
-  description = starting.describe(method, info, dataset, seed, settings)
-  if before is not None:
-    state, before = starting.restore(
-      model_dir, checkpoints, before, state, batches, description
+    # Take the steps.
+    distributed.meet('ready to train')
+    done = before.step if before else 0
+    reductions = {**train_step.REDUCTIONS, **model.reductions}
+    recorder = Recorder(
+      model_dir,
+      batch,
+      reductions,
+      done,
+      train_steps,
+      log_period,
+      checkpoints.last_saved,
+      before.description.metrics if before else None,
     )
-  batch = next(batches)
+    try:
+      with interrupts.catch_signals() as caught:
+        while done < train_steps:
+          state, values = program(state, base, batch)
+          done += 1
+          recorder.add(done, values)
+          stop = bool(caught) or checkpoints.reached_preemption(done)
+          if stop or done % save_period == 0 or done == train_steps:
+            recorder.check(done)
+            checkpoints.save(
+              done,
+              state.trainable,
+              starting.beside_trainable(state),
+              batches.position(),
+              dataclasses.replace(
+                description, batches=batches.count, metrics=recorder.state()
+              ),
+            )
+          if stop and done < train_steps:
+            checkpoints.wait()
+            raise interrupts.Interrupted(
+              f'Stopped at step {done} of {train_steps}, which is saved in '
+              f'{model_dir}. Run the same command again to go on.',
+              caught[0] if caught else signal.SIGTERM,
+            )
+          if done < train_steps:
+            batch = next(batches)
+    finally:
+      recorder.close()
+    checkpoints.wait()
 
-  # Describe the run, on the terminal and in its folder.
-  trained, frozen = parameters.split(where.abstract, trainable)
-  say(
-    parameters.overview(where.abstract, trainable),
-    f'base: {info.source} (fingerprint {info.fingerprint}), {base_dtype}',
-    f'mesh: {dict(where.mesh.shape)} of {jax.devices()[0].device_kind}',
-    f'run: {model_dir}, '
-    + (f'resumed at step {before.step}' if before else 'begun at step 0'),
-    f'compiled in {compile_seconds:.1f} s',
-  )
-  run_folder.write_config(model_dir)
-  run_folder.write_run(
-    model_dir,
-    {
-      **description.of_run(),
-      'trainable_parameters': parameters.count(trained),
-      'base_parameters': parameters.count(frozen),
-      'seed': seed,
-      'train_steps': train_steps,
-      'mesh': dict(where.mesh.shape),
-      'base_dtype': base_dtype,
-      'step_bytes': memory.usage(program).total,
-    },
-  )
-
-  # Take the steps.
-  distributed.meet('ready to train')
-  done = before.step if before else 0
-  reductions = {**train_step.REDUCTIONS, **model.reductions}
-  recorder = Recorder(
-    model_dir,
-    batch,
-    reductions,
-    done,
-    train_steps,
-    log_period,
-    checkpoints.last_saved,
-    before.description.metrics if before else None,
-  )
-  try:
-    with interrupts.catch_signals() as caught:
-      while done < train_steps:
-        state, values = program(state, base, batch)
-        done += 1
-        recorder.add(done, values)
-        stop = bool(caught) or checkpoints.reached_preemption(done)
-        if stop or done % save_period == 0 or done == train_steps:
-          recorder.check(done)
-          checkpoints.save(
-            done,
-            state.trainable,
-            starting.beside_trainable(state),
-            batches.position(),
-            dataclasses.replace(
-              description, batches=batches.count, metrics=recorder.state()
-            ),
-          )
-        if stop and done < train_steps:
-          checkpoints.wait()
-          raise interrupts.Interrupted(
-            f'Stopped at step {done} of {train_steps}, which is saved in '
-            f'{model_dir}. Run the same command again to go on.',
-            caught[0] if caught else signal.SIGTERM,
-          )
-        if done < train_steps:
-          batch = next(batches)
-  finally:
-    recorder.close()
-    # Closing waits for all processes, so a process that failed does not close.
-    if jax.process_count() == 1 or sys.exception() is None:
-      checkpoints.close()
-
-  # Draw the curve, and say where everything is.
-  if jax.process_index() == 0:
-    folder = epath.Path(model_dir)
-    training_curve(folder / run_folder.METRICS, folder / run_folder.CURVE)
-  _say_results(model_dir)
+    # Draw the curve, and say where everything is.
+    if jax.process_index() == 0:
+      folder = epath.Path(model_dir)
+      training_curve(folder / run_folder.METRICS, folder / run_folder.CURVE)
+    _say_results(model_dir)
 
 
 def _check_positive(**values: int) -> None:

@@ -60,6 +60,7 @@ def test_results_hold_prompts_data_sets_and_where_they_come_from(evaluated):
   assert outcome.checkpoint.trainable_parameters > 0
   assert outcome.tasks[0].rows == 12
   written = json.loads((output / results.JSON).read_text())
+  assert written.pop('seal')
   assert written == results_file.to_json(outcome)
   assert written['packages']['jax'] and written['command']
   assert 'tiny_pair_0_score_eval' in (output / results.MARKDOWN).read_text()

@@ -125,3 +125,40 @@ def test_accuracy_needs_no_targets():
   scores = np.random.default_rng(0).normal(size=len(rows.answers))
   wanted = ranking.rank(rows, scores).accuracy
   assert ranking.accuracy(rows.answers, scores) == wanted
+
+
+def test_ties_and_equal_choices_are_counted():
+  def row(example, choice, targets, correct):
+    return {
+      'idx': (example, choice),
+      'inputs': [1 + example],
+      'targets': targets,
+      'is_correct': correct,
+      'weight': 1.0,
+    }
+
+  collected = answers.collect(
+    'ties',
+    [
+      # Two choices that are equal; one is right.
+      *(row(0, 0, [5], True), row(0, 1, [5], False)),
+      # A tie of three with one right, which is not the first.
+      *(row(1, 0, [5], False), row(1, 1, [6], True), row(1, 2, [7], False)),
+      # A tie of two right ones is no tie.
+      *(row(2, 0, [5], True), row(2, 1, [6], True)),
+      # No tie.
+      *(row(3, 0, [5], False), row(3, 1, [6], True)),
+    ],
+  )
+  scores = np.array([-1, -1, -2, -2, -2, -3, -3, -5, -4], np.float32)
+  found = ranking.rank(collected, scores)
+  assert (found.ties, found.equal_choices) == (2, 1)
+  assert found.accuracy == 75
+  assert found.shared_accuracy == pytest.approx(100 * (1 / 2 + 1 / 3 + 2) / 4)
+
+
+@pytest.mark.parametrize('weight', [np.nan, np.inf, -1.0])
+def test_weights_that_are_no_weights_are_refused(weight):
+  row = {'idx': (0, 0), 'inputs': [3], 'targets': [4], 'is_correct': True}
+  with pytest.raises(UserError, match=r"'x'.*idx \(0, 0\) has the weight"):
+    answers.collect('x', [{**row, 'weight': weight}])

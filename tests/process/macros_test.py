@@ -6,6 +6,7 @@ import pytest
 
 from moe_lite.core.errors import UserError
 from moe_lite.process import cli, gin_macros, gin_paths, macros
+from moe_lite.process.macro_kinds import Function
 from tests.paths import ROOT
 
 ASSIGNED = re.compile(r'^([A-Z][A-Z0-9_]*) =', re.M)
@@ -88,7 +89,7 @@ def test_all_mistakes_are_said_at_once():
 def test_functions_that_the_table_names_are_taken(run):
   known = ASSIGNED.findall((gin_paths.folder() / run).read_text())
   for macro in macros.TABLE:
-    if macro.name in known and isinstance(macro.kind, macros.Function):
+    if macro.name in known and isinstance(macro.kind, Function):
       brackets = '()' if macro.kind.is_called else ''
       for name in macro.kind.names:
         configure(run, f'{macro.name}=@{name}{brackets}')

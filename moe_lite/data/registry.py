@@ -1,0 +1,54 @@
+"""Finds the tasks and mixtures that modules registered with SeqIO."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import seqio
+from absl import logging
+from etils import epath
+
+from moe_lite.core.errors import UserError, nearest
+
+
+def find(name: str) -> seqio.Task | seqio.Mixture:
+  """Returns the task or mixture of a name.
+
+  Raises:
+    UserError: if there is none. The message names the nearest ones.
+  """
+  names = {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
+  if name not in names:
+    raise UserError(
+      f'MIXTURE_OR_TASK_NAME = {name!r} is not among the {len(names)} '
+      f'registered tasks and mixtures.{nearest(name, names)} A gin/data file '
+      'imports the module that registers it.'
+    )
+  return seqio.get_mixture_or_task(name)
+
+
+def splits_of(task: seqio.Task) -> Sequence[str]:
+  """Returns the names of a task's splits; none if SeqIO knows of none."""
+  try:
+    return task.splits
+  except ValueError:
+    return ()
+
+
+def tasks_of(provider: seqio.Task | seqio.Mixture) -> Sequence[seqio.Task]:
+  return [provider] if isinstance(provider, seqio.Task) else provider.tasks
+
+
+def cache_files(task: seqio.Task, split: str) -> list[str]:
+  """The files of a split in the cache of a task."""
+  found = epath.Path(task.cache_dir).glob(f'{split}.tfrecord-*')
+  return sorted(map(str, found))
+
+
+@contextlib.contextmanager
+def verbosity(level: int) -> Iterator[None]:
+  before = logging.get_verbosity()
+  logging.set_verbosity(level)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)

@@ -1,0 +1,134 @@
+"""The macros of evaluations, predictions and sweeps."""
+
+from moe_lite.process.macro_kinds import (
+  Either,
+  Function,
+  Macro,
+  Number,
+  OneOf,
+  Optional,
+  Several,
+  Table,
+  Text,
+  Whole,
+  YesNo,
+)
+
+_WEIGHT = Number(least=0)
+_FILES = Either(
+  (
+    Text('a gin file'),
+    Several(
+      Either((Text('a gin file'), Table("{'NAME': 5}"))),
+      "['data/mini.gin', {'BATCH_SIZE': 8}]",
+    ),
+  )
+)
+_BINDINGS = Table("{'KEEP': 1}")
+
+RESULTS: tuple[Macro, ...] = (
+  Macro(
+    'CHECKPOINT_PATH',
+    'eval, infer',
+    Text('a path'),
+    "a `MODEL_DIR`, a folder of `convert export`, or `'base'` for the frozen "
+    'base alone',
+  ),
+  Macro(
+    'CHECKPOINT_STEP',
+    'eval, infer',
+    Optional(Whole()),
+    'the step of the checkpoint; None takes the last',
+  ),
+  Macro(
+    'EVAL_OUTPUT_DIR', 'eval', Text('a folder'), 'the folder of the results'
+  ),
+  Macro(
+    'EVAL_SPLIT', 'eval', Text('the name of a split'), 'the split of every task'
+  ),
+  Macro(
+    'LENGTH_NORMALIZED',
+    'eval',
+    YesNo(),
+    'whether to rank choices by their log-probability for each token',
+  ),
+  Macro(
+    'AXES',
+    'suites',
+    Table("{'NUM_EXPERTS': [5, 10]}"),
+    'what varies; see above',
+  ),
+  Macro('SEEDS', 'suites', Several(Whole(), '[0, 1]'), 'each seed is a run'),
+  Macro(
+    'LEARNING_RATES',
+    'suites',
+    Several(Number(above=0), '[0.01, 0.03]'),
+    'the rates that are searched',
+  ),
+  Macro('TRAIN_DATA', 'suites', _FILES, 'the data of every training'),
+  Macro('EVAL_DATA', 'suites', _FILES, 'the data of the table'),
+  Macro('VALIDATION_DATA', 'suites', _FILES, 'the data of the search'),
+  Macro(
+    'TRAIN_BINDINGS', 'suites', _BINDINGS, 'other bindings of every training'
+  ),
+  Macro(
+    'EVAL_BINDINGS', 'suites', _BINDINGS, 'other bindings of every evaluation'
+  ),
+  Macro(
+    'MODEL',
+    'suites, t5x',
+    Either(
+      (
+        _FILES,
+        Function(('integration.EncoderDecoderModel',), is_called=True),
+      )
+    ),
+    "the gin files and bindings of every run; in `t5x/` T5X's model",
+  ),
+  Macro(
+    'INFER_OUTPUT_DIR', 'infer', Text('a folder'), 'the folder of predictions'
+  ),
+  Macro(
+    'INFER_INPUT',
+    'infer',
+    Optional(Text('a file')),
+    "a file of inputs; None takes the task's rows",
+  ),
+  Macro(
+    'INFER_SPLIT', 'infer', Text('the name of a split'), 'the split of the task'
+  ),
+  Macro(
+    'INFER_MODE',
+    't5x/infer',
+    OneOf(('predict', 'score')),
+    'what T5X infers: texts, or the scores of targets',
+  ),
+  Macro(
+    'DECODER',
+    'eval, infer',
+    Function(('decoding.greedy', 'decoding.sample', 'decoding.beam_search')),
+    'how text is generated',
+  ),
+  Macro(
+    'NUM_DECODES',
+    'eval, infer',
+    Whole(1),
+    'the beams of a search, or the draws',
+  ),
+  Macro(
+    'LENGTH_PENALTY', 'infer', _WEIGHT, 'how much a search favours long texts'
+  ),
+  Macro('TEMPERATURE', 'infer', Number(above=0), 'that of draws'),
+  Macro(
+    'SAMPLE_TOP_K',
+    'infer',
+    Whole(),
+    'draws among this many of the likeliest tokens; 0 means all',
+  ),
+  Macro(
+    'SAMPLE_TOP_P',
+    'infer',
+    Number(above=0, most=1),
+    'draws among the likeliest tokens up to this probability',
+  ),
+)

@@ -1,0 +1,197 @@
+"""The macros of data and of training."""
+
+from moe_lite.process.macro_kinds import (
+  Either,
+  Function,
+  Macro,
+  Number,
+  OneOf,
+  Optional,
+  Pair,
+  Table,
+  Text,
+  Whole,
+  YesNo,
+)
+
+_WEIGHT = Number(least=0)
+_FACTORS = (
+  *('NUM_REAL_TARGET_TOKENS', 'NUM_TOTAL_TARGET_TOKENS'),
+  'AVERAGE_PER_SEQUENCE',
+)
+
+TRAINING: tuple[Macro, ...] = (
+  Macro(
+    'MIXTURE_OR_TASK_NAME',
+    'data',
+    Text('the name of a task or mixture'),
+    'the name of a registered SeqIO task or mixture',
+  ),
+  Macro(
+    'TASK_FEATURE_LENGTHS',
+    'data',
+    Table(
+      "{'inputs': 128, 'targets': 32}",
+      Whole(1),
+      needed=('inputs', 'targets'),
+      others=('inputs_embedding',),
+    ),
+    'the greatest lengths of inputs and targets, in tokens',
+  ),
+  Macro(
+    'P3_DIR',
+    'p3, t0_train, t0_eval',
+    Optional(Text('a folder')),
+    'a folder with P3, for `t5x.eval` and `t5x.infer`, which lack the flag '
+    '`--seqio_additional_cache_dirs`',
+  ),
+  Macro(
+    'P3_VOCABULARY',
+    'p3, t0_train, t0_eval',
+    Optional(Text('a SentencePiece model')),
+    "what to tokenize P3's text with; None takes P3's own ids, which are T5's",
+  ),
+  Macro(
+    'P3_EXTRA_IDS',
+    'p3, t0_train, t0_eval',
+    Whole(),
+    'the number of sentinels beyond the pieces of `P3_VOCABULARY`',
+  ),
+  Macro('MODEL_DIR', 'finetune', Text('a folder'), 'the run folder'),
+  Macro(
+    'TRAIN_STEPS',
+    'finetune',
+    Whole(1),
+    'the steps of training, without those of the base',
+  ),
+  Macro(
+    'BATCH_SIZE',
+    'finetune, eval, infer',
+    Whole(1),
+    'the rows of a step, over all processes',
+  ),
+  Macro(
+    'MICROBATCHES',
+    'finetune',
+    Whole(1),
+    'the number of parts in which a step works through its rows',
+  ),
+  Macro(
+    'OPTIMIZER',
+    'finetune',
+    Function(('optimizers.adafactor', 'optimizers.adamw')),
+    "the optimizer; Adafactor's rate is relative to each parameter's size",
+  ),
+  Macro(
+    'SCHEDULE',
+    'finetune',
+    Function(
+      (
+        *('optimizers.constant', 'optimizers.inverse_square_root'),
+        'optimizers.linear_warmup_inverse_square_root',
+      ),
+      is_called=True,
+    ),
+    'the learning rate of each step',
+  ),
+  Macro(
+    'LEARNING_RATE', 'finetune', Number(above=0), 'the rate of the schedule'
+  ),
+  Macro(
+    'WARMUP_STEPS', 'finetune', Whole(), 'the steps over which the rate grows'
+  ),
+  Macro(
+    'LOSS_NORMALIZING_FACTOR',
+    'finetune',
+    Optional(Either((OneOf(_FACTORS), Number(above=0)))),
+    'what the loss is divided by',
+  ),
+  Macro('PACKING', 'finetune', YesNo(), 'whether a row holds several examples'),
+  Macro(
+    'LOAD_BALANCE',
+    'finetune, t5x/finetune',
+    _WEIGHT,
+    'the weight of the load balance, which is a mean over tokens and routers; '
+    'with 0 it is not computed',
+  ),
+  Macro(
+    'ROUTER_Z_LOSS',
+    'finetune, t5x/finetune',
+    _WEIGHT,
+    "the weight of the loss that keeps routers' logits small",
+  ),
+  Macro(
+    'ENTROPY_BONUS',
+    'finetune, t5x/finetune',
+    _WEIGHT,
+    "the weight of the entropy of routers' weights, which is subtracted",
+  ),
+  Macro(
+    'ROUTING_METRICS',
+    'finetune',
+    YesNo(),
+    'whether to record how experts are used: a line for every router in '
+    '`routing.jsonl`, sums in `metrics.jsonl` and TensorBoard, and a warning '
+    'if a router collapses',
+  ),
+  Macro(
+    'LOG_PERIOD', 'finetune', Whole(1), 'the steps between two lines of the log'
+  ),
+  Macro(
+    'SAVE_PERIOD', 'finetune', Whole(1), 'the steps between two checkpoints'
+  ),
+  Macro(
+    'KEEP',
+    'finetune',
+    Optional(Whole(1)),
+    'how many checkpoints stay; None keeps all',
+  ),
+  Macro(
+    'ALLOW_CHANGES',
+    'finetune',
+    YesNo(),
+    'whether a run may go on with other data or another schedule than it had',
+  ),
+  Macro(
+    'SAVE_DATA_POSITION',
+    'finetune',
+    YesNo(),
+    'whether checkpoints hold the position in the data',
+  ),
+  Macro(
+    'DATA_SHARDS',
+    'finetune',
+    Optional(Whole(1)),
+    'the number of independent streams that a batch is made of. The data '
+    'depend only on it and on `SEED`, whatever the mesh and the number of '
+    'processes. None takes one stream for each process when a run begins; a '
+    'resumed run keeps its number',
+  ),
+  Macro(
+    'BASE_DTYPE',
+    'all runs',
+    OneOf(('bfloat16', 'float32', 'int8')),
+    "the type of the frozen base; `'int8'` has a scale for each output channel",
+  ),
+  Macro(
+    'MESH',
+    'all runs',
+    Optional(Either((Pair(), OneOf(('auto',))))),
+    '`(data, model)`, None for all devices on data, or the first mesh that '
+    'fits',
+  ),
+  Macro(
+    'FULLY_SHARDED',
+    'all runs',
+    YesNo(),
+    'whether to split the base also over data',
+  ),
+  Macro('SEED', 'all runs', Whole(), 'the seed of everything random'),
+  Macro(
+    'USE_CACHED_TASKS',
+    'all runs',
+    YesNo(),
+    'whether to read the caches that `seqio_cache_tasks` or `tasks.cache` '
+    'wrote',
+  ),
+)
