@@ -183,6 +183,7 @@ def test_a_base_is_exported_once(made, capsys):
 
 
 def test_a_run_is_exported_as_the_network_of_its_configuration(made):
+  """The configuration that the user names, and no other."""
   config = made.parent / 'run' / run_folder.CONFIG
   text = config.read_text()
   binding = 't5.T5Config.mlp_dim ='
@@ -193,11 +194,15 @@ def test_a_run_is_exported_as_the_network_of_its_configuration(made):
       binding, f"t5.T5Config.mlp_activations = ('silu', 'linear')\n{binding}"
     )
   )
-  argv = ['x', 'export_hf', f'{made.parent}/run', '--to=hf']
-  assert cli.guard(command.convert, argv, None) == 0
+  argv = ['x', 'export_hf', f'{made.parent}/run']
+  kinds = {}
+  for to, named in (('said', []), ('hf', [f'--gin_file={config}'])):
+    code = cli.guard(command.convert, [*argv, f'--to={to}', *named], None)
+    assert code == 0
+    described = json.loads(pathlib.Path(to, 'config.json').read_text())
+    kinds[to] = described['feed_forward_proj']
   config.write_text(text)
-  described = json.loads(pathlib.Path('hf/config.json').read_text())
-  assert described['feed_forward_proj'] == 'gated-silu'
+  assert kinds == {'said': 'gated-gelu', 'hf': 'gated-silu'}
   exported = bases.read(str(made))
   for name, leaf in bases.read('hf').items():
     np.testing.assert_array_equal(

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from absl import flags
 from etils import epath
 
 from moe_lite.checkpoints import exported, formats
@@ -20,20 +19,20 @@ from moe_lite.core.types import Tree
 from moe_lite.inference.vocabulary import describe, model_in
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import from_json, to_json
-from moe_lite.training import run_folder
+from moe_lite.training import configuration
 
 
 def export(argv: Sequence[str]) -> None:
   """Runs `export`; see `command`. Raises UserError for a mistake."""
   values = arguments.to_flag()
-  arguments.add(values, flags.DEFINE_integer, 'step')
+  arguments.of_run(values)
   run = arguments.one_path('export', argv, values)
-  trained, description = read(run, values.step)
+  trained, description = read(run, values.step, values.gin_file)
   if description.text is not None:  # `import` made the run.
     training = description.training or {}
     texts = model_in(run), description.text
   else:
-    dataset = run_folder.read_config(run)['dataset']
+    dataset = configuration.read_config(run, values.gin_file)['dataset']
     training = training_of(run, description, dataset)
     texts = texts_of(dataset)
   exported.save(
@@ -68,12 +67,15 @@ def import_(argv: Sequence[str]) -> None:
   say(f'Wrote {values.to}: {parameters.count(trained):,} parameters.')
 
 
-def read(source: str, step: int | None = None) -> tuple[Tree, Description]:
+def read(
+  source: str, step: int | None = None, gin_files: Sequence[str] = ()
+) -> tuple[Tree, Description]:
   """Reads what a run trained, or exported adapters.
 
   Args:
     source: the folder of either.
     step: the step of a run's checkpoint; None takes the last one.
+    gin_files: see `configuration.read_config`.
 
   Returns:
     What was trained, layers apart, and what it says of itself; that always
@@ -88,7 +90,8 @@ def read(source: str, step: int | None = None) -> tuple[Tree, Description]:
   trained, description = formats.read_trained(source, step)
   if description.method.network is None:
     # Early runs did not say it, but their configuration has it.
-    network = run_folder.read_config(source)['model'].module.config
+    bound = configuration.read_config(source, gin_files)
+    network = bound['model'].module.config
     method = dataclasses.replace(description.method, network=to_json(network))
     description = dataclasses.replace(description, method=method)
   return trained, description

@@ -39,6 +39,12 @@ def add(
   define(name, default, help=None, flag_values=values, **limits)
 
 
+def of_run(values: flags.FlagValues) -> None:
+  """Adds the flags of verbs that read a run."""
+  add(values, flags.DEFINE_integer, 'step')
+  add(values, flags.DEFINE_multi_string, 'gin_file', [])
+
+
 def one_path(
   verb: str, arguments: Sequence[str], values: flags.FlagValues
 ) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from etils import epath
 
 from moe_lite.checkpoints import bases, formats, lazy_arrays
 from moe_lite.checkpoints.base_folder import DTYPES, save_base
@@ -18,7 +17,7 @@ from moe_lite.core.progress import say
 from moe_lite.inference.vocabulary import model_in
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import to_json
-from moe_lite.training import run_folder
+from moe_lite.training import configuration
 
 
 def export_base(argv: Sequence[str]) -> None:
@@ -26,7 +25,7 @@ def export_base(argv: Sequence[str]) -> None:
   values = _flags()
   source = formats.local(arguments.one_path('export_base', argv, values))
   leaves, facts = _read(source, values)
-  described = to_json(network_of(source))
+  described = to_json(network_of(source, values.gin_file))
   save_base(
     values.to,
     parameters.unflatten(leaves),
@@ -46,7 +45,7 @@ def export_hf(argv: Sequence[str]) -> None:
   values = _flags()
   source = formats.local(arguments.one_path('export_hf', argv, values))
   leaves, _ = _read(source, values)
-  network = network_of(source)
+  network = network_of(source, values.gin_file)
   model.write(values.to, leaves, network, values.overwrite)
   _say_written(values.to, leaves)
   say(f'Its mlp_activations are {network.mlp_activations}.')
@@ -72,25 +71,24 @@ def export_t5x(argv: Sequence[str]) -> None:
   _say_written(values.to, leaves)
 
 
-def network_of(source: str) -> T5Config:
+def network_of(source: str, gin_files: Sequence[str] = ()) -> T5Config:
   """The network of a run or a base.
 
-  A run is asked for its configuration, then for what its checkpoints say. A
-  base is asked for what it says. Failing that, its leaves tell.
+  It is asked for what it says. Failing that, its leaves tell.
 
   Args:
     source: the path, as `formats.local` gives it.
+    gin_files: see `configuration.read_config`.
   """
-  config = epath.Path(source) / run_folder.CONFIG
-  if _has_steps(source) and config.exists():
-    return run_folder.read_config(source)['model'].module.config
+  if _has_steps(source) and gin_files:
+    return configuration.read_config(source, gin_files)['model'].module.config
   return bases.network(source)
 
 
 def _flags() -> flags.FlagValues:
   values = arguments.to_flag()
   arguments.add(values, flags.DEFINE_enum, 'dtype', enum_values=DTYPES)
-  arguments.add(values, flags.DEFINE_integer, 'step')
+  arguments.of_run(values)
   return values
 
 

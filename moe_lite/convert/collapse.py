@@ -21,7 +21,7 @@ from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
 from moe_lite.process.quiet_tensorflow import import_tensorflow
 from moe_lite.t5.description import describe_run
-from moe_lite.training import run_folder
+from moe_lite.training import configuration
 
 # Beside the adapters: the weights that routers were fixed at, and accuracies.
 REPORT = 'collapse.json'
@@ -44,7 +44,12 @@ def collapse(argv: Sequence[str]) -> None:
   if values.evaluate:
     _check_ranked(values.evaluate)
   routing = routing_usage.measure_run(
-    run, values.mixture, values.split, values.examples, collapsing.step
+    run,
+    values.mixture,
+    values.split,
+    values.examples,
+    collapsing.step,
+    values.gin_file,
   )
   weights = fixed_routers.mean_weights(routing)
   dataset = ', '.join(
@@ -81,7 +86,7 @@ def collapse(argv: Sequence[str]) -> None:
 
 def _flags() -> flags.FlagValues:
   values = arguments.to_flag()
-  arguments.add(values, flags.DEFINE_integer, 'step')
+  arguments.of_run(values)
   arguments.add(values, flags.DEFINE_list, 'mixture')
   arguments.add(values, flags.DEFINE_string, 'split', 'train')
   arguments.add(values, flags.DEFINE_integer, 'examples', 64, lower_bound=1)
@@ -110,9 +115,11 @@ class _Collapsing:
       UserError: unless it is a run whose routers can be fixed.
     """
     self.run, self.values = run, values
-    self._trained, self._description = adapter_verbs.read(run, values.step)
+    self._trained, self._description = adapter_verbs.read(
+      run, values.step, values.gin_file
+    )
     self.step = self._description.step
-    self.bound = run_folder.read_config(run)
+    self.bound = configuration.read_config(run, values.gin_file)
     self.source = ModelSource.of_run(run, self.bound, self.step)
     arguments.check_apart(values.to, self.bound['initial_checkpoint_path'])
     fixed_routers.check(self.bound['model'].module.config)
@@ -230,7 +237,7 @@ def _evaluate_by_task(collapsing: _Collapsing) -> Averages:
 
   values = collapsing.values
   trained, reader = routing_usage.open_run(
-    collapsing.run, [values.evaluate], collapsing.step
+    collapsing.run, [values.evaluate], collapsing.step, values.gin_file
   )
   examples = {}
   for task in reader.tasks:

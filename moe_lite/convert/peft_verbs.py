@@ -23,9 +23,11 @@ def export_peft(argv: Sequence[str]) -> None:
   """Runs `export_peft`; see `command`. Raises UserError for a mistake."""
   values = arguments.to_flag()
   arguments.add(values, flags.DEFINE_string, 'base')
-  arguments.add(values, flags.DEFINE_integer, 'step')
+  arguments.of_run(values)
   source = arguments.one_path('export_peft', argv, values)
-  trained, description = adapter_verbs.read(source, values.step)
+  trained, description = adapter_verbs.read(
+    source, values.step, values.gin_file
+  )
   network = adapter_verbs.network_of(description)
   name, revision = _base(values.base, description, network)
   write(

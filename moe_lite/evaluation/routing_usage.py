@@ -13,13 +13,16 @@ from moe_lite.evaluation.examples import ExampleReader, Examples, batch_of
 from moe_lite.inference.source import ModelSource
 from moe_lite.inference.trained import Trained
 from moe_lite.routing.statistics import Routing, Usage, usages
-from moe_lite.training import run_folder
+from moe_lite.training import configuration
 
 _BATCH_SIZE = 32
 
 
 def open_run(
-  run: str, mixtures: Sequence[str] | None, step: int | None = None
+  run: str,
+  mixtures: Sequence[str] | None,
+  step: int | None = None,
+  gin_files: Sequence[str] = (),
 ) -> tuple[Trained, ExampleReader]:
   """Loads a run by its own configuration.
 
@@ -27,6 +30,7 @@ def open_run(
     run: the MODEL_DIR of the run.
     mixtures: the mixtures or tasks to read; None takes those of its training.
     step: the step of its checkpoint; None takes the last one.
+    gin_files: see `configuration.read_config`.
 
   Returns:
     The run, and a reader of the tasks.
@@ -34,7 +38,7 @@ def open_run(
   Raises:
     UserError: if the run cannot be read, or if there is no such mixture.
   """
-  configured = run_folder.read_config(run)
+  configured = configuration.read_config(run, gin_files)
   data = configured['dataset']
   # A task of two mixtures counts once.
   tasks: dict[str, seqio.Task] = {}
@@ -90,6 +94,7 @@ def measure_run(
   split: str,
   count: int,
   step: int | None = None,
+  gin_files: Sequence[str] = (),
 ) -> Routing:
   """Measures a run by its own configuration.
 
@@ -99,10 +104,11 @@ def measure_run(
     split: the split of every task.
     count: how many examples of every task are read.
     step: see `open_run`.
+    gin_files: see `configuration.read_config`.
 
   Raises:
     UserError: see `open_run`, `ExampleReader.read` and `measure`.
   """
-  trained, reader = open_run(run, mixtures, step)
+  trained, reader = open_run(run, mixtures, step, gin_files)
   say(f'{run}: routing of {len(reader.tasks)} tasks, {count} examples each')
   return measure(trained, reader, reader.read(split, count))

@@ -2,7 +2,7 @@
 
   python -m moe_lite.routing_report RUN [--mixture=NAME,NAME] [--split=SPLIT]
       [--examples=N] [--routers=REGEX] [--sentences=N] [--to=DIR]
-      [--seqio_additional_cache_dirs=DIR,DIR]
+      [--seqio_additional_cache_dirs=DIR,DIR] [--gin_file=RUN/config.gin]
 
 reads a finished run and N examples of every task of the mixtures (by default,
 those that it was trained on), and writes to DIR (RUN/routing by default)
@@ -40,6 +40,7 @@ def report(argv: Sequence[str]) -> None:
   flags.DEFINE_string('routers', None, 'To look at closely.', values)
   flags.DEFINE_integer('sentences', 6, 'To colour.', 0, flag_values=values)
   flags.DEFINE_string('to', None, 'Folder to write to.', values)
+  flags.DEFINE_multi_string('gin_file', [], 'Gin files to trust.', values)
   flags.DEFINE_list('seqio_additional_cache_dirs', [], 'Folders.', values)
   try:
     _, *runs = values(argv)
@@ -59,6 +60,7 @@ def report(argv: Sequence[str]) -> None:
     values.routers,
     values.sentences,
     values.to,
+    values.gin_file,
   )
 
 

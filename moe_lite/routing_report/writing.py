@@ -67,6 +67,7 @@ def write(
   routers: str | None = None,
   most_sentences: int = 6,
   folder: str | None = None,
+  gin_files: Sequence[str] = (),
 ) -> None:
   """Measures a run, and writes what its routers do.
 
@@ -79,11 +80,12 @@ def write(
     most_sentences: how many sentences to colour at most, each of another data
       set.
     folder: the folder to write to; None takes RUN/routing.
+    gin_files: see `configuration.read_config`.
 
   Raises:
     UserError: see `routing_usage.measure_run` and `places.choose`.
   """
-  trained, reader = routing_usage.open_run(run, mixtures)
+  trained, reader = routing_usage.open_run(run, mixtures, gin_files=gin_files)
   say(f'{run}: routing of {len(reader.tasks)} tasks, {examples} examples each')
   read = reader.read(split, examples)
   routing = routing_usage.measure(trained, reader, read)

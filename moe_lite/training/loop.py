@@ -173,6 +173,8 @@ def train(
         'train_steps': train_steps,
         'mesh': dict(where.mesh.shape),
         'base_dtype': base_dtype,
+        'activation_dtype': model.module.config.dtype.name,
+        'scan_layers': model.module.config.scan_layers,
         'step_bytes': memory.usage(program).total,
       },
     )

@@ -112,36 +112,6 @@ def write_config(folder: str) -> None:
     replace_text(epath.Path(folder) / CONFIG, gin.operative_config_str())
 
 
-def read_config(folder: str) -> dict[str, Any]:
-  """Returns the arguments that a run's `config.gin` gives to `training.train`.
-
-  The configuration of the run takes the place of gin's own.
-
-  Args:
-    folder: the folder of the run.
-
-  Returns:
-    A dict that maps the name of each argument to its value.
-
-  Raises:
-    UserError: if the folder has no `config.gin`, or it cannot be read.
-  """
-  path = epath.Path(folder) / CONFIG
-  if not path.exists():
-    raise UserError(
-      f'{folder!r} has no {CONFIG}. Give the MODEL_DIR of a training run.'
-    )
-  gin.clear_config()
-  try:
-    gin.parse_config(path.read_text())
-    return gin.get_bindings('training.train')
-  except (ImportError, SyntaxError, ValueError) as error:
-    raise UserError(
-      f'{path} cannot be read: {error}. It names the modules that its run '
-      'used. Install them, or run with the same PYTHONPATH.'
-    ) from error
-
-
 def write_run(folder: str, facts: Mapping[str, Any]) -> None:
   """Writes `run.json`: what a run is, and what software and machine it used.
 

@@ -26,7 +26,7 @@ from moe_lite.t5.description import (
   describe_run,
   from_json,
 )
-from moe_lite.training import run_folder
+from moe_lite.training import configuration, run_folder
 from tests import tiny, tiny_run
 from tests.convert.mixtures import draw
 from tests.paths import TINY_GIN
@@ -54,7 +54,9 @@ def trained(tmp_path_factory):
   )
   run.mkdir()
   (run / run_folder.CONFIG).write_text(gin.config_str())
-  model = run_folder.read_config(str(run))['model']
+  config = str(run / run_folder.CONFIG)
+  bound = configuration.read_config(str(run), [config])
+  model = bound['model']
   params = draw(model, kernel=1.0)
   leaves, _ = parameters.split(params, parameters.TRAINABLE_ADAPTERS)
   checkpoints = Checkpoints(str(run))
@@ -66,6 +68,7 @@ def trained(tmp_path_factory):
     Description(
       describe_run(model.module.config, parameters.TRAINABLE_ADAPTERS),
       BaseInfo(base, parameters.fingerprint(tiny.base_params())),
+      data=dataclasses.asdict(bound['dataset']),
     ),
   )
   checkpoints.close()
@@ -121,7 +124,7 @@ def test_the_command_on_a_run(trained, tmp_path, capsys):
   )
   # It serves as a run of plain LoRA, and PEFT has it.
   network = dataclasses.replace(
-    run_folder.read_config(run)['model'].module.config,
+    configuration.read_config(run)['model'].module.config,
     adapters=from_json(said.method.network).adapters,
   )
   model = EncoderDecoderModel(Transformer(network))

@@ -14,7 +14,6 @@ from moe_lite.evaluation.examples import ExampleReader
 from moe_lite.inference.source import ModelSource
 from moe_lite.process import cli
 from moe_lite.routing_report import command, writing
-from moe_lite.training import run_folder
 from tests import tiny, tiny_run
 from tests.paths import TINY_GIN
 
@@ -77,7 +76,7 @@ def test_mistakes_in_what_to_look_at_come_before_the_pictures(
       seqio.get_mixture_or_task('tiny_score_eval').tasks, tiny_run.LENGTHS
     ),
   )
-  monkeypatch.setattr(routing_usage, 'open_run', lambda *_: opened)
+  monkeypatch.setattr(routing_usage, 'open_run', lambda *_, **__: opened)
   folder = tmp_path / 'report'
   for pattern, message in (('[', 'not a regular'), ('x9', 'fits no router')):
     with pytest.raises(UserError, match=message):
@@ -88,7 +87,7 @@ def test_mistakes_in_what_to_look_at_come_before_the_pictures(
 def test_mistakes_end_with_code_2(tmp_path, capsys):
   for argv, message in (
     ([], 'Give one run folder'),
-    ([str(tmp_path)], f'has no {run_folder.CONFIG}'),
+    ([str(tmp_path)], 'is not a run folder'),
   ):
     assert cli.guard(command.report, ['x', *argv], None) == 2
     assert message in capsys.readouterr().err
