@@ -17,6 +17,7 @@ from moe_lite.checkpoints import inspection
 from moe_lite.convert import command
 from moe_lite.evaluation import report
 from moe_lite.process import cli
+from moe_lite.t5.description import to_json
 from moe_lite.training import configuration
 from tests.paths import ROOT
 
@@ -88,7 +89,7 @@ def test_its_configuration_is_read():
     assert bound['dataset'].mixture_or_task_name == 'mini_kinds_choose'
     assert bound['initial_checkpoint_path'] == 'mini'
   one, other = (x['model'].module.config for x in (said, named))
-  assert one.standing() == other.standing() and one.dtype == other.dtype
+  assert to_json(one) == to_json(other) and one.dtype == other.dtype
 
 
 def test_a_run_is_exported_as_it_was(own_folder):

@@ -22,6 +22,8 @@ from moe_lite.core.types import Tree
 
 # The folder of a run with the checkpoints that were found to be damaged.
 DAMAGED = 'damaged'
+# The one leaf of the optimizer's tree of a run that was made of an export.
+IMPORTED = 'imported'
 
 
 class Checkpoints:

@@ -1,6 +1,7 @@
 """Safetensors files: in a folder, or at any address that `epath` reads."""
 
 import functools
+import os
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from etils import epath
 
 from moe_lite.checkpoints import lazy_arrays
 from moe_lite.checkpoints.lazy_arrays import Stored
+from moe_lite.core import files
 from moe_lite.core.errors import UserError
 
 # The types that NumPy has, by the names that the format gives them.
@@ -88,6 +90,8 @@ def write(
     path.write_bytes(safetensors.numpy.save(dict(leaves), metadata))
   else:
     safetensors.numpy.save_file(dict(leaves), path, metadata)
+    # The library lets nobody else read what it writes.
+    os.chmod(path, 0o666 & ~files.umask())
 
 
 def _read(file: Any, name: str, folder: Any) -> np.ndarray:

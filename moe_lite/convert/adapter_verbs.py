@@ -10,7 +10,7 @@ from etils import epath
 from moe_lite.checkpoints import exported, formats
 from moe_lite.checkpoints.description import Description
 from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
-from moe_lite.checkpoints.run_checkpoints import Checkpoints
+from moe_lite.checkpoints.run_checkpoints import IMPORTED, Checkpoints
 from moe_lite.convert import arguments
 from moe_lite.core import files, parameters
 from moe_lite.core.errors import UserError
@@ -59,7 +59,7 @@ def import_(argv: Sequence[str]) -> None:
   with files.new(values.to, values.overwrite) as partial:
     checkpoints = Checkpoints(str(partial))
     # This stands for the state of the optimizer, which exports do not have.
-    nothing = {'imported': np.zeros((), np.int32)}
+    nothing = {IMPORTED: np.zeros((), np.int32)}
     checkpoints.save(description.step, trained, nothing, {}, description)
     checkpoints.close()
     if vocabulary is not None:

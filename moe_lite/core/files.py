@@ -2,7 +2,10 @@
 
 import contextlib
 import fnmatch
+import hashlib
 import os
+import re
+import socket
 import uuid
 from collections.abc import Iterator
 
@@ -79,11 +82,14 @@ def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
     UserError: if `path` exists and `overwrite` is false, if `path` is not a
       folder that this package wrote, or if nothing can be written there.
   """
-  check(path, overwrite)
   target = epath.Path(path)
-  # The random part makes sure that nobody has given these names.
+  _clean_up(target)
+  check(path, overwrite)
+  # The random part makes sure that nobody has given these names. The rest tells
+  # whose folder it is, should this process be killed.
+  owner = f'{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}'
   partial, old = (
-    target.parent / f'{target.name}.{what}-{uuid.uuid4().hex[:8]}'
+    target.parent / f'{target.name}.{what}-{owner}'
     for what in ('partial', 'old')
   )
   try:
@@ -109,6 +115,47 @@ def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
     ) from error
   if replaces:
     old.rmtree()
+
+
+def umask() -> int:
+  """Returns which permissions files of this process do not get."""
+  mask = os.umask(0)
+  os.umask(mask)
+  return mask
+
+
+def _clean_up(target: epath.Path) -> None:
+  """Removes what a killed process left beside a folder that it wrote.
+
+  If it was killed while it replaced the folder, the old one is put back.
+  """
+  if '://' in str(target) or not target.parent.is_dir():
+    return
+  name = re.escape(target.name)
+  left = re.compile(rf'{name}\.(partial|old)-{_host()}-(\d+)-[0-9a-f]{{8}}')
+  for path in target.parent.iterdir():
+    match = left.fullmatch(path.name)
+    if match is None or _is_alive(int(match[2])):
+      continue
+    if match[1] == 'old' and not target.exists():
+      path.rename(target)
+    else:
+      path.rmtree()
+
+
+def _is_alive(process: int) -> bool:
+  try:
+    os.kill(process, 0)
+  except ProcessLookupError:
+    return False
+  except PermissionError:  # It is somebody else's.
+    return True
+  return True
+
+
+def _host() -> str:
+  """A short name of this machine that a file's name may hold."""
+  return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 
 
 def replace_text(path: epath.Path, text: str) -> None:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from moe_lite.core import parameters
+from moe_lite.core import json_text, parameters
 from moe_lite.core.errors import Damaged, UserError, some
 from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
@@ -197,7 +197,7 @@ def _mix(x: jax.Array) -> jax.Array:
 
 
 def _hash(said: Mapping[str, Any]) -> str:
-  text = json.dumps(json.loads(json.dumps(said)), sort_keys=True)
+  text = json_text.dumps(json.loads(json_text.dumps(said)), sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

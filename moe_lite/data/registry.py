@@ -40,6 +40,7 @@ def tasks_of(provider: seqio.Task | seqio.Mixture) -> Sequence[seqio.Task]:
 
 def cache_files(task: seqio.Task, split: str) -> list[str]:
   """The files of a split in the cache of a task."""
+  assert task.cache_dir is not None
   found = epath.Path(task.cache_dir).glob(f'{split}.tfrecord-*')
   return sorted(map(str, found))
 

@@ -5,9 +5,11 @@ from typing import Any
 
 from etils import epath
 
+from moe_lite.core.pictures import plain_text
 from moe_lite.evaluation.comparison import Comparison
 
 
+@plain_text
 def prompt_boxes(comparison: Comparison, png: epath.PathLike) -> None:
   """Draws, for each data set, a box over its prompts for each run.
 

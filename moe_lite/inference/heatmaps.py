@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
+from moe_lite.core.pictures import plain_text
 
+
+@plain_text
 def draw(
   panels: Mapping[str, np.ndarray],
   rows: Sequence[str],

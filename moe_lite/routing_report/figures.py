@@ -8,6 +8,7 @@ import numpy as np
 from etils import epath
 from scipy.cluster import hierarchy
 
+from moe_lite.core.pictures import plain_text
 from moe_lite.routing_report.places import by_place
 from moe_lite.routing_report.rows import Row
 
@@ -31,6 +32,7 @@ class Line:
   includes: Callable[[Row], bool] = lambda row: True
 
 
+@plain_text
 def by_depth(
   rows: Sequence[Row], lines: Sequence[Line], label: str, png: epath.PathLike
 ) -> None:
@@ -78,6 +80,7 @@ def by_depth(
   _save(figure, png)
 
 
+@plain_text
 def clusters(
   names: Sequence[str],
   divergences: np.ndarray,

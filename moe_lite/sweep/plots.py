@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
+from moe_lite.core.pictures import plain_text
 from moe_lite.sweep.rows import Row
 
 
+@plain_text
 def intervals(rows: Sequence[Row], png: epath.PathLike) -> None:
   """Draws accuracies with their intervals over trained parameters.
 

@@ -4,6 +4,8 @@ import json
 
 from etils import epath
 
+from moe_lite.core.pictures import plain_text
+
 # The metrics that are drawn, each with the label of its axis.
 PANELS = (
   ('loss', 'loss (nats a token)'),
@@ -11,6 +13,7 @@ PANELS = (
 )
 
 
+@plain_text
 def training_curve(metrics_jsonl: epath.PathLike, png: epath.PathLike) -> None:
   """Draws loss and accuracy over steps.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from moe_lite.checkpoints import bases
 from moe_lite.checkpoints.description import (
@@ -14,7 +15,7 @@ from moe_lite.checkpoints.description import (
   Description,
   check_same,
 )
-from moe_lite.checkpoints.run_checkpoints import Checkpoints
+from moe_lite.checkpoints.run_checkpoints import IMPORTED, Checkpoints
 from moe_lite.core import parameters
 from moe_lite.core.errors import Damaged, UserError
 from moe_lite.core.progress import say
@@ -72,6 +73,12 @@ def find_before(
       _set_aside(checkpoints, step, error)
       continue
     check_method(model_dir, description.method, method)
+    if set(description.optimizer or ()) == {IMPORTED}:
+      raise UserError(
+        f'{model_dir} was made by `convert import`. It has no state of an '
+        'optimizer and no place in the data, so training cannot go on there. '
+        'It can be evaluated, and exported. Name a new MODEL_DIR to train.'
+      )
     return Before(step, description)
   return None
 
@@ -285,7 +292,11 @@ def settings_of(
     schedule: maps the number of a step to a learning rate. It is a function,
       so that it is told apart by its rates at some steps.
   """
-  rates = {str(step): float(schedule(step)) for step in _PROBED}
+  # Backends may round differently.
+  rates = {
+    str(step): float(f'{np.asarray(schedule(step)).item():.3g}')
+    for step in _PROBED
+  }
   weights = {
     name.upper(): value
     for name, value in dataclasses.asdict(model.router_losses).items()

@@ -1,5 +1,9 @@
 """Folders that appear whole, and replace nothing of anybody's."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from etils import epath
 
@@ -8,6 +12,7 @@ from moe_lite.core import files
 from moe_lite.core.errors import UserError
 from moe_lite.process import cli
 from tests import tiny
+from tests.paths import ROOT
 
 
 def names(folder):
@@ -80,3 +85,34 @@ def test_a_link_is_never_replaced(tmp_path, monkeypatch, capsys):
   argv = ['convert', 'export_base', 'link', '--to=base', '--overwrite']
   assert cli.guard(command.convert, argv, None) == 2
   assert 'is what is read, or holds it' in capsys.readouterr().err
+
+
+KILLED = """
+import os, signal, sys
+from moe_lite.core import files
+with files.new(sys.argv[1], True) as folder:
+  (folder / 'metadata.json').write_text('half')
+  os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+  write(tmp_path / 'x', 'old')
+  (tmp_path / 'x.partial-of-another').mkdir()
+  subprocess.run(
+    [sys.executable, '-c', KILLED, str(tmp_path / 'x')],
+    env={**os.environ, 'PYTHONPATH': str(ROOT)},
+  )
+  assert len(names(tmp_path)) == 3
+  write(tmp_path / 'x', 'new', overwrite=True)
+  assert names(tmp_path) == ['x', 'x.partial-of-another']
+  # As if it had been killed between two renamings.
+  subprocess.run(
+    [sys.executable, '-c', KILLED, str(tmp_path / 'x')],
+    env={**os.environ, 'PYTHONPATH': str(ROOT)},
+  )
+  (partial,) = tmp_path.glob('x.partial-*-*-*')
+  (tmp_path / 'x').rename(tmp_path / partial.name.replace('.partial-', '.old-'))
+  with pytest.raises(UserError, match='exists already'):
+    write(tmp_path / 'x', 'newer')
+  assert (tmp_path / 'x' / 'metadata.json').read_text() == 'new'
