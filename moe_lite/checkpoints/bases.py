@@ -180,6 +180,10 @@ def _find(path: str) -> tuple[str, BaseFormat]:
   return where, formats.find_base(where, path)
 
 
+# The stacks of T5X's scalable_t5, which lie in one more folder of their name.
+_SCALABLE = re.compile(r'(encoder/encoder|decoder/decoder)/.*').fullmatch
+
+
 def _order(found: Mapping[str, Stored]) -> list[str]:
   """The names of arrays in the order to read them in.
 
@@ -201,6 +205,13 @@ def _check_leaves(
   path: str, found: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> None:
   """Raises UserError unless leaves are those wanted, of a type that is read."""
+  if scalable := [name for name in found if _SCALABLE(name)]:
+    raise UserError(
+      f'The base {path} is of another network than T5 1.1 in T5X: it has '
+      f'{some(scalable)}, as the scalable_t5 of T5X has, which scans over its '
+      'layers and names them otherwise. Load it in T5X with that network, and '
+      'save it with that of examples/t5; or give a checkpoint of examples/t5.'
+    )
   missing = sorted(set(wanted) - set(found))
   extra = sorted(set(found) - set(wanted))
   problems = []

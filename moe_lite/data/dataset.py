@@ -16,6 +16,9 @@ from moe_lite.data.registry import find, splits_of, tasks_of, verbosity
 
 # T5X rounds the vocabulary of a network up to a multiple of this.
 VOCABULARY_ROUNDING = 128
+# An embedding may so have more rows than the vocabulary has entries: those of
+# rounding, and those of T5's sentinels where the vocabulary lacks them.
+_UNUSED_ROWS = VOCABULARY_ROUNDING - 1 + 100
 # The entry of an example that names its features that were trimmed.
 TRIMMED = 'trimmed'
 
@@ -145,12 +148,12 @@ def check_vocabulary(
     if name == INPUTS_EMBEDDING:
       continue
     size = feature.vocabulary.vocab_size
-    if not size <= vocab_size < size + VOCABULARY_ROUNDING:
+    if not size <= vocab_size <= size + _UNUSED_ROWS:
       raise UserError(
         f"The network's vocabulary has {vocab_size} entries, but that of "
         f'{name!r} in {provider.name!r} has {size}. The network needs at least '
-        f'{size} and fewer than {size + VOCABULARY_ROUNDING} entries. The '
-        'models/ gin file and the data/ gin file do not belong together.'
+        f'{size} and at most {size + _UNUSED_ROWS} entries. The models/ gin '
+        'file and the data/ gin file do not belong together.'
       )
 
 

@@ -13,7 +13,7 @@ from etils import epath
 
 from moe_lite.checkpoints import buckets
 from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
-from moe_lite.core.errors import UserError
+from moe_lite.core.errors import UserError, some
 from moe_lite.models import decoding
 
 # The number of sentinels that T5 has beyond the pieces of its model.
@@ -84,6 +84,30 @@ class SentencePiece:
   def piece(self, id: int) -> str:
     """The piece of an id; in it '▁' stands for the space before a word."""
     return self._model.id_to_piece(id) if id < self.size else f'<{id}>'
+
+
+class Bytes:
+  """The bytes of a text as ids, as ByT5 has them (arXiv 2105.13626).
+
+  The ids 0 to 2 are padding, EOS and unknown, and byte b has the id b + 3. What
+  comes behind the bytes are sentinels, which stand for no text.
+  """
+
+  size = 256 + 3
+
+  def encode(self, text: str) -> list[int]:
+    return [byte + 3 for byte in text.encode()]
+
+  def decode(self, ids: Iterable[int]) -> str:
+    found = bytes(int(i) - 3 for i in ids if 3 <= int(i) < self.size)
+    return found.decode(errors='ignore')
+
+  def piece(self, id: int) -> str:
+    """What an id stands for by itself; half a letter is written as its byte."""
+    if not 3 <= id < self.size:
+      return f'<{id}>'
+    byte = id - 3
+    return chr(byte) if 32 <= byte < 127 else f'<0x{byte:02X}>'
 
 
 class Text:
@@ -181,8 +205,9 @@ def find_vocabulary(
     given: what the user gave: a path, or a vocabulary; None looks for one.
     folders: the folders to look into, in this order.
     says: what the folders say of text. `extra_ids` is the number of sentinels,
-      and `vocabulary` is the path of a file that ships, relative to the parent
-      of the package's folder.
+      `bytes` says that ids are bytes, `added_tokens` are in no file that is
+      read, and `vocabulary` is the path of a file that ships, relative to the
+      parent of the package's folder.
     vocab_size: the number of rows of the network's embedding.
 
   Raises:
@@ -190,7 +215,14 @@ def find_vocabulary(
   """
   if given is not None and not isinstance(given, str):
     return given
+  if given is None and says.get('bytes'):
+    return Bytes()
   path = given or _find(folders, says)
+  if path is not None and given is None and (more := says.get('added_tokens')):
+    raise UserError(
+      f'The tokenizer has tokens that its {VOCABULARY} lacks: {some(more)}. '
+      f'{_HOW}'
+    )
   if path is None:
     has = lambda name: any(
       buckets.exists(posixpath.join(folder, name)) for folder in folders

@@ -11,7 +11,6 @@ from etils import epath
 
 from moe_lite.checkpoints import runs
 from moe_lite.core.errors import UserError
-from moe_lite.data.dataset import Dataset, find
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5.description import from_json
 from moe_lite.t5.network import Transformer
@@ -42,6 +41,10 @@ def read_config(folder: str, gin_files: Sequence[str] = ()) -> dict[str, Any]:
   """
   if gin_files:
     return _read_gin(gin_files)
+  # Imported here, because it imports TensorFlow, which other forms of
+  # parameters do not need.
+  from moe_lite.data.dataset import Dataset
+
   description = runs.describe(folder)
   hint = (
     f' If you trust it, name its configuration: --gin_file={folder}/{CONFIG}'
@@ -105,6 +108,8 @@ def _register(name: str, hint: str) -> None:
   Raises:
     UserError: if it is the user's, and nothing has registered it.
   """
+  from moe_lite.data.dataset import find
+
   for module in (None, *_TASKS):
     if module is not None:
       importlib.import_module(module)

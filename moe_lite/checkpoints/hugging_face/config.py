@@ -18,6 +18,8 @@ from moe_lite.core.errors import UserError
 from moe_lite.t5.config import T5Config
 
 MODEL_TYPE = 't5'
+# The network of mT5 is that of T5 1.1.
+MULTILINGUAL = 'mt5'
 TIED = 'tie_word_embeddings'
 SCALED = 'scale_decoder_outputs'
 
@@ -39,6 +41,19 @@ _DEFAULTS = {
   'relative_attention_max_distance': 128,
   'feed_forward_proj': 'relu',
   'layer_norm_epsilon': 1e-6,
+}
+# What mT5 has besides, where its file leaves it out.
+_OF_MULTILINGUAL = {'feed_forward_proj': 'gated-gelu', TIED: False}
+# What the network and its decoders take for granted.
+_FIXED = {
+  'pad_token_id': 0,
+  'eos_token_id': 1,
+  'decoder_start_token_id': 0,
+  'is_encoder_decoder': True,
+  'is_decoder': False,
+  'tie_encoder_decoder': False,
+  'pruned_heads': {},
+  'quantization_config': None,
 }
 # The epsilon of `t5.layers.LayerNorm`.
 _EPSILON = 1e-6
@@ -66,13 +81,68 @@ def load(folder: epath.PathLike) -> dict[str, Any]:
   except (OSError, ValueError) as error:
     raise UserError(f'{path} cannot be read: {error}.') from error
   kind = values.get('model_type') if isinstance(values, dict) else None
-  if kind != MODEL_TYPE:
+  if kind not in (MODEL_TYPE, MULTILINGUAL):
     raise UserError(
-      f'{path} has model_type {kind!r}; only T5 is read, {MODEL_TYPE!r}.'
+      f'{path} has model_type {kind!r}; only T5 and mT5 are read, '
+      f'{MODEL_TYPE!r} and {MULTILINGUAL!r}.'
     )
-  layers = {'num_decoder_layers': values.get('num_layers')}
+  defaults = {
+    **_DEFAULTS,
+    **(_OF_MULTILINGUAL if kind == MULTILINGUAL else {}),
+    'num_decoder_layers': values.get('num_layers'),
+  }
   given = {name: x for name, x in values.items() if x is not None}
-  return {**_DEFAULTS, **layers, **given}
+  for name, needed in _FIXED.items():
+    if name in given and not _equal(given[name], needed):
+      raise UserError(
+        f'{path} has {name} {given[name]!r}, and this package reads only '
+        f'models with {name} {needed!r}.'
+      )
+  return {
+    **defaults,
+    **given,
+    'feed_forward_proj': _activation(path, defaults, given),
+  }
+
+
+def _activation(
+  path: epath.Path, defaults: Mapping[str, Any], given: Mapping[str, Any]
+) -> str:
+  """What `feed_forward_proj` means, after two fields that may stand beside it.
+
+  transformers derives `dense_act_fn` and `is_gated_act` from it, and writes
+  them, too. The first files of FLAN-T5 have only these.
+  """
+  said = given.get('feed_forward_proj')
+  act, is_gated = given.get('dense_act_fn'), given.get('is_gated_act')
+  if act is None and is_gated is None:
+    return said or defaults['feed_forward_proj']
+  if said is None:
+    name = str(act or 'relu')
+    return f'gated-{_plain(name)}' if is_gated else name
+  gated = str(said).startswith('gated-')
+  name = _plain(str(said).removeprefix('gated-'))
+  if (is_gated is not None and bool(is_gated) != gated) or (
+    act is not None and _plain(str(act)) != name
+  ):
+    raise UserError(
+      f'{path} has feed_forward_proj {said!r}, dense_act_fn {act!r} and '
+      f'is_gated_act {is_gated!r}, which contradict one another. Mend the '
+      'file, or fetch it again.'
+    )
+  return str(said)
+
+
+def _plain(activation: str) -> str:
+  """GELU has two names where it is gated, and is then the approximation."""
+  return 'gelu' if activation == 'gelu_new' else activation
+
+
+def _equal(given: Any, needed: Any) -> bool:
+  """Whether a value is the one that is needed; a list may hold it alone."""
+  if isinstance(given, list) and len(given) == 1:
+    given = given[0]
+  return given == needed and isinstance(given, bool) == isinstance(needed, bool)
 
 
 def network(folder: epath.PathLike) -> T5Config:
@@ -103,7 +173,10 @@ def network(folder: epath.PathLike) -> T5Config:
   return T5Config(
     **{ours: values[theirs] for theirs, ours in _SIZES.items()},
     mlp_activations=activations,
-    logits_via_embedding=values.get(SCALED, values.get(TIED, True)),
+    # mT5's head is a leaf of its own. Version 5 of transformers ties it, and
+    # still does not scale what it multiplies.
+    logits_via_embedding=values['model_type'] != MULTILINGUAL
+    and values.get(SCALED, values.get(TIED, True)),
   )
 
 

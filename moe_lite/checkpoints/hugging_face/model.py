@@ -16,7 +16,7 @@ from etils import epath
 
 from moe_lite.checkpoints import buckets, lazy_arrays, safetensors_files
 from moe_lite.checkpoints.format import BaseFormat
-from moe_lite.checkpoints.hugging_face import config, names
+from moe_lite.checkpoints.hugging_face import config, names, tokenizer
 from moe_lite.checkpoints.hugging_face.file_names import CONFIG, SAFETENSORS
 from moe_lite.checkpoints.hugging_face.weights import (
   WEIGHT_DTYPES,
@@ -200,7 +200,7 @@ class _Model(BaseFormat):
 
   def text(self, path: str) -> dict[str, Any]:
     # T5 as Hugging Face has it was trained on inputs that end with EOS.
-    return {'inputs_eos': True}
+    return {'inputs_eos': True, **tokenizer.describe(path)}
 
 
 FORMAT = _Model()

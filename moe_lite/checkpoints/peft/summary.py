@@ -1,5 +1,6 @@
 """Reads a folder of PEFT's without knowing the network of its adapters."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,11 @@ from moe_lite.core.errors import UserError
 
 WEIGHTS = 'adapter_model.safetensors'
 _BY_TORCH = 'adapter_model.bin'
+# A leaf with the name of its adapter.
+_NAMED = re.compile(
+  r'(?P<start>.*\.(?:lora_[AB]|ia3_l))\.(?P<name>(?!weight$)[^.]+)'
+  r'(?P<end>(?:\.weight)?)'
+).fullmatch
 # The options that `convert inspect` shows, where they are set.
 _SHOWN = (
   'base_model_name_or_path',
@@ -52,7 +58,7 @@ def read_weights(path: epath.Path) -> dict[str, np.ndarray]:
         'safe_serialization=True.'
       )
     raise UserError(f'{path} is missing.{hint}')
-  found = safetensors_files.read(path)
+  found = _without_name(path, safetensors_files.read(path))
   for name, leaf in found.items():
     if leaf.dtype.name not in WEIGHT_DTYPES:
       raise UserError(
@@ -61,6 +67,27 @@ def read_weights(path: epath.Path) -> dict[str, np.ndarray]:
       )
     integrity.check_finite(str(path), name, leaf)
   return found
+
+
+def _without_name(
+  path: epath.Path, found: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Takes the adapter's name out of leaves that were saved with it.
+
+  PEFT saves 'lora_A.weight', and other programs what PEFT has in memory,
+  'lora_A.default.weight'.
+  """
+  matches = {name: _NAMED(name) for name in found}
+  named = {match['name'] for match in matches.values() if match}
+  if len(named) > 1:
+    raise UserError(
+      f'{path} holds several adapters: {", ".join(sorted(named))}. Let PEFT '
+      "save one of them: save_pretrained(..., selected_adapters=['NAME'])."
+    )
+  return {
+    match['start'] + match['end'] if match else name: found[name]
+    for name, match in matches.items()
+  }
 
 
 class _Peft(Format):

@@ -74,3 +74,76 @@ def test_another_network_is_refused_by_both_names(tmp_path, change, message):
 def test_leaves_of_something_else_have_no_network():
   with pytest.raises(UserError, match='not the leaves of a T5'):
     configs.infer({'a': np.ones(3)})
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    {'eos_token_id': 2},
+    {'pad_token_id': 1},
+    {'decoder_start_token_id': 2},
+    {'is_encoder_decoder': False},
+    {'tie_encoder_decoder': True},
+    {'pruned_heads': {'0': [1]}},
+    {'quantization_config': {'bits': 4}},
+  ],
+)
+def test_what_is_taken_for_granted_is_read(tmp_path, change):
+  (name,) = change
+  made.write(tmp_path, made.state('1.1'), **change)
+  with pytest.raises(UserError, match=f'config.json has {name}'):
+    bases.read(str(tmp_path))
+
+
+GATED_GELU = ('gelu', 'linear')
+
+
+@pytest.mark.parametrize(
+  'change, activations',
+  [
+    # FLAN-T5's first files.
+    ({'dense_act_fn': 'gelu', 'is_gated_act': True}, GATED_GELU),
+    ({'dense_act_fn': 'gelu_new', 'is_gated_act': True}, GATED_GELU),
+    ({'dense_act_fn': 'relu', 'is_gated_act': True}, ('relu', 'linear')),
+    (
+      {'feed_forward_proj': 'gated-gelu', 'dense_act_fn': 'gelu_new'},
+      GATED_GELU,
+    ),
+    (
+      {'feed_forward_proj': 'gated-silu', 'is_gated_act': True},
+      ('silu', 'linear'),
+    ),
+    ({'feed_forward_proj': 'gated-gelu', 'eos_token_id': [1]}, GATED_GELU),
+  ],
+)
+def test_activations_are_said_in_three_fields(tmp_path, change, activations):
+  made.write_config(tmp_path, **{'feed_forward_proj': None, **change})
+  assert configs.network(tmp_path).mlp_activations == activations
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    {'feed_forward_proj': 'gated-gelu', 'is_gated_act': False},
+    {'feed_forward_proj': 'gated-gelu', 'dense_act_fn': 'relu'},
+    {'feed_forward_proj': 'relu', 'dense_act_fn': 'gelu_new'},
+  ],
+)
+def test_activations_that_contradict_are_refused(tmp_path, change):
+  made.write_config(tmp_path, **change)
+  with pytest.raises(UserError, match='contradict one another'):
+    configs.network(tmp_path)
+
+
+def test_mt5_is_t5_1_1(tmp_path):
+  made.write(
+    tmp_path,
+    made.state('1.1'),
+    model_type='mt5',
+    feed_forward_proj=None,
+    tie_word_embeddings=None,
+  )
+  found = configs.network(tmp_path)
+  assert found.mlp_activations == GATED_GELU
+  assert not found.logits_via_embedding
+  bases.read(str(tmp_path))
