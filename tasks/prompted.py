@@ -6,11 +6,8 @@ example, to train on and to generate text for. If there are answer choices, its
 features.
 """
 
-import csv
 import dataclasses
 import functools
-import io
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -19,6 +16,7 @@ import seqio
 import tensorflow as tf
 from etils import epath
 
+from moe_lite.core import text_files
 from moe_lite.core.errors import UserError
 from moe_lite.data import catalog
 from tasks import rank_classification
@@ -61,7 +59,12 @@ def add(
       free text.
     metric_fns: the metrics of generated text; see `tasks.metrics`.
   """
-  read_once = functools.cache(lambda split: tuple(examples(split)))
+  read_once = functools.cache(
+    lambda split: tuple(
+      _checked(info.name, split, i, example)
+      for i, example in enumerate(examples(split))
+    )
+  )
   options = {
     'preprocessors': (
       seqio.preprocessors.tokenize,
@@ -118,22 +121,33 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
   """Reads the rows of a JSONL file, or of a CSV file with a header.
 
   Raises:
-    UserError: if there is no such file, or if a line of it is damaged.
+    UserError: if there is no such file, or if a row of it is damaged; the
+      message names the line.
   """
   path = epath.Path(path)
   if not path.exists():
     raise UserError(f'There is no file {path}.')
-  text = path.read_text()
-  if path.suffix == '.csv':
-    return list(csv.DictReader(io.StringIO(text, newline='')))
-  rows = []
-  for number, line in enumerate(text.split('\n'), 1):
-    if line.strip():
-      try:
-        rows.append(json.loads(line))
-      except ValueError as error:
-        raise UserError(f'{path}, line {number}: {error}.') from error
-  return rows
+  is_table = path.suffix == '.csv'
+  rows = (
+    text_files.rows_of_csv(path) if is_table else text_files.rows_of_jsonl(path)
+  )
+  return [row for _, row in rows]
+
+
+def _checked(name: str, split: str, i: int, example: Example) -> Example:
+  """Raises UserError unless everything of an example is text."""
+  texts = {
+    'inputs': example.inputs,
+    'target': example.target,
+    **{f'choice {j}': text for j, text in enumerate(example.choices)},
+  }
+  for what, text in texts.items():
+    if not isinstance(text, str):
+      raise UserError(
+        f'Task {name!r}, split {split!r}, example {i}: its {what} is {text!r}, '
+        'and must be a text.'
+      )
+  return example
 
 
 def _rows(examples: Sequence[Example], ranked: bool) -> dict[str, Any]:

@@ -102,6 +102,21 @@ def owned(folder: str, macro: str, what: str) -> Iterator[None]:
         os.rmdir(folder)
 
 
+def check_free(folder: Any, macro: str) -> None:
+  """Raises UserError if another process owns a local folder; makes nothing."""
+  if not isinstance(folder, str) or '://' in folder:
+    return
+  path = epath.Path(folder)
+  try:
+    with open(path / NAME, 'r+') as file:
+      fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+      fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+  except BlockingIOError:
+    raise _in_use(path, _read(path / NAME), macro) from None
+  except (OSError, ValueError):
+    return  # There is no lock, or what is wrong is seen later.
+
+
 def _take(
   path: epath.Path, macro: str, what: str
 ) -> contextlib.AbstractContextManager[None]:

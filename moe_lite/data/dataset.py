@@ -179,8 +179,8 @@ def read(
     vocab_size: how many rows the embedding has; None checks no ids.
 
   Returns:
-    A dict of NumPy arrays for each example. Its entry `TRIMMED` names the
-    features that were trimmed.
+    A dict of NumPy arrays for each example. Where features were trimmed, its
+    entry `TRIMMED` names them.
 
   Raises:
     UserError: if the split has no rows, if it cannot be read, if an id is
@@ -203,7 +203,8 @@ def read(
       'or a mixture without this task.'
     )
   for row in rows:
-    row[TRIMMED] = _trim(row, task, lengths)
+    if trimmed := _trim(row, task, lengths):
+      row[TRIMMED] = trimmed
     if vocab_size is not None:
       ids = {name: row[name] for name in ('inputs', 'targets') if name in row}
       check_ids(ids, vocab_size, f'An example of {task.name!r}')

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import tensorflow as tf
 from etils import epath
 from seqio.utils import Feature
 
-from moe_lite.core import json_text
+from moe_lite.core import json_text, text_files
 from moe_lite.core.errors import UserError
 from moe_lite.data import dataset
 from moe_lite.inference.padding import Input
@@ -50,19 +49,17 @@ def of_file(path: str, feature: Feature, limit: int) -> list[Example]:
       'line, or a .jsonl file with "inputs" in every object.'
     )
   texts = []
-  for number, line in enumerate(file.read_text().split('\n'), 1):
-    if not line.strip():
-      continue
-    if file.suffix != '.jsonl':
-      texts.append(line.rstrip('\r'))
-      continue
-    try:
-      texts.append(str(json.loads(line)['inputs']))
-    except (ValueError, KeyError, TypeError) as error:
-      raise UserError(
-        f'{path}, line {number}: {line[:60]!r} is not a JSON object with '
-        '"inputs".'
-      ) from error
+  if file.suffix == '.jsonl':
+    for number, row in text_files.rows_of_jsonl(file):
+      if not isinstance(row.get('inputs'), str):
+        raise UserError(
+          f'{path}, line {number}: there must be "inputs" in it, with a text; '
+          f'it has {row.get("inputs")!r} there, and {", ".join(row)}.'
+        )
+      texts.append(row['inputs'])
+  else:
+    lines = text_files.read_text(file).split('\n')
+    texts += [line.rstrip('\r') for line in lines if line.strip()]
   examples = []
   for text in texts:
     ids = list(feature.vocabulary.encode(text))

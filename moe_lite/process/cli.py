@@ -23,6 +23,7 @@ is a fault of this package. It ends the command with a stack trace and exit
 code 1.
 """
 
+import ast
 import os
 import pathlib
 import re
@@ -37,6 +38,7 @@ import gin.config
 from absl import flags, logging
 from etils import epath
 
+from moe_lite.core import locks
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.process import (
   boundary,
@@ -54,6 +56,8 @@ _NOT_PYTHON = (SyntaxError, ValueError, tokenize.TokenError)
 _MARK = '  In call to configurable'
 # The value of macros that nothing reads.
 _PLACEHOLDER = 'given to no one'
+# The macros that name folders to write to.
+_FOLDERS = ('MODEL_DIR', 'EVAL_OUTPUT_DIR', 'INFER_OUTPUT_DIR')
 # What a shell reports for a command whose output nobody reads any more.
 _BROKEN_PIPE = 141
 # The modules whose functions macros name, and the packages that hold them.
@@ -162,6 +166,7 @@ def configure(
     UserError: for any mistake in the flags, the files or the bindings.
   """
   values = _parse_flags(argv)
+  _check_free(values.gin_bindings)
   import_tensorflow()
   gin.clear_config()
   _search_gin_files(values.gin_search_paths)
@@ -201,6 +206,21 @@ def configure(
   gin_macros.check_values()
   distributed.check_same(f'# {configured[0]}\n{gin.config_str()}')
   return gin.get_configurable(configured[0])
+
+
+def _check_free(bindings: Sequence[str]) -> None:
+  """Raises UserError if another command writes into a folder that flags name.
+
+  What the flags do not tell is seen later. Here it takes no time.
+  """
+  for binding in bindings:
+    macro, _, value = (part.strip() for part in binding.partition('='))
+    if macro in _FOLDERS:
+      try:
+        folder = ast.literal_eval(value)
+      except (ValueError, SyntaxError):
+        continue  # The parser of gin will say so.
+      locks.check_free(folder, macro)
 
 
 def add_cache_dirs(folders: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""mT5 and ByT5 as transformers writes them: equal numbers, and adapters train."""
+"""mT5 and ByT5 as transformers writes them: equal numbers, and they train."""
 
 import dataclasses
 import json
