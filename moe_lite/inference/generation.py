@@ -56,6 +56,7 @@ class Generator:
     trained.check_batch(shapes.batch_size)
     self._shapes = shapes
     self._seed = seed
+    self._checkpoint = trained.facts.checkpoint
     model = trained.model
 
     def predict(
@@ -84,13 +85,24 @@ class Generator:
       inputs: the inputs of all examples from batch `first_batch` on.
       first_batch: the number of batches that were decoded before.
       seed: the seed of draws; None takes that of the generator.
+
+    Raises:
+      UserError: if an output is not finite.
     """
     key = np.int64(self._seed if seed is None else seed)
     size = self._shapes.batch_size
     for index, batch in enumerate(_batched(inputs, size), first_batch):
       padded = pad_inputs(batch, size, self._shapes.input_length)
-      outputs = self._predict(key, np.int32(index), padded)
-      yield [_trim(row) for row in np.asarray(outputs)[: len(batch)]]
+      outputs = np.asarray(self._predict(key, np.int32(index), padded))
+      outputs = outputs[: len(batch)]
+      if bad := int((outputs == decoding.NOT_FINITE).any(1).sum()):
+        raise UserError(
+          f'The outputs of {self._checkpoint} for {bad} of {len(batch)} inputs '
+          f'of batch {index} are not finite. It diverged, or the activations '
+          'overflow: try another checkpoint, or '
+          '--gin.ACTIVATION_DTYPE="\'float32\'".'
+        )
+      yield [_trim(row) for row in outputs]
 
 
 def describe_decoder(decode_fn: Callable[..., Any]) -> dict[str, Any]:

@@ -17,7 +17,9 @@ Every decoding function has the same first arguments, so
     is B, and B * K in a beam search. Sequence b * K + k is then beam k of
     example b. Whatever else the function holds for each example, such as the
     encoder's output, must be repeated K times along the batch.
-  eos_id: the id that ends a sequence. After it, the output is 0.
+  eos_id: the id that ends a sequence. After it, the output is 0. An output
+    whose logits are not finite has `NOT_FINITE` in it: NaN would pass for a
+    choice.
   cache_batch_axis: 0 in the loop form. 1 in the scan form, where axis 0 is
     layers.
   rng: a key. Only sampling reads it.
@@ -38,6 +40,8 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Tree
 
 EOS_ID = 1
+# In place of an id that was chosen by logits that are NaN or infinite.
+NOT_FINITE = -1
 # A score far below any sum of log-probabilities. It is finite, because inf -
 # inf is NaN.
 _IMPOSSIBLE = np.float32(-1e9)
@@ -228,6 +232,8 @@ def beam_search(
   any_done = state.is_done.any(1, keepdims=True)
   ids = jnp.where(any_done[:, :, None], state.done, state.live)
   scores = jnp.where(any_done, state.done_scores, state.live_scores)
+  # Scores are sums, so that a beam keeps what was not finite.
+  ids = jnp.where(jnp.isfinite(scores)[:, :, None], ids, NOT_FINITE)
   return (ids, scores) if return_all else ids[:, 0]
 
 
@@ -268,10 +274,14 @@ def _extend(
   def step(state):
     step, last, ids, ended, cache = state
     logits, cache = tokens_to_logits(last, cache)
-    token = choose(logits.astype(jnp.float32), step).astype(jnp.int32)
+    logits = logits.astype(jnp.float32)
+    token = choose(logits, step).astype(jnp.int32)
+    is_finite = jnp.isfinite(logits).all(-1)
+    token = jnp.where(is_finite, token, NOT_FINITE)
     token = jnp.where(ended, 0, token)
     ids = lax.dynamic_update_slice_in_dim(ids, token[:, None], step, axis=1)
-    return step + 1, token[:, None], ids, ended | (token == eos_id), cache
+    ended |= (token == eos_id) | (token == NOT_FINITE)
+    return step + 1, token[:, None], ids, ended, cache
 
   state = (
     jnp.int32(0),

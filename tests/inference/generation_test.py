@@ -1,7 +1,9 @@
 """Free text: in parts it is as in one go, and it has no padding."""
 
+import dataclasses
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -53,6 +55,18 @@ def test_outputs_have_neither_eos_nor_padding(trained):
 
   ((one, other),) = Generator(trained, SHAPES, decode)(INPUTS[:2])
   assert (one.tolist(), other.tolist()) == ([5, 6], [8])
+
+
+@pytest.mark.parametrize(
+  'decode, beams',
+  [(decoding.greedy, 1), (decoding.sample, 1), (decoding.beam_search, 2)],
+)
+def test_outputs_that_are_not_finite_are_an_error(trained, decode, beams):
+  huge = jax.tree.map(lambda x: np.nan * x, trained.params)
+  diverged = dataclasses.replace(trained, params=huge)
+  generator = Generator(diverged, SHAPES, decode, num_decodes=beams)
+  with pytest.raises(UserError, match='outputs of base .* are not finite'):
+    list(generator(INPUTS))
 
 
 def test_beams_need_a_search(trained):

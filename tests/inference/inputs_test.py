@@ -44,7 +44,9 @@ def test_a_jsonl_file_has_an_object_on_each_line(tmp_path):
   assert list(examples[1].inputs.ids) == [*ids('c'), 1]
 
 
-@pytest.mark.parametrize('line', ['{"input": "a"}', 'a', '["a"]', '{"inputs": 5}'])
+@pytest.mark.parametrize(
+  'line', ['{"input": "a"}', 'a', '["a"]', '{"inputs": 5}']
+)
 def test_a_line_that_cannot_be_read_is_named(tmp_path, line):
   path = tmp_path / 'inputs.jsonl'
   path.write_text(f'{{"inputs": "a"}}\n{line}\n')
