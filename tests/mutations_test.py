@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
 from moe_lite.adapters import LoRA
 from moe_lite.checkpoints import bases, exported, first_use, runs
@@ -19,13 +20,15 @@ from moe_lite.checkpoints.base_folder import save_base
 from moe_lite.checkpoints.peft import folder as peft_folder
 from moe_lite.checkpoints.peft import summary
 from moe_lite.checkpoints.run_checkpoints import Checkpoints
-from moe_lite.core import parameters
+from moe_lite.core import integrity, parameters
 from moe_lite.core.errors import UserError
+from moe_lite.evaluation import results, results_file
 from moe_lite.t5.description import to_json
 from tests import mutating, tiny, tiny_run
 from tests.checkpoints.hugging_face import written_files
 from tests.checkpoints.peft import drawing
 from tests.checkpoints.t5x import native_test
+from tests.evaluation import outcomes
 
 
 def read_base(path):
@@ -110,6 +113,17 @@ def read_peft(folder):
   return leaves, (kind, facts)
 
 
+def write_results(folder):
+  folder.mkdir()
+  content = integrity.seal(results_file.to_json(outcomes.whole()))
+  (folder / results.JSON).write_text(results_file.text(content))
+
+
+def read_results(folder):
+  found = results_file.read(epath.Path(folder) / results.JSON)
+  return {}, results_file.to_json(found)
+
+
 LAST = 'run/checkpoints/9'
 KINDS = {
   'base': (write_base, read_base, 80),
@@ -119,6 +133,7 @@ KINDS = {
   'export': (write_export, read_export, 80),
   'peft': (write_peft, read_peft, 50),
   'run': (write_run, read_run, 30),
+  'results': (write_results, read_results, 80),
 }
 
 

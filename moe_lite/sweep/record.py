@@ -1,7 +1,6 @@
 """Which grid a folder belongs to: that grid may grow, but not change."""
 
 import difflib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,7 +43,11 @@ def claim(plan: Plan, configurations: Mapping[str, str]) -> None:
   }
   content = {'runs': runs, 'configurations': configurations}
   if path.exists():
-    before = json.loads(path.read_text())
+    before = json_text.read(path)
+    if not all(
+      isinstance(before.get(name), dict) for name in ('runs', 'configurations')
+    ):
+      raise UserError(f'{path} is damaged: it is not the grid of a sweep.')
     begun = [folder for folder in before['runs'] if (root / folder).exists()]
     if begun:
       _check(plan.root, before, content, begun)

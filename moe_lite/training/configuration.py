@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import gin
 from etils import epath
 
 from moe_lite.checkpoints import runs
+from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5.description import from_json
@@ -93,13 +93,7 @@ def _read_gin(files: Sequence[str]) -> dict[str, Any]:
 def _read_run(folder: str) -> dict[str, Any]:
   """Reads `run.json`; the result is empty where there is none."""
   path = epath.Path(folder) / RUN
-  try:
-    said = json.loads(path.read_text()) if path.exists() else {}
-  except (OSError, ValueError) as error:
-    raise UserError(f'{path} cannot be read: {error}.') from error
-  if not isinstance(said, dict):
-    raise UserError(f'{path} is damaged: it holds {said!r:.40}.')
-  return said
+  return json_text.read(path) if path.exists() else {}
 
 
 def _register(name: str, hint: str) -> None:

@@ -1,9 +1,8 @@
 """Draws the training curve of a run as a PNG file."""
 
-import json
-
 from etils import epath
 
+from moe_lite.core import json_text
 from moe_lite.core.pictures import plain_text
 
 # The metrics that are drawn, each with the label of its axis.
@@ -24,8 +23,7 @@ def training_curve(metrics_jsonl: epath.PathLike, png: epath.PathLike) -> None:
   # Imported here, because the import takes a second.
   from matplotlib.figure import Figure
 
-  text = epath.Path(metrics_jsonl).read_text()
-  rows = [json.loads(line) for line in text.splitlines()]
+  rows = json_text.read_lines(metrics_jsonl)
   figure = Figure(figsize=(9, 3.5), layout='constrained')
   for axes, (name, label) in zip(
     figure.subplots(1, len(PANELS)), PANELS, strict=True
