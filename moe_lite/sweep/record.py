@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from moe_lite.core import json_text
+from moe_lite.core import json_files, json_text
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.moved import MOVED
@@ -43,7 +43,7 @@ def claim(plan: Plan, configurations: Mapping[str, str]) -> None:
   }
   content = {'runs': runs, 'configurations': configurations}
   if path.exists():
-    before = json_text.read(path)
+    before = json_files.read(path)
     if not all(
       isinstance(before.get(name), dict) for name in ('runs', 'configurations')
     ):

@@ -9,7 +9,7 @@ import gin
 from etils import epath
 
 from moe_lite.checkpoints import runs
-from moe_lite.core import json_text
+from moe_lite.core import json_files
 from moe_lite.core.errors import UserError
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5.description import from_json
@@ -93,7 +93,7 @@ def _read_gin(files: Sequence[str]) -> dict[str, Any]:
 def _read_run(folder: str) -> dict[str, Any]:
   """Reads `run.json`; the result is empty where there is none."""
   path = epath.Path(folder) / RUN
-  return json_text.read(path) if path.exists() else {}
+  return json_files.read(path) if path.exists() else {}
 
 
 def _register(name: str, hint: str) -> None:

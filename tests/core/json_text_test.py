@@ -45,23 +45,3 @@ def test_nobody_writes_json_otherwise():
       if isinstance(node, ast.Attribute) and node.attr in ('dump', 'dumps'):
         is_json = isinstance(node.value, ast.Name) and node.value.id == 'json'
         assert not is_json, f'{path}:{node.lineno} writes NaN as it is.'
-
-
-@pytest.mark.parametrize(
-  'text', ['{', '[1]', '{"a": NaN}', '{"a": -Infinity}', '"x"']
-)
-def test_a_file_that_is_no_json_object_is_named(tmp_path, text):
-  path = tmp_path / 'a.json'
-  path.write_text(text)
-  with pytest.raises(UserError, match='a.json is damaged'):
-    json_text.read(path)
-  path.write_text(f'{{"a": 1}}\n\n{text}\n')
-  with pytest.raises(UserError, match='a.json, line 3 is damaged'):
-    json_text.read_lines(path)
-
-
-def test_files_are_read(tmp_path):
-  path = tmp_path / 'a.json'
-  path.write_text('{"a": 1}\n')
-  assert json_text.read(path) == {'a': 1}
-  assert json_text.read_lines(path) == [{'a': 1}]
