@@ -9,6 +9,7 @@ trace, and ends the command with exit code 1.
 import errno
 import json
 import linecache
+import logging
 import pathlib
 import re
 import sys
@@ -25,6 +26,11 @@ _LIBRARIES = tuple(
 )
 # TensorFlow names the lines of a function that it traced in its message.
 _NAMED = re.compile(r'File "([^"]+)", line (\d+)')
+# What libraries say of a full disk, each in an error of its own, and of where.
+_NO_SPACE = re.compile(
+  r'No space left on device|Disk quota exceeded', re.IGNORECASE
+).search
+_PATH = re.compile(r'(?:[Ww]riting:?|local file) "(/[^"]+)"').search
 _SAVED = 'Nothing that was saved is lost. Run the same command again to go on.'
 FAULT = (
   'This is a fault of moe_lite, and not of yours. Please report it, with the '
@@ -37,6 +43,12 @@ def explain(error: BaseException) -> UserError | None:
   if isinstance(error, UserError):
     return error
   first = _first_line(error)
+  if full := _NO_SPACE(str(error)):
+    where = _PATH(str(error))
+    return UserError(
+      f'{full[0]}{f" at {where[1]}" if where else ""}. Make room, and run the '
+      'same command again. Nothing that was saved is lost.'
+    )
   if place := in_user_code(error):
     return UserError(f'{place} raised {first}')
   if isinstance(error, UnicodeDecodeError):
@@ -59,6 +71,23 @@ def explain(error: BaseException) -> UserError | None:
   if tensorflow and isinstance(error, tensorflow.errors.OpError):
     return UserError(f'TensorFlow could not go on: {first} {_SAVED}')
   return None
+
+
+def silence_threads() -> None:
+  """Hides what threads of libraries print of an error that is raised as well.
+
+  A save that fails is raised where it is waited for. Until then its other
+  threads find their event loop closed, and Python prints a trace of each.
+  """
+  before = sys.unraisablehook
+
+  def hook(unraisable: 'sys.UnraisableHookArgs') -> None:
+    if str(unraisable.exc_value) != 'Event loop is closed':
+      before(unraisable)
+
+  if before.__module__ != __name__:
+    sys.unraisablehook = hook
+  logging.getLogger('asyncio').setLevel(logging.CRITICAL)
 
 
 def in_user_code(error: BaseException) -> str | None:

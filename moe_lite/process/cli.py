@@ -104,10 +104,12 @@ def guard(
   """
   # This hides TensorFlow's notices on what it was compiled for.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  logging.set_verbosity(logging.ERROR)
+  # Libraries log each error that they raise, with its stack.
+  logging.set_verbosity(logging.FATAL)
   if any(a in ('-h', '--help') for a in argv[1:]):
     print(help_text)
     return 0
+  boundary.silence_threads()
   try:
     command(argv)
     return 0
