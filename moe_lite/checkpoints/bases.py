@@ -22,6 +22,19 @@ from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import from_json
 
 
+def check_base(
+  path: str, wanted: Tree, network: T5Config | None = None
+) -> None:
+  """Checks that a base is there and fits, without reading its numbers.
+
+  Args and errors are those of `load_base`. Nothing is said of damaged numbers.
+  """
+  where, form = _find(path)
+  if network is not None:
+    form.check(where, network, path)
+  _check_wanted(path, form.arrays(where), wanted)
+
+
 def load_base(
   path: str, wanted: Tree, network: T5Config | None = None
 ) -> tuple[Tree, BaseInfo]:
@@ -50,11 +63,7 @@ def load_base(
   if network is not None:
     form.check(where, network, path)
   found = form.arrays(where)
-  _check_leaves(
-    path,
-    lazy_arrays.unrolled(found),
-    parameters.flatten(jax.eval_shape(parameters.unstack_layers, wanted)),
-  )
+  _check_wanted(path, found, wanted)
   placement = uploading.Placement(wanted)
   digests = {}
   leaves = lazy_arrays.read_layers(found, _order(found))
@@ -199,6 +208,13 @@ def _order(found: Mapping[str, Stored]) -> list[str]:
 
 def _stack_of(name: str) -> str:
   return re.sub(r'layers_\d+', 'layers', name)
+
+
+def _check_wanted(path: str, found: Mapping[str, Stored], wanted: Tree) -> None:
+  unstacked = jax.eval_shape(parameters.unstack_layers, wanted)
+  _check_leaves(
+    path, lazy_arrays.unrolled(found), parameters.flatten(unstacked)
+  )
 
 
 def _check_leaves(

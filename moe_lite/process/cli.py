@@ -168,6 +168,12 @@ def configure(
     UserError: for any mistake in the flags, the files or the bindings.
   """
   values = _parse_flags(argv)
+  if not values.gin_file:
+    raise UserError(
+      'No --gin_file was given. A run is models x methods x data x run, such '
+      'as --gin_file=models/t5_1_1_mini.gin --gin_file=methods/mov.gin '
+      f'--gin_file=data/mini.gin --gin_file={run_file}.'
+    )
   _check_free(values.gin_bindings)
   import_tensorflow()
   gin.clear_config()
@@ -181,12 +187,6 @@ def configure(
     saves_on_sigterm=entry == 'training.train',
   )
   add_cache_dirs(values.seqio_additional_cache_dirs)
-  if not values.gin_file:
-    raise UserError(
-      'No --gin_file was given. A run is models x methods x data x run, such '
-      'as --gin_file=models/t5_1_1_mini.gin --gin_file=methods/mov.gin '
-      f'--gin_file=data/mini.gin --gin_file={run_file}.'
-    )
   for file in values.gin_file:
     with _user_errors(f'--gin_file={file}'):
       gin.parse_config_file(os.path.expanduser(file))

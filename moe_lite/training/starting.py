@@ -86,16 +86,26 @@ def find_before(
 def check_base(
   path: str | None, model: EncoderDecoderModel, trainable: str
 ) -> None:
-  """Raises UserError if parameters are frozen, but no base gives their values.
+  """Raises UserError if a base is missing, or does not fit the network.
+
+  Its numbers are not read yet.
 
   Args:
     path: the base, or None.
     model: the model.
     trainable: a regular expression over whole paths. What matches trains.
   """
+  params = model.abstract_variables()['params']
   if path is not None:
+    wanted = {
+      x: leaf
+      for x, leaf in parameters.flatten(params).items()
+      if not parameters.is_adapter(x)
+    }
+    network = model.module.config
+    bases.check_base(path, parameters.unflatten(wanted), network)
     return
-  _, frozen = parameters.split(model.abstract_variables()['params'], trainable)
+  _, frozen = parameters.split(params, trainable)
   base = [x for x in parameters.flatten(frozen) if not parameters.is_adapter(x)]
   if base:
     raise UserError(

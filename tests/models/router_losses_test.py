@@ -106,6 +106,7 @@ def test_losses_are_those_of_unpadded_tokens(scan_layers, remat, network):
   )
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_add_up_to_it():
   model = make(**WEIGHTS)
   params, batch = draw(model), tiny.batch(8)

@@ -58,6 +58,7 @@ def test_it_stops_and_keeps_what_is_finite(tmp_path, log_period, save_period):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(tree))
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_code_4_and_what_it_saved_is_used(
   tmp_path, capsys
 ):
@@ -84,7 +85,10 @@ def test_the_command_ends_with_code_4_and_what_it_saved_is_used(
   )
   assert command('finetune', *train, '--gin.TRAIN_STEPS=2') == 0
   capsys.readouterr()
-  more = ('--gin.TRAIN_STEPS=9', '--gin.LEARNING_RATE=1e30')
+  more = (
+    *('--gin.TRAIN_STEPS=9', '--gin.LEARNING_RATE=1e30'),
+    '--gin.ALLOW_CHANGES=True',
+  )
   assert command('finetune', *train, *more) == 4
   errors = capsys.readouterr().err.splitlines()
   (message,) = [line for line in errors if line.startswith('error:')]

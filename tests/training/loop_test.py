@@ -217,7 +217,14 @@ def largest_file(folder):
   return max(files, key=lambda path: path.stat().st_size)
 
 
-@pytest.mark.parametrize('item', ['trainable', 'optimizer', 'description'])
+@pytest.mark.parametrize(
+  'item',
+  [
+    'trainable',
+    pytest.param('optimizer', marks=pytest.mark.slow),
+    pytest.param('description', marks=pytest.mark.slow),
+  ],
+)
 def test_a_damaged_checkpoint_is_set_aside(whole, base, tmp_path, capsys, item):
   folder = tmp_path / 'run'
   shutil.copytree(whole, folder)
@@ -242,6 +249,7 @@ def test_a_damaged_position_is_read_past(whole, base, tmp_path, capsys):
   assert everything(folder)[0] == everything(whole)[0]
 
 
+@pytest.mark.slow
 def test_a_run_moves_to_the_scan_form(whole, base, tmp_path):
   """The checkpoint is the same; only rounding differs after it."""
   folder = tmp_path / 'run'

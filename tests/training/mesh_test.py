@@ -17,7 +17,10 @@ from tests.paths import ROOT
 
 DEVICES = 8
 # The slow tests take these, too: what the others do all at once, apart.
-APART = ('data', 'fully sharded, scanned', 'microbatches')
+APART = (
+  *('one device', 'data', 'data and model', 'fully sharded, scanned'),
+  'microbatches',
+)
 # Name to (mesh, fully sharded, microbatches, gradients apart, scan).
 CASES = {
   'one device': ((1, 1), False, 1, False, False),

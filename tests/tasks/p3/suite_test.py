@@ -97,6 +97,7 @@ def test_every_published_configuration_resolves():
     assert {s: task.num_input_examples(s) for s in task.splits} == sizes
 
 
+@pytest.mark.slow
 def test_importing_takes_no_disk_and_little_time():
   """Beside SeqIO's own import, which every run has paid."""
   code = """
