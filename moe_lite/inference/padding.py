@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from moe_lite.core.errors import UserError
 from moe_lite.core.features import (
   DECODER_INPUTS,
   DECODER_TARGETS,
@@ -28,6 +29,16 @@ class Shapes:
   batch_size: int
   input_length: int
   target_length: int
+
+  def __post_init__(self) -> None:
+    """Raises UserError unless both lengths are positive."""
+    lengths = {'inputs': self.input_length, 'targets': self.target_length}
+    for name, length in lengths.items():
+      if length < 1:
+        raise UserError(
+          f'TASK_FEATURE_LENGTHS gives {name!r} {length} tokens, and must give '
+          'at least 1.'
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

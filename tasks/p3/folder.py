@@ -1,16 +1,18 @@
-"""Where P3 lies, and in which of its two layouts.
+"""Where P3 lies, and in which of its layouts.
 
 P3 is looked for in SeqIO's cache folders (`--seqio_additional_cache_dirs`). For
 programs without such a flag, the macro P3_DIR names a folder. Each task has a
-folder there, in one of two layouts. The first is a SeqIO cache:
+folder there, in one of three layouts. The first is a SeqIO cache:
 `tasks.fetch_p3` writes it, and the data set's repository had it until 2024,
-under `data/`. The second is the parquet files that the repository has today. A
+under `data/`. The second is the parquet files that the repository has today,
+and the third those of the data set viewer, `<task>/<split>/0000.parquet`. A
 path may be any that TensorFlow's file system reads.
 """
 
 import dataclasses
 import json
 import os
+import re
 from typing import Any
 
 import seqio
@@ -22,6 +24,7 @@ from tasks import cached
 from tasks.p3 import settings, table
 
 PARQUET = '.parquet'
+_SPLITS = ('train', 'validation', 'test')
 # bigscience/P3 takes about 100 GB for its 121 million rows.
 _BYTES_A_ROW = 825
 
@@ -48,6 +51,11 @@ class TaskFolder:
     """
     if cached.COMPLETED in self.names:
       names = self._tfrecords(split)
+    elif names := sorted(n for n in self.names if n.startswith(f'{split}/')):
+      # The layout of the data set viewer. It does not say how many there are.
+      wanted = [f'{split}/{i:04d}{PARQUET}' for i in range(len(names))]
+      if missing := sorted(set(wanted) - set(names)):
+        raise self._broken(f'lacks {missing[0]}')
     else:
       names = sorted(
         name
@@ -98,7 +106,9 @@ class TaskFolder:
 
   def _no_split(self, split: str) -> UserError:
     splits = {n.split('.')[1] for n in self.names if n.startswith('info.')}
-    splits |= {n.split('-')[0] for n in self.names if n.endswith(PARQUET)}
+    splits |= {
+      re.split('[-/]', n)[0] for n in self.names if n.endswith(PARQUET)
+    }
     return UserError(
       f'Task {self.task!r} has no split {split!r} in {self.path}, only '
       f'{", ".join(sorted(splits)) or "none"}. {remedy(self.task)}'
@@ -164,8 +174,17 @@ def remedy(task: str) -> str:
 
 def _list(task: str, path: str) -> TaskFolder:
   # In a bucket, the names of folders end in a slash.
-  names = frozenset(name.rstrip('/') for name in tf.io.gfile.listdir(path))
-  return TaskFolder(task, path, names)
+  names = {name.rstrip('/') for name in tf.io.gfile.listdir(path)}
+  # The data set viewer has a folder for each split.
+  for split in names & set(_SPLITS):
+    inside = os.path.join(path, split)
+    if tf.io.gfile.isdir(inside):
+      names |= {
+        f'{split}/{name}'
+        for name in tf.io.gfile.listdir(inside)
+        if name.endswith(PARQUET)
+      }
+  return TaskFolder(task, path, frozenset(names))
 
 
 def _check(folder: TaskFolder) -> TaskFolder:

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from moe_lite.core.errors import UserError
 from moe_lite.inference import padding
 
 
@@ -51,3 +52,9 @@ def test_a_decoder_reads_its_targets_one_later():
 def test_ids_beyond_the_limit_are_refused():
   with pytest.raises(ValueError):
     padding.pad([[5] * 9], batch_size=1, limit=8)
+
+
+@pytest.mark.parametrize('lengths', [(0, 8), (8, 0), (-1, 8)])
+def test_lengths_are_positive(lengths):
+  with pytest.raises(UserError, match='TASK_FEATURE_LENGTHS'):
+    padding.Shapes(2, *lengths)

@@ -9,7 +9,7 @@ from moe_lite.data import batches
 from moe_lite.data import dataset as data
 from tasks import cached
 from tasks.p3 import source
-from tests.tasks.p3 import copies
+from tests.tasks.p3 import copies, synthetic
 from tests.tasks.p3 import rows as p3_rows
 
 pytestmark = pytest.mark.usefixtures('own_cache_dirs')
@@ -94,4 +94,25 @@ def test_an_empty_file_of_several_is_damage(tmp_path):
   with pytest.raises(
     UserError, match='has an empty file, train.tfrecord-00001'
   ):
+    copies.read(copies.TRAIN)
+
+
+def test_a_copy_of_the_data_set_viewer_is_read(tmp_path):
+  folder = tmp_path / copies.TRAIN
+  for split in copies.ROWS:
+    written = copies.written(copies.TRAIN, split)
+    synthetic.write_parquet(tmp_path, copies.TRAIN, split, written, 2)
+    (folder / split).mkdir()
+    for i, path in enumerate(sorted(folder.glob(f'{split}-*.parquet'))):
+      path.rename(folder / split / f'{i:04d}.parquet')
+  seqio.add_global_cache_dirs([str(tmp_path)])
+  found = copies.read(copies.TRAIN)
+  wanted = p3_rows.rows(copies.TRAIN, 'train', copies.ROWS['train'])
+  assert [r['inputs'].tolist() for r in found] == [
+    r['inputs'].tolist() for r in wanted
+  ]
+  with pytest.raises(UserError, match="'test'.* only train, validation"):
+    copies.read(copies.TRAIN, 'test')
+  (folder / 'train' / '0000.parquet').unlink()
+  with pytest.raises(UserError, match='lacks train/0000.parquet'):
     copies.read(copies.TRAIN)
