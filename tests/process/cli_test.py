@@ -262,3 +262,15 @@ def test_the_entry_point_exits_with_2_and_prints_nothing_else():
   assert not result.stdout
   (line,) = result.stderr.splitlines()
   assert line.startswith('error: ')
+
+
+@pytest.mark.parametrize('macro', ['MODEL_DIR', 'EVAL_OUTPUT_DIR'])
+def test_a_folder_in_use_is_refused_before_anything_else(tmp_path, macro):
+  argv = ['x', '--gin_file=no/such.gin', f'--gin.{macro}={str(tmp_path)!r}']
+  with (
+    locks.owned(str(tmp_path), macro, 'A training'),
+    pytest.raises(UserError, match=f'{macro} = .* is in use. A training'),
+  ):
+    cli.configure(argv, 'training.train', FILES[-1])
+  with pytest.raises(UserError, match='no/such.gin'):
+    cli.configure(argv, 'training.train', FILES[-1])
