@@ -8,6 +8,8 @@ import sys
 import gin
 import pytest
 
+from moe_lite.core import locks
+from moe_lite.core.errors import UserError
 from moe_lite.process import cli, gin_paths
 from tests import tiny
 from tests.paths import ROOT
