@@ -7,6 +7,8 @@ routing.jsonl    with ROUTING_METRICS: the measures of every router, one JSON
                  object for each log period
 loss.png         the training curve
 checkpoints/     the checkpoints; see `checkpoints.run_items`
+damaged/         checkpoints that could not be used when the run was resumed
+.lock            who writes here at present; see `core.locks`
 events.*         the metrics again, for TensorBoard
 """
 

@@ -15,6 +15,7 @@ RUNS = {
   'runs/eval.gin': 'evaluation.evaluate',
   'runs/infer.gin': 'inference.infer',
 }
+GRID = 'ablations/experts.gin'
 METHODS = (
   ('methods/molora.gin', 'routers/top_k.gin'),
   ('methods/mov.gin', 'routers/hash.gin'),
@@ -29,6 +30,9 @@ GIVEN = (
 
 
 def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
+  if run == GRID:
+    argv = ['x', f'--gin_file={GRID}', *(f'--gin.{x}' for x in bindings)]
+    return cli.configure(argv, 'sweep.Grid', GRID)
   files = ('models/t5_1_1_mini.gin', *method, data, run)
   argv = ['x', *(f'--gin_file={file}' for file in files)]
   known = ASSIGNED.findall((gin_paths.folder() / run).read_text())
@@ -40,13 +44,16 @@ def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
 def places():
   """A configuration for each macro that a run reads."""
   found = {}
+  configure(GRID)
+  for name in gin_macros.names() & macros.BY_NAME.keys():
+    found[name] = GRID, METHODS[0], 'data/mini.gin', []
   for run in RUNS:
     for method in METHODS:
       for data in ('data/mini.gin', 'data/p3.gin'):
         more = ["MIXTURE_OR_TASK_NAME='x'"] if 'p3' in data else []
         configure(run, *more, method=method, data=data)
         for name in gin_macros.names() & macros.BY_NAME.keys():
-          found.setdefault(name, (run, method, data, more))
+          found[name] = run, method, data, more
   return found
 
 
@@ -64,7 +71,8 @@ def test_what_is_wrong_is_not_allowed():
 def test_every_wrong_value_of_every_macro_is_one_message():
   tried = 0
   found = places()
-  assert len(found) > 60
+  # T5X's own macros need T5X.
+  assert macros.BY_NAME.keys() - found.keys() == {'INFER_MODE'}
   for name, (run, method, data, more) in found.items():
     for wrong in macros.BY_NAME[name].kind.wrong:
       with pytest.raises(UserError, match=f'^{name} = .* must be ') as error:
