@@ -182,7 +182,8 @@ def _lease(path: epath.Path, about: Any, macro: str) -> Iterator[None]:
   def renew() -> None:
     count = 0
     while True:
-      with contextlib.suppress(OSError):
+      # A bucket that cannot be reached for a moment does not end the run.
+      with contextlib.suppress(Exception):
         path.write_text(json_text.dumps({**about, 'count': count}) + '\n')
       count += 1
       if ended.wait(PERIOD):
@@ -195,7 +196,7 @@ def _lease(path: epath.Path, about: Any, macro: str) -> Iterator[None]:
   finally:
     ended.set()
     thread.join()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(Exception):
       path.unlink(missing_ok=True)
 
 
@@ -218,6 +219,8 @@ def _read(path: epath.Path) -> Any:
   """What the owner says; None if there is none."""
   try:
     said = json.loads(path.read_text())
-  except (OSError, ValueError):
+  except Exception:
+    # Each kind of bucket has errors of its own for an object that is missing,
+    # or is being written.
     return None
   return said if isinstance(said, dict) else None

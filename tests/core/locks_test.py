@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from etils import epath
 
 from moe_lite.core import locks
 from moe_lite.core.errors import UserError
@@ -125,3 +126,21 @@ def test_without_locks_a_dead_owner_is_passed(without_locks, tmp_path, capsys):
   with own(tmp_path):
     pass
   assert 'to see if it is alive' in capsys.readouterr().err
+
+
+class Gone(Exception):
+  """What a kind of bucket may raise for an object that is missing."""
+
+
+def test_a_bucket_may_have_errors_of_its_own(
+  without_locks, tmp_path, monkeypatch
+):
+  def refuse(self, *args, **kwargs):
+    raise Gone
+
+  kind = type(epath.Path(tmp_path))
+  with monkeypatch.context() as patch:
+    for name in ('read_text', 'write_text', 'unlink'):
+      patch.setattr(kind, name, refuse)
+    with own(tmp_path):
+      time.sleep(0.1)
