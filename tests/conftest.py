@@ -46,7 +46,6 @@ keep_nothing_of_the_user()
 # These files take longest, and start first, so that no worker is left with one
 # of them at the end.
 LONGEST = (
-  'process/processes_test.py',
   'training/mesh_test.py',
   'gin_test.py',
   'training/loop_test.py',

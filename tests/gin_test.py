@@ -156,7 +156,10 @@ def test_method_files_default_to_the_shipped_variants():
   )
 
 
-@pytest.mark.parametrize('model', ['t5_1_1_mini', 't5_1_1_small'])
+@pytest.mark.parametrize(
+  'model',
+  ['t5_1_1_mini', pytest.param('t5_1_1_small', marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize('method', METHODS)
 def test_scan_and_loop_hold_the_same_parameters(model, method):
   unrolled = []

@@ -85,6 +85,7 @@ def alone(runs):
   return runs[0]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
   alone, two, said = train_side_by_side(tmp_path, 2)
   assert losses(alone)[-1] < 0.7 * losses(alone)[0]

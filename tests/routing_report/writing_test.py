@@ -24,6 +24,7 @@ def paths(tmp_path_factory):
   return tiny_run.write(tmp_path_factory.mktemp('routing'), scale=4.0)
 
 
+@pytest.mark.slow
 def test_the_command_needs_only_the_run(tmp_path, capsys):
   """A run started by command is read by its own configuration."""
   base, run = tiny.save_base(tmp_path / 'base'), str(tmp_path / 'run')

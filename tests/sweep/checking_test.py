@@ -49,6 +49,7 @@ def test_every_variant_of_every_grid_has_its_shapes(name):
   assert checked.counts['frozen base'] == (0, 1_115_904)
 
 
+@pytest.mark.slow
 def test_the_comparison_has_methods_of_equal_parameters():
   plan, checked = check('methods', count=True)
   assert len(plan.settings['MoV-10'][0].runs) >= 5

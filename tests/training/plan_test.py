@@ -74,21 +74,25 @@ def measured():
   return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_with_room_the_base_is_whole_on_every_device(measured):
   assert measured['roomy']['mesh'] == [8, 1]
   assert measured['roomy']['parts'] == 1
 
 
+@pytest.mark.slow
 def test_with_less_it_is_split_first_over_data(measured):
   assert measured['less']['mesh'] == [8, 1]
   assert measured['less']['parts'] == 8
 
 
+@pytest.mark.slow
 def test_activations_are_constrained(measured):
   # Flax drops constraints without a word where it finds no mesh.
   assert measured['less']['constraints'] > 20
 
 
+@pytest.mark.slow
 def test_without_any_every_mesh_is_named(measured):
   message = measured['message']
   assert 'no mesh of 8 devices will do' in message
