@@ -7,6 +7,7 @@ import pytest
 from moe_lite.core.errors import UserError
 from moe_lite.process import cli, gin_macros, gin_paths, macros
 from moe_lite.process.macro_kinds import Function
+from moe_lite.sweep.command import ENTRIES
 from tests.paths import ROOT
 
 ASSIGNED = re.compile(r'^([A-Z][A-Z0-9_]*) =', re.M)
@@ -32,7 +33,7 @@ GIVEN = (
 def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
   if run == GRID:
     argv = ['x', f'--gin_file={GRID}', *(f'--gin.{x}' for x in bindings)]
-    return cli.configure(argv, 'sweep.Grid', GRID)
+    return cli.configure(argv, ENTRIES, GRID)
   files = ('models/t5_1_1_mini.gin', *method, data, run)
   argv = ['x', *(f'--gin_file={file}' for file in files)]
   known = ASSIGNED.findall((gin_paths.folder() / run).read_text())
