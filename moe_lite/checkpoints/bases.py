@@ -29,10 +29,8 @@ def check_base(
 
   Args and errors are those of `load_base`. Nothing is said of damaged numbers.
   """
-  where, form = _find(path)
-  if network is not None:
-    form.check(where, network, path)
-  _check_wanted(path, form.arrays(where), wanted)
+  _, _, found = _open(path, network)
+  _check_wanted(path, found, wanted)
 
 
 def load_base(
@@ -59,10 +57,7 @@ def load_base(
   Raises:
     UserError: if there is no base, or if its leaves are not those wanted.
   """
-  where, form = _find(path)
-  if network is not None:
-    form.check(where, network, path)
-  found = form.arrays(where)
+  where, form, found = _open(path, network)
   _check_wanted(path, found, wanted)
   placement = uploading.Placement(wanted)
   digests = {}
@@ -138,8 +133,7 @@ def read(path: str, network: T5Config | None = None) -> dict[str, np.ndarray]:
 
   Args and errors are those of `load_base`.
   """
-  where, form = _find(path)
-  found = arrays(path, network)
+  where, form, found = _open(path, network)
   leaves = lazy_arrays.read_all(found)
   check_read(form, where, found, leaves)
   return leaves
@@ -150,10 +144,7 @@ def arrays(path: str, network: T5Config | None = None) -> dict[str, Stored]:
 
   None of them has been read yet. Args and errors are those of `load_base`.
   """
-  where, form = _find(path)
-  if network is not None:
-    form.check(where, network, path)
-  return form.arrays(where)
+  return _open(path, network)[2]
 
 
 def network(path: str) -> T5Config:
@@ -181,6 +172,16 @@ def text(path: str) -> dict[str, Any]:
   where = formats.local(path)
   found = formats.find(where)
   return found.text(where) if isinstance(found, BaseFormat) else {}
+
+
+def _open(
+  path: str, network: T5Config | None
+) -> tuple[str, BaseFormat, dict[str, Stored]]:
+  """Finds a base, and compares it with a network: where, form and arrays."""
+  where, form = _find(path)
+  if network is not None:
+    form.check(where, network, path)
+  return where, form, form.arrays(where)
 
 
 def _find(path: str) -> tuple[str, BaseFormat]:

@@ -135,7 +135,7 @@ def _clean_up(target: epath.Path) -> None:
   left = re.compile(rf'{name}\.(partial|old)-{_host()}-(\d+)-[0-9a-f]{{8}}')
   for path in target.parent.iterdir():
     match = left.fullmatch(path.name)
-    if match is None or _is_alive(int(match[2])):
+    if match is None or is_alive(int(match[2])):
       continue
     if match[1] == 'old' and not target.exists():
       path.rename(target)
@@ -143,7 +143,8 @@ def _clean_up(target: epath.Path) -> None:
       path.rmtree()
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+  """Returns whether a process of this machine exists."""
   try:
     os.kill(process, 0)
   except ProcessLookupError:

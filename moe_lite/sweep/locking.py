@@ -7,6 +7,7 @@ import pathlib
 import time
 from collections.abc import Iterator
 
+from moe_lite.core import files
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 
@@ -36,7 +37,7 @@ def locked(root: str, period: float = 0.1) -> Iterator[int]:
     is_waiting = False
     while not _take(file.fileno()):
       owner = _owner(path)
-      if owner is not None and _is_alive(owner):
+      if owner is not None and files.is_alive(owner):
         raise UserError(
           f'Another sweep, process {owner}, is running in {root}. Wait for it, '
           'stop it, or name another folder with --to.'
@@ -66,13 +67,3 @@ def _owner(path: pathlib.Path) -> int | None:
   """The process of the sweep that holds the lock; None before it says so."""
   text = path.read_text()
   return int(text) if text.isdigit() else None
-
-
-def _is_alive(process: int) -> bool:
-  try:
-    os.kill(process, 0)
-  except ProcessLookupError:
-    return False
-  except PermissionError:  # It is somebody else's.
-    return True
-  return True
