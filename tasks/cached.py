@@ -3,7 +3,8 @@
 The folder of a task holds
 
   {split}.tfrecord-0000i-of-0000n  the rows
-  info.{split}.json                the number of shards, shapes and types
+  info.{split}.json                the number of shards, shapes and types, and
+                                   what `moe_lite.data.caches` tells files by
   stats.{split}.json               the numbers of examples and of tokens
   COMPLETED                        an empty file that is written last
 
@@ -22,6 +23,7 @@ import tensorflow as tf
 from etils import epath
 
 from moe_lite.core import json_text
+from moe_lite.data import caches
 
 COMPLETED = 'COMPLETED'
 # Padding and EOS of T5's vocabularies, which do not count as tokens.
@@ -132,6 +134,10 @@ def finish_split(
     'num_shards': len(stats),
     'features': {name: dict(feature) for name, feature in spec.items()},
     'seqio_version': seqio.__version__,
+    caches.FILES: [
+      caches.describe(epath.Path(folder) / file_name(split, i, len(stats)))
+      for i in range(len(stats))
+    ],
   }
   for kind, content in (('info', info), ('stats', whole)):
     path = epath.Path(folder) / f'{kind}.{split}.json'

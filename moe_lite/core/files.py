@@ -159,8 +159,17 @@ def _host() -> str:
   return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 
 
+def set_aside(path: epath.Path) -> epath.Path:
+  """Renames a damaged file to a name that is free, and returns that name."""
+  target = path.parent / f'{path.name}.damaged'
+  while target.exists():
+    target = path.parent / f'{target.name}_again'
+  path.rename(target)
+  return target
+
+
 def replace_text(path: epath.Path, text: str) -> None:
   """Writes `text` to a file: a crash leaves the old file or the new one."""
   partial = path.parent / f'{path.name}.partial'
-  partial.write_text(text)
+  partial.write_bytes(text.encode())  # UTF-8, whatever the locale says.
   partial.replace(path)

@@ -1,42 +1,49 @@
-"""Reads JSON files, with messages that name the file and the line."""
+"""JSON files with a seal: they say whether they are what was written.
+
+Messages name the file.
+"""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
+from moe_lite.core import integrity, json_text
 from moe_lite.core.errors import UserError
+from moe_lite.core.files import replace_text
 from moe_lite.core.text_files import read_text
 
 
+def write(path: epath.Path, said: Mapping[str, Any]) -> None:
+  """Writes a JSON object with its seal."""
+  text = json_text.dumps(integrity.seal(said), indent=2)
+  replace_text(path, f'{text}\n')
+
+
 def read(path: epath.PathLike) -> dict[str, Any]:
-  """Reads a file that holds a JSON object.
+  """Reads a file that holds a JSON object, with or without a seal.
 
   Raises:
+    Damaged: if it is not what its seal says.
     UserError: if it cannot be read, or holds something else.
   """
-  return _object(read_text(path), str(path))
+  return integrity.unseal(parse(read_text(path), str(path)), str(path))
 
 
-def read_lines(path: epath.PathLike) -> list[dict[str, Any]]:
-  """Reads a file with a JSON object in each line.
+def parse(text: str, where: str) -> dict[str, Any]:
+  """Returns the JSON object that a text holds.
+
+  Args:
+    text: the text.
+    where: the file, and perhaps the line, for messages.
 
   Raises:
-    UserError: if it cannot be read, or if a line holds something else. The
-      message names the line.
+    UserError: if the text holds something else.
   """
-  lines = read_text(path).split('\n')
-  return [
-    _object(line, f'{path}, line {number}')
-    for number, line in enumerate(lines, 1)
-    if line.strip()
-  ]
-
-
-def _object(text: str, where: str) -> dict[str, Any]:
   try:
     content = json.loads(text, parse_constant=_refuse)
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise UserError(f'{where} is damaged: {error}.') from error
   if not isinstance(content, dict):
     raise UserError(f'{where} is damaged: it holds {text[:40]!r}.')

@@ -11,6 +11,7 @@ from absl import logging
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.features import INPUTS_EMBEDDING
+from moe_lite.data import caches
 from moe_lite.data.faults import check_ids, reading
 from moe_lite.data.registry import find, splits_of, tasks_of, verbosity
 
@@ -127,6 +128,8 @@ def check_split(
         'the folder with --seqio_additional_cache_dirs, or give '
         '--gin.USE_CACHED_TASKS=False.'
       )
+    for task in cacheable:
+      caches.check(task, split)
   splits = sorted({split for task in tasks for split in splits_of(task)})
   if split not in splits:
     raise UserError(

@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 
 from moe_lite.core import integrity
 from moe_lite.core.errors import UserError
-from moe_lite.core.files import replace_text
+from moe_lite.core.files import replace_text, set_aside
 from moe_lite.core.progress import say
 from moe_lite.data.catalog import PublishedTable
 from moe_lite.evaluation import comparison, plots, results_file, results_page
@@ -109,9 +109,7 @@ class ResultsFolder:
     try:
       before = results_file.read(path)
     except UserError as error:
-      aside = path.parent / f'{path.name}.damaged'
-      path.replace(aside)
-      say(f'{error} It is kept as {aside}: replacing it.')
+      say(f'{error} It is kept as {set_aside(path)}: replacing it.')
       return
     now = self._empty
     if (before.checkpoint, before.settings) != (now.checkpoint, now.settings):

@@ -6,6 +6,7 @@ batch, in the order of the inputs. A second call with the same settings goes on
 where the first one stopped.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +16,17 @@ import seqio
 from etils import epath
 from jax.experimental import multihost_utils
 
-from moe_lite.core import json_text, locks, parameters, partitioning, progress
+from moe_lite.core import (
+  json_files,
+  json_lines,
+  json_text,
+  locks,
+  parameters,
+  partitioning,
+  progress,
+)
 from moe_lite.core.errors import UserError
-from moe_lite.core.files import replace_text
+from moe_lite.core.files import set_aside
 from moe_lite.core.progress import say
 from moe_lite.data import dataset
 from moe_lite.inference import inputs
@@ -120,9 +129,7 @@ def infer(
   }
   folder = epath.Path(output_dir)
   generator = Generator(trained, shapes, decode_fn, num_decodes, seed)
-  # Only whole batches are kept, so that a resumed run draws what an
-  # uninterrupted one would have drawn.
-  done = _written(folder, settings, batch_size)
+  done, lines = _open(folder, settings, batch_size)
   say(
     f'{len(examples)} inputs of {settings["input"]}'
     + (f', {done} of them done before' if done else '')
@@ -131,12 +138,12 @@ def infer(
     left = (x.inputs for x in examples[done:])
     batches = generator(left, done // batch_size)
     vocabulary = provider.output_features['targets'].vocabulary
-    _write(folder, examples, done, batches, vocabulary)
+    _write(lines, examples, done, batches, vocabulary)
   say(f'Predictions are in {folder / PREDICTIONS}.')
 
 
 def _write(
-  folder: epath.Path,
+  file: json_lines.Lines | None,
   examples: Sequence[Example],
   done: int,
   batches: Iterable[Sequence[Any]],
@@ -153,43 +160,64 @@ def _write(
         lines.append(json_text.dumps(line, ensure_ascii=False))
         bar.advance()
       done += len(outputs)
-      if jax.process_index() == 0:
-        with (folder / PREDICTIONS).open('a') as file:
-          file.write('\n'.join(lines) + '\n')
+      if file is not None:
+        file.append(lines)
       bar.report()
   finally:
     bar.close()
 
 
-def _written(
+def _open(
   folder: epath.Path, settings: Mapping[str, Any], batch_size: int
-) -> int:
-  """Keeps what an earlier call with the same settings predicted.
-
-  Predictions of a batch that was cut off are dropped.
+) -> tuple[int, json_lines.Lines | None]:
+  """Opens the file, and keeps what a call with the same settings predicted.
 
   Returns:
-    The number of predictions that are kept.
+    The number of predictions that are kept, and the file. Process 0 alone has
+    the file.
   """
   if folder.is_file():
     raise UserError(f'INFER_OUTPUT_DIR = {str(folder)!r} is a file.')
-  kept: list[str] = []
+  done, lines = 0, None
   if jax.process_index() == 0:
-    path, note = folder / PREDICTIONS, folder / SETTINGS
-    text = json_text.dumps(settings, indent=2) + '\n'
-    if note.exists() and path.exists():
-      if note.read_text() == text:
-        lines = path.read_text().split('\n')[:-1]
-        is_whole = len(lines) == settings['examples']
-        kept = lines if is_whole else lines[: _floor(len(lines), batch_size)]
-      else:
-        say(f'{path} is of another checkpoint or other settings: replacing it.')
     folder.mkdir(parents=True, exist_ok=True)
-    replace_text(path, ''.join(f'{line}\n' for line in kept))
-    replace_text(note, text)
+    path, note = folder / PREDICTIONS, folder / SETTINGS
+    before = _read(path, note, settings)
+    # Only whole batches are kept, so that a resumed call draws what an
+    # uninterrupted one would have drawn.
+    is_whole = len(before) == settings['examples']
+    done = len(before) if is_whole else _floor(len(before), batch_size)
+    lines = json_lines.Lines(path, done)
+    json_files.write(note, settings)
   if jax.process_count() > 1:
-    return int(multihost_utils.broadcast_one_to_all(np.int32(len(kept))))
-  return len(kept)
+    done = int(multihost_utils.broadcast_one_to_all(np.int32(done)))
+  return done, lines
+
+
+def _read(
+  path: epath.Path, note: epath.Path, settings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+  """Returns the predictions of a call with the same settings, if there are any.
+
+  Damaged ones are set aside.
+  """
+  if not path.exists():
+    return []
+  try:
+    said = json_files.read(note) if note.exists() else None
+    before = json_lines.read(path)
+  except UserError as error:
+    say(f'{error} Predicting anew; {set_aside(path)} has what was there.')
+    return []
+  if said != _as_read(settings):
+    say(f'{path} is of another checkpoint or other settings: replacing it.')
+    return []
+  return before
+
+
+def _as_read(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """The settings as their file gives them back."""
+  return json.loads(json_text.dumps(settings))
 
 
 def _floor(count: int, size: int) -> int:

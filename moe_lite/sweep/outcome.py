@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from moe_lite.core import json_files
+from moe_lite.core import json_files, json_lines
 from moe_lite.core.errors import UserError
 from moe_lite.evaluation import comparison
 from moe_lite.evaluation.results import Averages, Evaluation
@@ -178,7 +178,7 @@ def _training(run: Run) -> Training:
   seconds, done = 0.0, 0
   if metrics.exists():
     # Each step counts once, however often the run was interrupted.
-    for line in json_files.read_lines(metrics):
+    for line in json_lines.read(metrics):
       step, each = line.get('step'), line.get('seconds_per_step')
       if not isinstance(step, int) or not isinstance(each, int | float):
         raise UserError(f'{metrics} is damaged: a line is {str(line):.60}.')

@@ -7,9 +7,8 @@ from typing import Any
 
 from etils import epath
 
-from moe_lite.core import json_files, json_text
+from moe_lite.core import json_files
 from moe_lite.core.errors import UserError
-from moe_lite.core.files import replace_text
 from moe_lite.core.moved import MOVED
 from moe_lite.sweep.expansion import Plan
 
@@ -52,7 +51,7 @@ def claim(plan: Plan, configurations: Mapping[str, str]) -> None:
     if begun:
       _check(plan.root, before, content, begun)
   root.mkdir(parents=True, exist_ok=True)
-  replace_text(path, json_text.dumps(content, indent=1) + '\n')
+  json_files.write(path, content)
 
 
 def _check(

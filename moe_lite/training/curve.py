@@ -2,7 +2,7 @@
 
 from etils import epath
 
-from moe_lite.core import json_files
+from moe_lite.core import json_lines
 from moe_lite.core.pictures import plain_text
 
 # The metrics that are drawn, each with the label of its axis.
@@ -23,7 +23,7 @@ def training_curve(metrics_jsonl: epath.PathLike, png: epath.PathLike) -> None:
   # Imported here, because the import takes a second.
   from matplotlib.figure import Figure
 
-  rows = json_files.read_lines(metrics_jsonl)
+  rows = json_lines.read(metrics_jsonl)
   figure = Figure(figsize=(9, 3.5), layout='constrained')
   for axes, (name, label) in zip(
     figure.subplots(1, len(PANELS)), PANELS, strict=True

@@ -12,17 +12,17 @@ damaged/         checkpoints that could not be used when the run was resumed
 events.*         the metrics again, for TensorBoard
 """
 
-import json
+import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gin
 import jax
 from etils import epath
 
-from moe_lite.core import json_text
+from moe_lite.core import json_files, json_lines, json_text
 from moe_lite.core.errors import UserError, some
 from moe_lite.core.files import replace_text
 from moe_lite.process.environment import environment
@@ -66,14 +66,17 @@ class Metrics:
       first_step: how many steps are done. Lines that an earlier process wrote
         about later steps are dropped.
     """
-    self._folder = epath.Path(folder)
+    self._files: dict[str, json_lines.Lines] = {}
     self._tensorboard = None
     if jax.process_index() == 0:
       # Imported here, because it imports TensorFlow, which reports do not need.
       from clu import metric_writers
 
       for name in (METRICS, ROUTING):
-        _forget_from(self._folder / name, first_step)
+        path = epath.Path(folder) / name
+        before = json_lines.read(path) if path.exists() else []
+        kept = _count_until(first_step, before)
+        self._files[name] = json_lines.Lines(path, kept)
       self._tensorboard = metric_writers.SummaryWriter(os.fspath(folder))
 
   def write(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -102,8 +105,7 @@ class Metrics:
   ) -> None:
     if self._tensorboard is None:
       return
-    with (self._folder / file).open('a') as stream:
-      stream.write(json_text.dumps(line) + '\n')
+    self._files[file].append([json_text.dumps(line)])
     self._tensorboard.write_scalars(line['step'], dict(scalars))
     self._tensorboard.flush()
 
@@ -124,25 +126,14 @@ def write_run(folder: str, facts: Mapping[str, Any]) -> None:
   if jax.process_index() != 0:
     return
   facts = {**facts, **environment()}
-  replace_text(
-    epath.Path(folder) / RUN, json_text.dumps(facts, indent=2) + '\n'
-  )
+  json_files.write(epath.Path(folder) / RUN, facts)
 
 
-def _forget_from(path: epath.Path, first_step: int) -> None:
-  """Drops what a crashed run wrote after the last checkpoint."""
-  if not path.exists():
-    return
-  lines = path.read_text().splitlines(keepends=True)
-  kept = [line for line in lines if _step(line) <= first_step]
-  if kept != lines:
-    replace_text(path, ''.join(kept))
+def _count_until(step: int, rows: Sequence[Mapping[str, Any]]) -> int:
+  """How many of the first lines are of no later step.
 
-
-def _step(line: str) -> float:
-  """Returns the step of a line, which is infinite if the line is damaged."""
-  try:
-    return json.loads(line)['step']
-  except (ValueError, KeyError):
-    # The last line of a run that was killed may be cut off.
-    return float('inf')
+  A run that was killed may have written others after its last checkpoint.
+  """
+  steps = (row.get('step') for row in rows)
+  is_kept = (isinstance(x, int) and x <= step for x in steps)
+  return sum(itertools.takewhile(bool, is_kept))

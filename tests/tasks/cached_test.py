@@ -1,10 +1,14 @@
 """What a cache says of its rows is true."""
 
 import json
+import shutil
 
 import pytest
 import seqio
 
+from moe_lite.core.errors import UserError
+from moe_lite.data import dataset
+from tests import mutating
 from tests.tasks import caches
 
 pytestmark = pytest.mark.usefixtures('own_cache_dirs')
@@ -40,3 +44,29 @@ def test_info_and_stats_are_the_counted_numbers(run, tmp_path):
       'spans': {'shape': [None, None], 'dtype': 'int32'},
       'marks': {'shape': [None, None], 'dtype': 'bool'},
     }
+
+
+def test_a_damaged_cache_is_refused_or_reads_the_same(run, tmp_path):
+  name, whole = 'cache_texts', tmp_path / 'whole'
+  assert run(name, '--num_shards=2')[0] == 0
+  shutil.copytree(tmp_path / name, whole)
+  seqio.set_global_cache_dirs([str(tmp_path)])
+
+  def read():
+    task = seqio.TaskRegistry.get(name).replace()
+    dataset.check_split(task, 'train', use_cached=True)
+    rows = dataset.read(task, 'train', {'inputs': 64, 'targets': 64}, True)
+    return repr(rows)
+
+  expected, refused = read(), 0
+  for seed in range(45):
+    shutil.rmtree(tmp_path / name)
+    shutil.copytree(whole, tmp_path / name)
+    mutating.ALL[seed % len(mutating.ALL)](
+      tmp_path / name, mutating.seeded(seed)
+    )
+    try:
+      assert read() == expected, seed
+    except UserError:
+      refused += 1
+  assert refused > 9

@@ -1,0 +1,57 @@
+"""Checks that the files of a cache are those that were written.
+
+SeqIO finds the files of a split by their names, and each record has a checksum.
+Nothing says that a file lies under its own name, or that it ends where it did
+when it was written. What `tasks.cache` writes down of each file does.
+"""
+
+import hashlib
+
+import seqio
+from etils import epath
+
+from moe_lite.core import json_files
+from moe_lite.core.errors import UserError
+from moe_lite.core.text_files import read_text
+
+# The entry of a split's info file that tells of its files, in their order.
+FILES = 'files'
+_START = 4096
+
+
+def describe(file: epath.Path) -> dict[str, int | str]:
+  """Tells a file by its size and by a hash of its first bytes."""
+  with file.open('rb') as stream:
+    start = hashlib.sha256(stream.read(_START)).hexdigest()[:16]
+  return {'bytes': file.stat().length, 'start': start}
+
+
+def check(task: seqio.Task, split: str) -> None:
+  """Compares a cache's files with what was written down of them.
+
+  Buckets compare what is uploaded themselves, and are slow to ask. So only
+  files of this machine are looked at. `tasks.cache` tells of its files;
+  `seqio_cache_tasks` does not.
+
+  Args:
+    task: a task with a cache.
+    split: the name of the split.
+
+  Raises:
+    UserError: if a file is missing, or another one.
+  """
+  folder = epath.Path(task.cache_dir)
+  path = folder / f'info.{split}.json'
+  if '://' in str(folder) or not path.exists():
+    return
+  told = json_files.parse(read_text(path), str(path)).get(FILES, [])
+  if not isinstance(told, list):
+    raise UserError(f'{path} is damaged: {FILES!r} is {told!r:.60}.')
+  for number, wanted in enumerate(told):
+    file = folder / f'{split}.tfrecord-{number:05d}-of-{len(told):05d}'
+    if not file.exists() or describe(file) != wanted:
+      raise UserError(
+        f'The cache of {task.name!r} is damaged: {file} is missing, cut off, '
+        f'or not the file that {path.name} tells of. Write the cache again, or '
+        'fetch that file again.'
+      )
