@@ -32,11 +32,16 @@ def diverged(
     train_steps: how many steps the run should have.
     found: the metrics `WATCHED` of this step, and its learning rate.
     model_dir: the folder of the run.
-    saved: the step of the last checkpoint, or None if there is none.
+    saved: the step of the last checkpoint, 0 for the beginning, or None if
+      there is none.
   """
   values = ', '.join(f'{name} {found[name]:.4g}' for name in WATCHED)
   if saved is None:
     kept = f'No checkpoint was saved in {model_dir} before that.'
+  elif saved == 0:
+    kept = (
+      f'Step 0 is saved in {model_dir}: the base, with adapters as they began.'
+    )
   else:
     kept = (
       f'Step {saved} is the last one that is saved in {model_dir}, and can be '

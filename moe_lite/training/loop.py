@@ -5,6 +5,7 @@ randomness and its result are those of a run that was never interrupted.
 """
 
 import dataclasses
+import functools
 import signal
 import time
 
@@ -79,7 +80,8 @@ def train(
   Raises:
     UserError: if the configuration asks for what is not possible.
     Diverged: if a loss, a gradient or an update is not finite. The steps before
-      it are saved as ever.
+      it are saved as ever. If none is, and the base is frozen, the beginning is
+      saved as step 0.
     interrupts.Interrupted: on Ctrl-C or SIGTERM, after a checkpoint is written.
   """
   # Check what is asked for, before anything runs.
@@ -141,9 +143,10 @@ def train(
     base, loaded, info = starting.load_base(
       initial_checkpoint_path, where, trainable, base_dtype, model.module.config
     )
-    state = train_step.init_state(
-      model, planned.optimizer, planned.state, seed, loaded
+    begin = functools.partial(
+      train_step.init_state, model, planned.optimizer, planned.state, seed
     )
+    state = begin(loaded)
     batches = Batches(dataset, where.mesh, seed, vocab_size, opened)
     description = starting.describe(method, info, dataset, seed, settings)
     if before is not None:
@@ -179,6 +182,14 @@ def train(
       },
     )
 
+    is_base_frozen = initial_checkpoint_path is not None and not loaded
+
+    def last_saved() -> int | None:
+      """The last checkpoint of a run that diverges: at least its beginning."""
+      if checkpoints.last_saved() is None and is_base_frozen:
+        starting.save_beginning(checkpoints, begin(), description)
+      return checkpoints.last_saved()
+
     # Take the steps.
     distributed.meet('ready to train')
     done = before.step if before else 0
@@ -190,7 +201,7 @@ def train(
       done,
       train_steps,
       log_period,
-      checkpoints.last_saved,
+      last_saved,
       before.description.metrics if before else None,
     )
     try:

@@ -212,7 +212,7 @@ def restore(
       f'The data differ from those before step {step} ({"; ".join(changed)}). '
       'They start from their beginning.'
     )
-  elif not batches.restore(position, saved.batches or 0):
+  elif step and not batches.restore(position, saved.batches or 0):
     say(f'Read {batches.count} batches again to find the place in the data.')
   return state.replace(trainable=values, **rest), before
 
@@ -253,6 +253,8 @@ def check_unchanged(
   Raises:
     UserError: if they differ and may not.
   """
+  if not before.step:  # Nothing was trained with them.
+    return
   settings = before.description.settings or {}
   changed = changes_of_data(before.description, now) + [
     f'{name} {settings[name]!r} is now {value!r}'
@@ -317,6 +319,19 @@ def settings_of(
     'DROPOUT_RATE': model.module.config.dropout_rate,
     **weights,
   }
+
+
+def save_beginning(
+  checkpoints: Checkpoints, state: TrainState, description: Description
+) -> None:
+  """Saves the state before the first step, and the beginning of the data."""
+  checkpoints.save(
+    0,
+    state.trainable,
+    beside_trainable(state),
+    {},
+    dataclasses.replace(description, batches=0),
+  )
 
 
 def beside_trainable(state: TrainState) -> dict[str, Any]:

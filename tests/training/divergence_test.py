@@ -49,13 +49,23 @@ def test_it_stops_and_keeps_what_is_finite(tmp_path, log_period, save_period):
   lines = loop_test.rows(folder) if log_period == 1 else []
   assert all(np.isfinite(x) for line in lines for x in line.values())
   if save_period > 1:
-    assert 'No checkpoint' in said and not steps(folder)
+    assert 'Step 0 is saved' in said and steps(folder) == [0]
+    check_that_it_begins_anew(folder, tmp_path / 'base')
     return
   assert f'Step {steps(folder)[-1]} is the last one that is saved' in said
   assert steps(folder)[-1] >= 3
   for step in steps(folder):
     tree, _ = runs.restore_trainable(str(folder), step)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(tree))
+
+
+def check_that_it_begins_anew(folder, base):
+  """From step 0, with another rate, it goes as a run in a new folder does."""
+  options = {'train_steps': 3, 'log_period': 1, 'save_period': 1}
+  loop_test.train(folder, str(base), **options)
+  other = folder.parent / 'other'
+  loop_test.train(other, str(base), **options)
+  assert loop_test.untimed(folder) == loop_test.untimed(other)
 
 
 @pytest.mark.slow
