@@ -12,9 +12,11 @@ import linecache
 import logging
 import pathlib
 import re
+import select
 import sys
 import sysconfig
 import traceback
+from typing import IO
 
 from moe_lite.core.errors import UserError
 
@@ -71,6 +73,17 @@ def explain(error: BaseException) -> UserError | None:
   if tensorflow and isinstance(error, tensorflow.errors.OpError):
     return UserError(f'TensorFlow could not go on: {first} {_SAVED}')
   return None
+
+
+def is_unread(stream: IO[str]) -> bool:
+  """Whether a stream is a pipe whose reader has gone."""
+  try:
+    place = stream.fileno()
+  except (OSError, ValueError):  # It is no file, or it is closed.
+    return False
+  poll = select.poll()
+  poll.register(place, 0)  # Errors are told always.
+  return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def silence_threads() -> None:

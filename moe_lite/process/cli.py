@@ -113,11 +113,6 @@ def guard(
   try:
     command(argv)
     return 0
-  except BrokenPipeError:
-    # Whoever read the output, such as `head`, has seen enough.
-    with open(os.devnull, 'w') as nowhere:
-      os.dup2(nowhere.fileno(), sys.stdout.fileno())
-    return _BROKEN_PIPE
   except KeyboardInterrupt as error:
     print(
       str(error) or 'Interrupted. Run the same command again to go on.',
@@ -129,6 +124,11 @@ def guard(
     endings.end(130, 'it was interrupted.')
     return 130
   except Exception as error:
+    if isinstance(error, BrokenPipeError) and boundary.is_unread(sys.stdout):
+      # Whoever read the output, such as `head`, has seen enough.
+      with open(os.devnull, 'w') as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+      return _BROKEN_PIPE
     explained = boundary.explain(error)
     if explained is None:
       endings.fail(error)

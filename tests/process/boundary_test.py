@@ -80,6 +80,14 @@ def test_a_fault_of_ours_ends_with_1_and_asks_for_a_report(capsys):
   assert 'Traceback' in error and error.strip().endswith('lines above.')
 
 
+def test_a_broken_pipe_elsewhere_is_told(capfd):
+  read, write = os.pipe()
+  os.close(read)
+  with open(write, 'wb', buffering=0) as pipe:
+    assert cli.guard(lambda argv: pipe.write(b'x'), ['x'], '') == 2
+  assert 'Broken pipe' in capfd.readouterr().err
+
+
 def test_a_broken_pipe_is_silent(tmp_path):
   code = (
     'import sys\nfrom moe_lite.process import cli\n'
