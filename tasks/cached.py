@@ -211,7 +211,7 @@ def _serialize(example: Mapping[str, Any]) -> bytes:
     feature[name] = _feature(value)
   return tf.train.Example(
     features=tf.train.Features(feature=feature)
-  ).SerializeToString()
+  ).SerializeToString(deterministic=True)
 
 
 def _row_lengths(value: tf.RaggedTensor) -> list[tf.Tensor]:

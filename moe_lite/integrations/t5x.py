@@ -1,17 +1,17 @@
 """Our networks and methods under T5X: `python -m t5x.train` and `t5x.eval`.
 
-This is the only module that imports T5X. T5X brings its own loop, data,
-partitioning and checkpoint format. The files in gin/t5x/ bind three things of
-this module to it:
+T5X brings its own loop, data, partitioning and checkpoint format. The files in
+gin/t5x/ bind to it:
 
 * a model that stops gradients at the frozen base,
 * an optimizer that updates what trains, and keeps no state for the rest,
-* the two functions of `t5x_checkpoints`, by which checkpoints hold only what
-  trains.
+* a partitioner that knows MESH, and our constraints on activations,
+* the checkpointer of `t5x_checkpointer`, whose checkpoints hold what trains.
 """
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,17 +19,16 @@ import jax.numpy as jnp
 import seqio
 from flax import traverse_util
 
-from moe_lite.core.errors import UserError
+from moe_lite.core import partitioning
 from moe_lite.core.features import (
   DECODER_INPUTS,
   DECODER_TARGETS,
   ENCODER_INPUTS,
   PACKING,
 )
-from moe_lite.integrations.t5x_checkpoints import (
-  restore_onto_base,
-  save_trainable,
-)
+from moe_lite.integrations import t5x_parts
+from moe_lite.integrations.t5x_checkpointer import Checkpointer
+from moe_lite.integrations.t5x_parts import MissingT5XError, require
 from moe_lite.models import router_losses
 from moe_lite.routing.learned import ROUTER_RNG
 from moe_lite.routing.router import STATISTICS
@@ -37,53 +36,19 @@ from moe_lite.routing.statistics import sum_by_path
 
 # What gin files of T5X name.
 __all__ = [
+  'Checkpointer',
   'EncoderDecoderModel',
   'MissingT5XError',
+  'Partitioner',
+  'as_it_is',
   'factor_rules',
-  'model_partitions',
   'require',
-  'restore_onto_base',
-  'save_trainable',
   'train_only',
   'vocabulary',
 ]
 
 
-class MissingT5XError(UserError, ImportError):
-  """T5X is not installed, or it lacks something that this module uses."""
-
-
-try:
-  import clu.metrics
-  import t5x.adafactor
-  import t5x.models
-  import t5x.optimizers
-except ImportError as error:
-  raise MissingT5XError(
-    f'T5X cannot be imported ({error}). It is not on PyPI: install it and '
-    'airio from their git repositories, and what they need with '
-    "pip install 'moe_lite[t5x]', as README says under 'With T5X'. To train "
-    'without T5X, use python -m moe_lite.train with runs/finetune.gin in place '
-    'of t5x/finetune.gin.'
-  ) from error
-
-
-def require(module: Any, name: str) -> Any:
-  """Returns an attribute of a module of T5X.
-
-  Raises:
-    MissingT5XError: if the module does not have it.
-  """
-  try:
-    return getattr(module, name)
-  except AttributeError as error:
-    raise MissingT5XError(
-      f'The T5X that is installed has no {module.__name__}.{name}, because its '
-      'API has changed: install the commit that README names.'
-    ) from error
-
-
-class EncoderDecoderModel(require(t5x.models, 'EncoderDecoderModel')):
+class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
   """T5X's model, with its loss, scoring and decoding, over our network.
 
   Gradients of the frozen base are stopped where the loss begins. A norm or a
@@ -146,7 +111,7 @@ class EncoderDecoderModel(require(t5x.models, 'EncoderDecoderModel')):
     if self._router_losses:
       sown, self._sown = self._sown, None
       auxiliary, values = self._router_losses(params, sum_by_path(sown))
-      average = clu.metrics.Average
+      average = t5x_parts.clu_metrics.Average
       loss += auxiliary
       metrics |= {
         name: average(total=value, count=jnp.float32(1))
@@ -212,16 +177,56 @@ def train_only(optimizer_def: Any, trainable: str) -> Any:
   traversal = traverse_util.ModelParamTraversal(
     lambda path, _: bool(is_trainable(path.removeprefix('/')))
   )
-  multi = require(t5x.optimizers, 'MultiOptimizer')
+  multi = require(t5x_parts.optimizers, 'MultiOptimizer')
   return multi(((traversal, optimizer_def),))
 
 
-def model_partitions(mesh: Sequence[int] | None) -> int:
-  """Returns the model axis of MESH = (data, model).
+def as_it_is(state_dict: Any, *_: Any, **__: Any) -> Any:
+  """A transformation that changes nothing, where T5X wants to have one."""
+  return state_dict
 
-  T5X finds the data axis itself.
-  """
-  return 1 if mesh is None else mesh[1]
+
+class Partitioner(require(t5x_parts.partitioning, 'PjitPartitioner')):
+  """T5X's partitioner, on MESH, with our constraints on activations."""
+
+  def __init__(
+    self,
+    mesh: Sequence[int] | None = None,
+    fully_sharded: bool = False,
+    **kwargs: Any,
+  ):
+    """Makes the rules.
+
+    Args:
+      mesh: (data, model). None puts every device on `data`. T5X finds the data
+        axis itself, as the number of devices over that of `model`.
+      fully_sharded: whether parameters are also split over `data`.
+      **kwargs: arguments of T5X's partitioner.
+    """
+    rules = require(t5x_parts.partitioning, 'standard_logical_axis_rules')(
+      parameter_partitioning_dims=2 if fully_sharded else 1,
+      additional_rules=[('expert', None), ('rank', None)],
+    )
+    super().__init__(
+      num_partitions=1 if mesh is None else mesh[1],
+      logical_axis_rules=rules,
+      **kwargs,
+    )
+    self._shape = mesh
+
+  @functools.cached_property
+  def mesh(self) -> jax.sharding.Mesh:
+    # T5X ignores the model axis where a process has several devices of a CPU.
+    if jax.devices()[0].platform == 'cpu' and self._shape is not None:
+      return partitioning.make_mesh(self._shape)
+    return super().mesh
+
+  def partition(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def constrained(*operands: Any) -> Any:
+      with partitioning.on_mesh(self.mesh):
+        return fn(*operands)
+
+    return super().partition(constrained, *args, **kwargs)
 
 
 def factor_rules() -> Mapping[str, Any]:
@@ -233,6 +238,6 @@ def factor_rules() -> Mapping[str, Any]:
   there are so many experts or the rank is so high, T5X applies no rule to it
   and factors it.
   """
-  rules = require(t5x.adafactor, 'standard_logical_factor_rules')()
-  whole = require(t5x.adafactor, 'FactorDim').NONE
+  rules = require(t5x_parts.adafactor, 'standard_logical_factor_rules')()
+  whole = require(t5x_parts.adafactor, 'FactorDim').NONE
   return {**rules, 'expert': whole, 'rank': whole}

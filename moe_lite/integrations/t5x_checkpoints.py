@@ -1,90 +1,106 @@
-"""Checkpoints of T5X that hold only what trains.
+"""What T5X's checkpoints hold of a run: what trains, and what it is.
 
-T5X calls `save_trainable` when it writes a checkpoint. The function drops the
-base. T5X calls `restore_onto_base` when it reads a checkpoint. The function
-adds the base again.
+The base is left out of a checkpoint, and `t5x_checkpointer` adds it again. In
+its place stands a description, as JSON text: the method, the base with its
+fingerprint, and the data. Nothing here needs T5X.
 """
 
+import dataclasses
 import functools
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from flax import serialization, traverse_util
-from tensorflow.io import gfile
+import jax
+import numpy as np
+from flax import traverse_util
 
-from moe_lite.core import parameters
-from moe_lite.core.errors import UserError
+from moe_lite.checkpoints.description import Description
+from moe_lite.checkpoints.leaf_shapes import shapes
+from moe_lite.checkpoints.t5x.native import DESCRIPTION
+from moe_lite.core import integrity, json_text, parameters
 
 # The paths under which T5X's checkpoints keep parameters, and the state that
 # the optimizer has for each of them.
-_TARGET = 'target/'
-_STATES = 'state/param_states/'
+TARGET = 'target/'
+STATES = 'state/param_states/'
+# A leaf that every base has, and no adapters have.
+_OF_BASE = TARGET + 'token_embedder/embedding'
 
 
-def save_trainable(
-  state_dict: Any, parameter_infos: Any, trainable: str
+@dataclasses.dataclass(frozen=True)
+class FromBase:
+  """Stands for a parameter that the base gives, until the base is read."""
+
+
+def save(
+  state_dict: Any, infos: Any, trainable: str, said: Description
 ) -> tuple[Any, Any]:
-  """Drops the base from what T5X saves.
+  """Drops the base from what T5X saves, and adds what the run says of itself.
 
-  What trains, its optimizer state and the step stay. The function is for
-  `SaveCheckpointConfig.state_transformation_fns`.
+  What trains, its optimizer state and the step stay.
 
   Args:
     state_dict: the state that T5X saves.
-    parameter_infos: what T5X knows of each of its leaves.
+    infos: what T5X knows of each of its leaves.
     trainable: the pattern of what trains; see `parameters.split`.
+    said: what the run says of itself; its `step` and `tree` are filled in here.
 
   Returns:
-    Both arguments without the base.
+    What T5X is to save, and what it knows of each leaf of that.
   """
   keep = functools.partial(_keep_trainable, trainable=trainable)
-  return keep(state_dict), keep(parameter_infos)
+  state_dict, infos = keep(state_dict), keep(infos)
+  step = int(np.asarray(state_dict['state']['step']))
+  tree = jax.eval_shape(parameters.unstack_layers, state_dict['target'])
+  said = dataclasses.replace(
+    said, step=step, tree=shapes(tree)
+  )
+  text = json_text.dumps(integrity.seal(said.to_json()))
+  # T5X writes this into its own file, as it does the step.
+  bytes_of_text = np.frombuffer(text.encode(), np.uint8)
+  info = dataclasses.replace(
+    infos['state']['step'], name=DESCRIPTION, shape=bytes_of_text.shape
+  )
+  return (
+    {**state_dict, DESCRIPTION: bytes_of_text},
+    {**infos, DESCRIPTION: info},
+  )
 
 
-def restore_onto_base(
-  state_dict: Any,
-  target_state_dict: Any,
-  base_path: str,
-  is_resuming: bool = False,
-) -> Any:
-  """Adds the base to what T5X restores.
+def is_whole(state_dict: Any) -> bool:
+  """Whether a checkpoint holds a base, and not adapters alone."""
+  return _OF_BASE in flatten(state_dict)
 
-  The function is for `RestoreCheckpointConfig.state_transformation_fns`.
+
+def lacks(state_dict: Any, wanted: Any) -> list[str]:
+  """The parameters of a network that a checkpoint lacks, by path."""
+  found = flatten(state_dict)
+  return [
+    path.removeprefix(TARGET)
+    for path in flatten(wanted)
+    if path.startswith(TARGET) and path not in found
+  ]
+
+
+def add_base(state_dict: Any, wanted: Any) -> Any:
+  """Adds what a checkpoint of adapters lacks.
 
   Args:
-    state_dict: the state in a checkpoint, which may hold adapters alone or a
-      whole model.
-    target_state_dict: the state of the model now. Its leaves are returned.
-    base_path: the T5X checkpoint of the base that the adapters belong to.
-    is_resuming: whether T5X continues a run of its own.
+    state_dict: the state in the checkpoint.
+    wanted: the state of the model now. Its leaves are returned.
 
   Returns:
-    The state to restore. If a run begins, this is parameters alone, because the
-    step and the optimizer's state begin anew.
-
-  Raises:
-    UserError: if the base lacks a parameter of the network.
+    The state to restore. `FromBase` stands for the parameters of the base.
   """
-  found, wanted = flatten(state_dict), flatten(target_state_dict)
-  is_evaluation = not any(path.startswith(_STATES) for path in wanted)
-  if _TARGET + 'token_embedder/embedding' in found:
-    if is_resuming:  # The checkpoints of full fine-tuning are whole.
-      return state_dict
-    _check_base(base_path, found, wanted)
-    begins_anew = lambda path: path.startswith('state/') and not is_evaluation
-    found = {path: x for path, x in found.items() if not begins_anew(path)}
-    return traverse_util.unflatten_dict(found, sep='/')
-  base = _read_base(base_path)
-  _check_base(base_path, base, wanted)
-  merged = {}
-  for path in wanted:
+  found, merged = flatten(state_dict), {}
+  for path in flatten(wanted):
+    name = path.removeprefix(TARGET)
     if path in found:
       merged[path] = found[path]
-    elif path in base:
-      merged[path] = base[path]
-    elif path.startswith(_STATES):
+    elif name != path and not parameters.is_adapter(name):
+      merged[path] = FromBase()
+    elif path.startswith(STATES):
       # Where no optimizer keeps a state, T5X holds None.
       merged[path] = None
   return traverse_util.unflatten_dict(merged, sep='/')
@@ -107,62 +123,7 @@ def _keep_trainable(tree: Any, trainable: str) -> Any:
   is_trainable = re.compile(trainable).fullmatch
   kept = {}
   for path, leaf in flatten(tree).items():
-    name = path.removeprefix(_TARGET).removeprefix(_STATES)
+    name = path.removeprefix(TARGET).removeprefix(STATES)
     if name == path or is_trainable(name):
       kept[path] = leaf
   return traverse_util.unflatten_dict(kept, sep='/')
-
-
-def _read_base(path: str) -> dict[str, Any]:
-  """Reads the parameters of a T5X checkpoint.
-
-  Large ones are not read. A mapping describes where they lie on disk.
-  """
-  file = os.path.join(path, 'checkpoint')
-  if not gfile.exists(file):
-    raise UserError(
-      f'INITIAL_CHECKPOINT_PATH = {path!r} is not a T5X checkpoint, because it '
-      "has no file 'checkpoint': give a folder such as .../checkpoint_1100000."
-    )
-  with gfile.GFile(file, 'rb') as stream:
-    contents = serialization.msgpack_restore(stream.read())
-  leaves = flatten(contents['optimizer'])
-  return {
-    key: _absolute(leaf, path)
-    for key, leaf in leaves.items()
-    if key.startswith(_TARGET)
-  }
-
-
-def _absolute(leaf: Any, folder: str) -> Any:
-  """Makes the path of an array absolute.
-
-  T5X would otherwise look for the array in the checkpoint that it restores.
-  """
-  if not isinstance(leaf, Mapping):
-    return leaf
-  store = dict(leaf['kvstore'])
-  store['path'] = os.path.join(os.path.abspath(folder), store['path'])
-  return {**leaf, 'kvstore': store}
-
-
-def _check_base(
-  base_path: str, base: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> None:
-  """Checks that the base has all parameters that do not belong to adapters.
-
-  A parameter that it lacks would otherwise keep its random draw.
-  """
-  missing = [
-    path.removeprefix(_TARGET)
-    for path in wanted
-    if path.startswith(_TARGET)
-    and not parameters.is_adapter(path.removeprefix(_TARGET))
-    and path not in base
-  ]
-  if missing:
-    raise UserError(
-      f'The base {base_path} lacks {len(missing)} parameters of this network. '
-      f'The first is {missing[0]}. Give the checkpoint of a model of this '
-      'size, and the SCAN_LAYERS with which it was saved.'
-    )

@@ -8,7 +8,8 @@ from typing import Any
 import gin
 from etils import epath
 
-from moe_lite.checkpoints import runs
+from moe_lite.checkpoints import formats, runs
+from moe_lite.checkpoints.description import Description
 from moe_lite.core import json_files
 from moe_lite.core.errors import UserError
 from moe_lite.models.model import EncoderDecoderModel
@@ -45,7 +46,7 @@ def read_config(folder: str, gin_files: Sequence[str] = ()) -> dict[str, Any]:
   # parameters do not need.
   from moe_lite.data.dataset import Dataset
 
-  description = runs.describe(folder)
+  description = _describe(folder)
   hint = (
     f' If you trust it, name its configuration: --gin_file={folder}/{CONFIG}'
   )
@@ -74,6 +75,14 @@ def read_config(folder: str, gin_files: Sequence[str] = ()) -> dict[str, Any]:
     'mesh': None,
     'fully_sharded': False,
   }
+
+
+def _describe(folder: str) -> Description:
+  found = formats.find(folder)
+  description = None if found is None else found.describe(folder)
+  if description is None:
+    raise runs.not_a_run(folder)
+  return description
 
 
 def _read_gin(files: Sequence[str]) -> dict[str, Any]:

@@ -1,16 +1,32 @@
 """What T5X saves and restores. T5X itself is not needed to compute it."""
 
+import dataclasses
+
 import flax.serialization
 import numpy as np
 import pytest
 
 from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.t5x import native
 from moe_lite.core import parameters
-from moe_lite.core.errors import UserError
+from moe_lite.core.errors import Damaged
 from moe_lite.integrations import t5x_checkpoints
+from moe_lite.integrations.t5x_checkpoints import FromBase
+from moe_lite.t5.method import Method
 
 ADAPTER = 'encoder/layers_0/attention/key_adapter/scale'
+KERNEL = 'encoder/layers_1/mlp/wo/kernel'
+PATTERN = parameters.TRAINABLE_ADAPTERS
+SAID = Description(Method(PATTERN, {'key': 'IA3()'}), BaseInfo('mini', '0123'))
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+  """What T5X knows of a leaf."""
+
+  name: str
+  shape: tuple[int, ...] = ()
 
 
 @pytest.fixture(scope='module')
@@ -34,45 +50,69 @@ def leaves(base):
   return t5x_checkpoints.flatten(contents['optimizer'])
 
 
-def test_a_base_that_lacks_a_parameter_is_refused(base, leaves):
-  missing = 'encoder/layers_1/mlp/wo/kernel'
-  wanted = parameters.unflatten(
-    {**leaves, f'target/{ADAPTER}': 0, 'state/param_states/x/v': None}
-  )
-  whole = parameters.unflatten(leaves)
-  restored = t5x_checkpoints.restore_onto_base(whole, wanted, str(base))
-  assert 'state' not in restored
-  del leaves[f'target/{missing}']
-  part = parameters.unflatten(leaves)
-  with pytest.raises(UserError, match=f'lacks 1 parameters.*{missing}'):
-    t5x_checkpoints.restore_onto_base(part, wanted, str(base))
-  adapters = {'target': {ADAPTER: 0}}
-  with pytest.raises(UserError, match='is not a T5X checkpoint'):
-    t5x_checkpoints.restore_onto_base(adapters, wanted, 'nowhere')
-
-
-def test_what_trains_is_saved_and_the_base_is_added_again(base, leaves):
-  state = parameters.unflatten(
-    {
-      **leaves,
-      f'target/{ADAPTER}': 7,
-      f'state/param_states/{ADAPTER}/v': 8,
-      'state/param_states/token_embedder/embedding/v': None,
-      'state/step': 9,
-    }
-  )
-  pattern = parameters.TRAINABLE_ADAPTERS
-  saved, infos = t5x_checkpoints.save_trainable(state, state, pattern)
-  assert saved == infos
-  assert t5x_checkpoints.flatten(saved) == {
-    f'target/{ADAPTER}': 7,
-    f'state/param_states/{ADAPTER}/v': 8,
-    'state/step': 9,
+@pytest.fixture
+def state():
+  return {
+    f'target/{ADAPTER}': np.zeros((2, 3), np.float32),
+    f'target/{KERNEL}': np.ones((4, 4), np.float32),
+    f'state/param_states/{ADAPTER}/v': np.float32(8),
+    f'state/param_states/{KERNEL}/v': None,
+    'state/step': np.int32(9),
   }
-  restored = t5x_checkpoints.restore_onto_base(
-    saved, state, str(base), is_resuming=True
+
+
+def save(state):
+  infos = {path: Info(path) for path in state}
+  return t5x_checkpoints.save(
+    parameters.unflatten(state), parameters.unflatten(infos), PATTERN, SAID
   )
+
+
+def test_what_trains_is_saved_and_what_it_is(state):
+  saved, infos = save(state)
+  said = native.description_in(saved, 'here')
+  assert (said.step, said.base, said.method) == (9, SAID.base, SAID.method)
+  assert said.tree == {ADAPTER: [[2, 3], 'float32']}
+  paths = {x for x in state if KERNEL not in x} | {native.DESCRIPTION}
+  assert t5x_checkpoints.flatten(saved).keys() == paths
+  assert t5x_checkpoints.flatten(infos).keys() == paths
+  contents = np.array(saved[native.DESCRIPTION])
+  contents[contents.size // 2] ^= 1
+  with pytest.raises(Damaged, match='here'):
+    native.description_in({native.DESCRIPTION: contents}, 'here')
+
+
+def test_the_base_is_added_again(state):
+  saved, _ = save(state)
+  wanted = parameters.unflatten(state)
+  assert not t5x_checkpoints.is_whole(saved)
+  restored = t5x_checkpoints.add_base(saved, wanted)
+  assert not t5x_checkpoints.lacks(restored, wanted)
   found = t5x_checkpoints.flatten(restored)
-  assert found.keys() == t5x_checkpoints.flatten(state).keys()
-  assert found[f'target/{ADAPTER}'] == 7 and found['state/step'] == 9
-  assert found['state/param_states/token_embedder/embedding/v'] is None
+  assert found.keys() == state.keys()
+  assert found[f'target/{KERNEL}'] == FromBase()
+  assert found[f'state/param_states/{KERNEL}/v'] is None
+  assert found['state/step'] == 9
+  # Adapters are in no base.
+  more = parameters.unflatten({**state, 'target/x/value_adapter/scale': 0})
+  restored = t5x_checkpoints.add_base(saved, more)
+  assert t5x_checkpoints.lacks(restored, more) == ['x/value_adapter/scale']
+
+
+def test_a_whole_checkpoint_needs_no_base(leaves):
+  whole = parameters.unflatten(leaves)
+  assert t5x_checkpoints.is_whole(whole)
+  restored = t5x_checkpoints.add_base(whole, whole)
+  assert t5x_checkpoints.flatten(restored).keys() == leaves.keys()
+  assert native.description_in(whole, 'here') is None
+
+
+def test_exports_of_a_checkpoint_know_their_method(state, tmp_path):
+  saved, _ = save(state)
+  file = tmp_path / 'checkpoint_9' / native.FILE
+  file.parent.mkdir()
+  contents = {'version': 3, 'optimizer': saved}
+  file.write_bytes(flax.serialization.to_bytes(contents))
+  tree, said = native.FORMAT.trained(str(file.parent))
+  assert parameters.flatten(tree).keys() == {ADAPTER}
+  assert said == native.FORMAT.describe(str(file.parent))

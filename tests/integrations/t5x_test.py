@@ -37,7 +37,7 @@ TASK = 'mini_who_blank_score_eval'
 FEW = ('--gin.BATCH_SIZE=8', '--gin.LEARNING_RATE=0.03')
 
 
-def command(module, *arguments, devices=1, files=()):
+def command(module, *arguments, devices=1, files=(), code=0):
   """Runs `python -m module` with gin files; returns what it printed."""
   flags = f'--xla_force_host_platform_device_count={devices}'
   search = (f'--gin_search_paths={gin_paths.folder()}',)
@@ -50,7 +50,7 @@ def command(module, *arguments, devices=1, files=()):
     capture_output=True,
     text=True,
   )
-  assert done.returncode == 0, done.stderr[-5000:]
+  assert done.returncode == code, done.stderr[-5000:]
   return done.stdout + done.stderr
 
 
@@ -66,14 +66,14 @@ def base(tmp_path_factory):
   return folder
 
 
-def train(run, base, method, *arguments, routers=(), devices=1):
+def train(run, base, method, *arguments, routers=(), **options):
   return command(
     't5x.train',
     f'--gin.MODEL_DIR={str(run)!r}',
     f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
     *FEW,
     *arguments,
-    devices=devices,
+    **options,
     files=(
       'models/t5_1_1_mini',
       f'methods/{method}',
@@ -123,8 +123,21 @@ def read(checkpoint):
   return t5x_checkpoints.flatten(contents['optimizer'])
 
 
-def bytes_of(folder):
-  return sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
+def bytes_of(folder, pattern='*'):
+  return sum(p.stat().st_size for p in folder.rglob(pattern) if p.is_file())
+
+
+def losses(run):
+  """Step to loss, of all processes that trained a run; the last one counts."""
+  import tensorflow as tf
+
+  found = {}
+  for path in sorted((run / 'train').glob('events.*')):
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+      for value in event.summary.value:
+        if value.tag == 'loss':
+          found[event.step] = float(tf.make_ndarray(value.tensor))
+  return found
 
 
 @pytest.mark.t5x
@@ -142,9 +155,10 @@ def test_adapters_alone_are_saved_resumed_and_evaluated(base, tmp_path):
   states = [p for p in saved if p.startswith('state/param_states/')]
   assert states and all('_adapter/' in path for path in states)
   assert int(saved['state/step']) == 8
-  size = bytes_of(run / 'checkpoint_8')
+  position = bytes_of(run / 'checkpoint_8', 'train_ds*')
+  size = bytes_of(run / 'checkpoint_8') - position
   print(f'checkpoint: {size:,} bytes; base: {bytes_of(base):,} bytes')
-  assert size < bytes_of(base) / 4
+  assert position and size < bytes_of(base) / 4
   trained = evaluate(
     tmp_path / 'trained', run / 'checkpoint_8', base, '--gin.NUM_EXPERTS=4'
   )
@@ -152,6 +166,46 @@ def test_adapters_alone_are_saved_resumed_and_evaluated(base, tmp_path):
   # Our own loop evaluates the same checkpoint.
   ours = evaluate_here(tmp_path / 'ours', run / 'checkpoint_8', base)
   assert trained['accuracy'] == pytest.approx(ours)
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_a_run_goes_on_exactly_and_on_its_own_base_alone(base, tmp_path):
+  settings = ('--gin.NUM_EXPERTS=3', '--gin.LOG_PERIOD=1', '--gin.KEEP=1')
+  long = '--gin.TRAIN_STEPS=10'
+  # The base has its layers apart, and this network stacks them.
+  scanned = (*settings, '--gin.SCAN_LAYERS=True', '--gin.SAVE_PERIOD=5')
+  train(tmp_path / 'whole', base, 'mov', *scanned, long)
+  train(tmp_path / 'run', 'mini', 'mov', *scanned, '--gin.TRAIN_STEPS=5')
+  train(tmp_path / 'run', 'mini', 'mov', *scanned, long)
+  expected = losses(tmp_path / 'whole')
+  assert sorted(expected) == list(range(1, 11))
+  assert losses(tmp_path / 'run') == expected
+
+  other = tmp_path / 'other'
+  leaves = base_checkpoints.read('mini')
+  name = 'encoder/layers_0/mlp/wo/kernel'
+  leaves[name] = leaves[name] + 1
+  native.write(str(other), leaves, 1)
+  more = (*scanned, '--gin.TRAIN_STEPS=15')
+  printed = train(tmp_path / 'run', other, 'mov', *more, code=1)
+  assert 'stands on another base' in printed
+  routers = {'routers': ('routers/top_k',), 'code': 1}
+  printed = train(tmp_path / 'run', 'mini', 'mov', *more, **routers)
+  assert 'trained another method' in printed
+  printed = train(tmp_path / 'run', 'mini', 'ia3', *more, code=1)
+  assert 'trained another method' in printed
+
+  checkpoint = tmp_path / 'run' / 'checkpoint_10'
+  exported = str(tmp_path / 'exported')
+  command('moe_lite.convert', 'export', str(checkpoint), f'--to={exported}')
+  import moe_lite
+
+  texts = [
+    moe_lite.load('mini', adapters=x).generate(['Is a robin a bird?'])
+    for x in (exported, str(checkpoint))
+  ]
+  assert texts[0] == texts[1]
 
 
 @pytest.mark.t5x
@@ -204,26 +258,24 @@ def test_text_is_generated(base, tmp_path):
 @needs_t5x
 def test_twenty_steps_have_the_losses_of_our_loop(base, tmp_path):
   """(IA)3, whose initial values are no draw; same data, same Adafactor."""
-  import tensorflow as tf
-
   steps = '--gin.TRAIN_STEPS=20'
-  train(tmp_path / 'theirs', base, 'ia3', steps, '--gin.SAVE_PERIOD=1')
+  train(
+    tmp_path / 'theirs',
+    base,
+    'ia3',
+    *(steps, '--gin.LOG_PERIOD=1', "--gin.BASE_DTYPE='float32'"),
+  )
   command(
     'moe_lite.train',
     f'--gin.MODEL_DIR={str(tmp_path / "ours")!r}',
     *(*FEW, steps, '--gin.LOG_PERIOD=1', "--gin.BASE_DTYPE='float32'"),
     files=('models/t5_1_1_mini', 'methods/ia3', 'data/mini', 'runs/finetune'),
   )
-  losses = {}
-  for path in (tmp_path / 'theirs' / 'train').glob('events.*'):
-    for event in tf.compat.v1.train.summary_iterator(str(path)):
-      for value in event.summary.value:
-        if value.tag == 'loss':
-          losses[event.step] = float(tf.make_ndarray(value.tensor))
+  found = losses(tmp_path / 'theirs')
   lines = (tmp_path / 'ours' / 'metrics.jsonl').read_text().splitlines()
   ours = {r['step']: r['normalized_loss'] for r in map(json.loads, lines)}
-  assert list(ours) == sorted(losses) == list(range(1, 21))
-  theirs = [losses[step] for step in ours]
+  assert list(ours) == sorted(found) == list(range(1, 21))
+  theirs = [found[step] for step in ours]
   np.testing.assert_allclose(theirs, list(ours.values()), rtol=1e-4)
   assert theirs[-1] < 0.5 * theirs[0]
 

@@ -25,12 +25,14 @@ from moe_lite.checkpoints.description import Description
 from moe_lite.checkpoints.format import BaseFormat
 from moe_lite.checkpoints.lazy_arrays import Stored, held, read_all
 from moe_lite.checkpoints.t5x import orbax
-from moe_lite.core import files, parameters
+from moe_lite.core import files, integrity, json_files, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
 
 FILE = 'checkpoint'
 _TARGET = 'target'
+# The entry in which a run of this package under T5X says what it is.
+DESCRIPTION = 'moe_lite'
 # The largest leaf, in bytes, that is written into the file itself. T5X reads
 # leaves of any size from either place.
 LARGEST_WITHIN = 2**16
@@ -133,17 +135,45 @@ class _T5X(BaseFormat):
   def facts(self, path: str) -> dict[str, Any]:
     return {**super().facts(path), 'step': read_step(path)}
 
+  def describe(self, path: str, step: int | None = None) -> Description | None:
+    if not _is_native(path):
+      return None
+    with _understood(path):
+      return description_in(_optimizer(path), path)
+
   def trained(
     self, path: str, step: int | None = None, assumed: Description | None = None
   ) -> tuple[Tree, Description] | None:
-    # T5X writes down neither the method nor the base.
-    if assumed is None:
-      return None
-    tree = parameters.unflatten(read(path))
-    return tree, dataclasses.replace(assumed, step=read_step(path))
+    # Without our gin files, T5X writes down neither the method nor the base.
+    if assumed is not None:
+      assumed = dataclasses.replace(assumed, step=read_step(path))
+    said = self.describe(path) or assumed
+    return None if said is None else (parameters.unflatten(read(path)), said)
 
 
 FORMAT = _T5X()
+
+
+def description_in(
+  optimizer: Mapping[str, Any], where: str
+) -> Description | None:
+  """What a run of this package under T5X says of itself in a checkpoint.
+
+  Args:
+    optimizer: what the checkpoint's file holds.
+    where: the checkpoint, for messages.
+
+  Returns:
+    The description; None if there is none.
+
+  Raises:
+    Damaged: if it is not what was written.
+  """
+  contents = optimizer.get(DESCRIPTION)
+  if contents is None:
+    return None
+  said = json_files.parse(np.asarray(contents).tobytes().decode(), where)
+  return Description.from_json(integrity.unseal(said, where))
 
 
 def _is_native(path: str) -> bool:

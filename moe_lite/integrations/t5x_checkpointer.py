@@ -1,0 +1,210 @@
+"""T5X's checkpointer, over a base that lies elsewhere.
+
+T5X saves and restores what trains by its own code. The base is read by
+`checkpoints.bases`, as everywhere in this package: it may have any form, lie in
+any folder or bucket, and have its layers apart or stacked.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from tensorflow.io import gfile
+
+from moe_lite.checkpoints import bases
+from moe_lite.checkpoints.description import BaseInfo, Description, check_same
+from moe_lite.checkpoints.t5x import native
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError, some
+from moe_lite.core.parameters import unflatten
+from moe_lite.core.progress import say
+from moe_lite.data.dataset import Dataset
+from moe_lite.integrations import t5x_checkpoints
+from moe_lite.integrations.t5x_checkpoints import FromBase
+from moe_lite.integrations.t5x_parts import checkpoints, require
+from moe_lite.t5.description import describe_run
+from moe_lite.t5.method import Method, check_method
+from moe_lite.t5.network import Transformer
+
+_TYPES = ('bfloat16', 'float32')
+# The base that this process has read. T5X makes one checkpointer to restore,
+# and another one to save, which says on what base the run stands.
+_loaded: dict[str, BaseInfo] = {}
+
+
+class Checkpointer(require(checkpoints, 'Checkpointer')):
+  """Saves what trains, and restores it onto a base.
+
+  T5X's configs of checkpoints name this class, both to save and to restore.
+  """
+
+  def __init__(
+    self,
+    *args: Any,
+    base_path: str,
+    module: Transformer,
+    trainable: str,
+    base_dtype: str = 'bfloat16',
+    dataset: Dataset | None = None,
+    seed: int = 0,
+    **kwargs: Any,
+  ):
+    """Checks the arguments.
+
+    Args:
+      *args: arguments of T5X's checkpointer.
+      base_path: the base; see `bases.load_base` for what it may be.
+      module: the network.
+      trainable: the pattern of what trains; see `parameters.split`.
+      base_dtype: the type in which the frozen base is held.
+      dataset: what is trained on; None where nothing is saved.
+      seed: the seed of the data.
+      **kwargs: arguments of T5X's checkpointer.
+
+    Raises:
+      UserError: if the type is not one that T5X can hold.
+    """
+    if base_dtype not in _TYPES:
+      raise UserError(
+        f'BASE_DTYPE = {base_dtype!r} is not possible under T5X, which '
+        'differentiates by everything that it holds: give '
+        f'{" or ".join(map(repr, _TYPES))}.'
+      )
+    super().__init__(*args, **kwargs)
+    self._base_path, self._network = base_path, module.config
+    self._pattern, self._base_dtype = trainable, base_dtype
+    self._dataset, self._seed = dataset, seed
+    # What the next restoring reads the base from, and what it must be.
+    self._source = base_path
+    self._trained_on: tuple[str, BaseInfo] | None = None
+
+  def save(
+    self,
+    train_state: Any,
+    state_transformation_fns: Sequence[Any] = (),
+    **kwargs: Any,
+  ) -> None:
+    save = functools.partial(
+      t5x_checkpoints.save, trainable=self._pattern, said=self._describe()
+    )
+    super().save(train_state, (*state_transformation_fns, save), **kwargs)
+
+  def restore(
+    self,
+    step: int | None = None,
+    path: str | None = None,
+    state_transformation_fns: Sequence[Any] = (),
+    fallback_state: Mapping[str, Any] | None = None,
+    lazy_parameters: bool = False,
+  ) -> Any:
+    """Restores a run, or begins one.
+
+    T5X gives `fallback_state` where a run begins: the state with random values.
+    What the base does not have is taken from it.
+    """
+    if fallback_state is not None:
+      return self._begin(fallback_state)
+    if path is not None and not gfile.exists(f'{path}/checkpoint'):
+      # It is a base of another form than T5X's.
+      names = t5x_checkpoints.flatten(self._parameter_infos['target'])
+      target = unflatten(self._load(path, list(names)))
+      state = {'target': target, 'state': {'step': np.int32(0)}}
+      return self._restore_train_state(state)
+    where = path or f'{self.checkpoints_dir}, step {step}'
+    add = functools.partial(self._add_base, where)
+    return super().restore(
+      step, path, (*state_transformation_fns, add), None, lazy_parameters
+    )
+
+  def _begin(self, fallback_state: Mapping[str, Any]) -> Any:
+    drawn = t5x_checkpoints.flatten(fallback_state['target'])
+    names = [x for x in drawn if not parameters.is_adapter(x)]
+    leaves = self._load(self._base_path, names)
+    say(f'The base is {self._base_path}. Adapters begin anew.')
+    target = unflatten({**drawn, **leaves})
+    return self._restore_train_state({**fallback_state, 'target': target})
+
+  def _add_base(self, where: str, state_dict: Any, wanted: Any) -> Any:
+    """The transformation of what T5X found in a checkpoint."""
+    said = native.description_in(state_dict, where)
+    if said is not None:
+      check_method(where, said.method, self._method)
+    is_whole = t5x_checkpoints.is_whole(state_dict)
+    if is_whole:  # A checkpoint of full fine-tuning, or a base.
+      self._source, self._trained_on = where, None
+    else:
+      self._source = self._base_path
+      self._trained_on = None if said is None else (where, said.base)
+    state = t5x_checkpoints.add_base(state_dict, wanted)
+    if lost := t5x_checkpoints.lacks(state, wanted):
+      raise UserError(
+        f'The checkpoint {where} is of another method than this command names: '
+        f'it has no {some(lost)}.'
+      )
+    return state
+
+  def _read_state_from_tensorstore(
+    self,
+    ckpt_path: str,
+    written_state_dict: Mapping[str, Any],
+    restore_parameter_infos: Mapping[str, Any] | None = None,
+    lazy_parameters: bool = False,
+  ) -> Mapping[str, Any]:
+    """Reads what T5X has in a checkpoint, and the rest from the base."""
+    infos = restore_parameter_infos or self._parameter_infos
+    written = t5x_checkpoints.flatten(written_state_dict['target'])
+    names = [x for x, leaf in written.items() if isinstance(leaf, FromBase)]
+    keep = lambda tree: unflatten(
+      {x: y for x, y in t5x_checkpoints.flatten(tree).items() if x in kept}
+    )
+    kept = written.keys() - set(names)
+    state = super()._read_state_from_tensorstore(
+      ckpt_path,
+      {**written_state_dict, 'target': keep(written_state_dict['target'])},
+      {**infos, 'target': keep(infos['target'])},
+      lazy_parameters,
+    )
+    if not names:
+      return state
+    leaves = self._load(self._source, names)
+    if self._trained_on is not None:
+      check_same(*self._trained_on, _loaded[self._source])
+    target = unflatten({**t5x_checkpoints.flatten(state['target']), **leaves})
+    return {**state, 'target': target}
+
+  def _load(self, path: str, names: Sequence[str]) -> dict[str, jax.Array]:
+    """Reads parameters of a base onto the devices where T5X wants them."""
+    infos = t5x_checkpoints.flatten(self._parameter_infos['target'])
+    is_trainable = re.compile(self._pattern).fullmatch
+    wanted = {
+      name: jax.ShapeDtypeStruct(
+        infos[name].shape,
+        'float32' if is_trainable(name) else self._base_dtype,
+        sharding=jax.sharding.NamedSharding(
+          self._partitioner.mesh, infos[name].axes
+        ),
+      )
+      for name in names
+    }
+    tree, _loaded[path] = bases.load_base(
+      path, unflatten(wanted), self._network
+    )
+    return t5x_checkpoints.flatten(tree)
+
+  @property
+  def _method(self) -> Method:
+    return describe_run(self._network, self._pattern)
+
+  def _describe(self) -> Description:
+    """What a checkpoint is to say of the run."""
+    base = _loaded.get(self._base_path)
+    if base is None:  # A run of full fine-tuning goes on without its base.
+      base = BaseInfo(self._base_path, bases.fingerprint(self._base_path))
+    assert self._dataset is not None
+    data = {**dataclasses.asdict(self._dataset), 'seed': self._seed}
+    data['task_feature_lengths'] = dict(self._dataset.task_feature_lengths)
+    return Description(self._method, base, data=data)
