@@ -53,9 +53,7 @@ def save(
   state_dict, infos = keep(state_dict), keep(infos)
   step = int(np.asarray(state_dict['state']['step']))
   tree = jax.eval_shape(parameters.unstack_layers, state_dict['target'])
-  said = dataclasses.replace(
-    said, step=step, tree=shapes(tree)
-  )
+  said = dataclasses.replace(said, step=step, tree=shapes(tree))
   text = json_text.dumps(integrity.seal(said.to_json()))
   # T5X writes this into its own file, as it does the step.
   bytes_of_text = np.frombuffer(text.encode(), np.uint8)

@@ -3,7 +3,15 @@
 Nothing else imports T5X.
 """
 
+import importlib
+import pathlib
+import traceback
+from collections.abc import Callable
 from typing import Any
+
+import jax
+from absl import logging
+from jax.experimental import pjit
 
 from moe_lite.core.errors import UserError
 
@@ -11,6 +19,10 @@ from moe_lite.core.errors import UserError
 class MissingT5XError(UserError, ImportError):
   """T5X is not installed, or it lacks something that is used of it."""
 
+
+if not hasattr(pjit, 'PartitionSpec'):
+  # jestimator, which T5X imports, looks for it where jax had it in 2022.
+  pjit.PartitionSpec = jax.sharding.PartitionSpec
 
 try:
   import clu.metrics as clu_metrics
@@ -31,15 +43,47 @@ except ImportError as error:
   ) from error
 
 __all__ = [
+  'FOLDER',
   'MissingT5XError',
   'adafactor',
+  'call',
   'checkpoints',
   'clu_metrics',
+  'function',
   'models',
   'optimizers',
   'partitioning',
   'require',
 ]
+
+
+FOLDER = pathlib.Path(models.__file__).parent
+
+
+def function(kind: str, name: str) -> Callable[..., Any]:
+  """Returns what `python -m t5x.KIND` calls, such as `t5x.train.train`."""
+  return require(importlib.import_module(f't5x.{kind}'), name)
+
+
+def call(configured: Callable[[], Any]) -> None:
+  """Calls such a function, as T5X's commands do.
+
+  Raises:
+    UserError: if T5X refuses something.
+  """
+  import tensorflow as tf
+
+  logging.set_verbosity(logging.INFO)  # T5X tells how it goes by its log.
+  tf.config.experimental.set_visible_devices([], 'GPU')
+  try:
+    configured()
+  except (AssertionError, TypeError, ValueError) as error:
+    place = traceback.extract_tb(error.__traceback__)[-1].filename
+    is_theirs = FOLDER in pathlib.Path(place).parents
+    if is_theirs and not isinstance(error, UserError):
+      raise UserError(f'T5X refuses this run: {error}') from error
+    raise
+  jax.effects_barrier()
 
 
 def require(module: Any, name: str) -> Any:

@@ -1,0 +1,76 @@
+"""Trains, evaluates or infers with T5X's loop, on our networks and methods.
+
+  python -m moe_lite.t5x train --gin_file=models/t5_1_1_mini.gin
+      --gin_file=methods/mov.gin --gin_file=data/mini.gin
+      --gin_file=t5x/finetune.gin --gin.MODEL_DIR="'runs/t5x'"
+      --gin.INITIAL_CHECKPOINT_PATH="'mini'"
+  python -m moe_lite.t5x eval ... --gin_file=t5x/eval.gin
+  python -m moe_lite.t5x infer ... --gin_file=t5x/infer.gin
+
+This calls the functions that `python -m t5x.train`, `t5x.eval` and `t5x.infer`
+call. Flags and messages are those of moe_lite.train, and macros are checked as
+they are there. The gin files of this package and of T5X are found.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.process import cli, macros
+
+# The function that each kind of run calls, and the gin file that configures it.
+_KINDS = {
+  'train': ('train', 't5x/finetune.gin'),
+  'eval': ('evaluate', 't5x/eval.gin'),
+  'infer': ('infer', 't5x/infer.gin'),
+}
+# Macros of our own loop that mean nothing in T5X's.
+_REASONS = {
+  'ALLOW_CHANGES': 'T5X does not compare the settings of a run',
+  'CHECKPOINT_STEP': 'a checkpoint of T5X is a folder of its own',
+  'DATA_SHARDS': 'T5X gives each host a shard of the data',
+  'OPTIMIZER': "t5x/finetune.gin takes T5X's Adafactor, because T5X's other "
+  'optimizers cannot leave parameters out',
+  'ROUTING_METRICS': 'T5X has no place for measures of each router; '
+  'python -m moe_lite.routing_report shows them for a checkpoint',
+}
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command, and returns its exit code."""
+  return cli.guard(_run, argv, f'{__doc__}\n{macros.help_text()}')
+
+
+def _run(argv: Sequence[str]) -> None:
+  kind = argv[1] if len(argv) > 1 else ''
+  if kind not in _KINDS:
+    raise UserError(
+      f'{kind!r} is not a kind of run: give {", ".join(_KINDS)}.'
+      f'{nearest(kind, _KINDS)} See --help.'
+    )
+  for argument in argv:
+    name = argument.removeprefix('--gin.').partition('=')[0]
+    if name in _REASONS and name != argument:
+      raise UserError(f'--gin.{name} is not possible here: {_REASONS[name]}.')
+  # Imported here, so that mistakes are told before T5X is needed.
+  from moe_lite.integrations import t5x_parts
+
+  name, file = _KINDS[kind]
+  function = t5x_parts.function(kind, name)
+  # Gin files of T5X call the module of the command `__main__`.
+  setattr(sys.modules['__main__'], name, function)
+  configured = cli.configure(
+    [argv[0], *_with_search_path(argv[2:], t5x_parts.FOLDER.parent)], name, file
+  )
+  t5x_parts.call(configured)
+
+
+def _with_search_path(
+  arguments: Sequence[str], folder: pathlib.Path
+) -> list[str]:
+  """Adds a folder to those in which gin files are looked for."""
+  flag = '--gin_search_paths='
+  given = [x.removeprefix(flag) for x in arguments if x.startswith(flag)]
+  others = [x for x in arguments if not x.startswith(flag)]
+  return [*others, flag + ','.join([*given, str(folder)])]
