@@ -24,7 +24,11 @@ def examples(split, shuffle_files=False, seed=None):
   )
 
 
-def add(name, shuffle_buffer_size=50):
+def accuracy(targets, predictions):
+  return {'accuracy': sum(map(str.__eq__, targets, predictions)) / len(targets)}
+
+
+def add(name, shuffle_buffer_size=50, metric_fns=()):
   seqio.TaskRegistry.add(
     name,
     source=seqio.FunctionDataSource(
@@ -40,11 +44,13 @@ def add(name, shuffle_buffer_size=50):
       'targets': seqio.Feature(VOCABULARY, add_eos=True),
     },
     shuffle_buffer_size=shuffle_buffer_size,
+    metric_fns=list(metric_fns),
   )
 
 
 add('tiny_task')
 add('tiny_other')
+add('tiny_measured', metric_fns=[accuracy])
 seqio.MixtureRegistry.add(
   'tiny_mixture', [('tiny_task', 3.0), ('tiny_other', 1.0)]
 )

@@ -19,6 +19,8 @@ _OBJECT = re.compile(rf'/storage/v1/b/{NAME}/o/([^?]+)\?.*')
 def serve(root: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
   """Serves the files of a folder; gives its address and what was asked for.
 
+  Files can be added, too.
+
   An object called 'forbidden' may not be read.
   """
   asked: list[str] = []
@@ -44,6 +46,18 @@ def serve(root: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
       else:  # Also of the machine's credentials.
         self.send_response(404)
         self.end_headers()
+
+    def do_POST(self) -> None:
+      """Takes a new object."""
+      query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+      path = root / query['name'][0]
+      path.parent.mkdir(parents=True, exist_ok=True)
+      contents = self.rfile.read(int(self.headers['Content-Length']))
+      path.write_bytes(contents)
+      self.send_response(200)
+      self.end_headers()
+      said = {'name': query['name'][0], 'generation': '1'}
+      self.wfile.write(json.dumps(said).encode())
 
     def list(self, query: dict[str, list[str]]) -> None:
       """What lies between two names, of which the second may be missing."""
