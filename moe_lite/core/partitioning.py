@@ -7,7 +7,6 @@ requires. It records the names in the collection `params_axes`.
 """
 
 import contextlib
-import contextvars
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -46,10 +45,6 @@ LOGICAL_AXIS_RULES = (
   ('layers', None),
   ('expert', None),
   ('rank', None),
-)
-# See `on_mesh`.
-_mesh: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar(
-  'mesh', default=None
 )
 LOGICAL_AXES = tuple(name for name, _ in LOGICAL_AXIS_RULES)
 
@@ -123,26 +118,13 @@ def _existing(module: flax.linen.Module, name: str, shape: Shape) -> Any:
 def constrain(x: Array, axes: Sequence[str | None]) -> Array:
   """Constrains the sharding of an activation.
 
-  Outside `axis_rules` this does nothing. A caller that has rules, and no mesh
-  of `jax.set_mesh`, names the mesh with `on_mesh`.
+  Outside `axis_rules` this does nothing.
 
   Args:
     x: the activation.
     axes: the logical axis of each dimension of `x`; None leaves it whole.
   """
-  return flax_partitioning.with_sharding_constraint(
-    x, PartitionSpec(*axes), mesh=_mesh.get()
-  )
-
-
-@contextlib.contextmanager
-def on_mesh(mesh: Mesh) -> Iterator[None]:
-  """Makes `constrain` use a mesh within the block; T5X does not set one."""
-  token = _mesh.set(mesh)
-  try:
-    yield
-  finally:
-    _mesh.reset(token)
+  return flax_partitioning.with_sharding_constraint(x, PartitionSpec(*axes))
 
 
 def make_mesh(

@@ -5,13 +5,13 @@ gin/t5x/ bind to it:
 
 * a model that stops gradients at the frozen base,
 * an optimizer that updates what trains, and keeps no state for the rest,
-* a partitioner that knows MESH, and our constraints on activations,
+* a partitioner that knows MESH and FULLY_SHARDED,
 * the checkpointer of `t5x_checkpointer`, whose checkpoints hold what trains.
 """
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -187,7 +187,7 @@ def as_it_is(state_dict: Any, *_: Any, **__: Any) -> Any:
 
 
 class Partitioner(require(t5x_parts.partitioning, 'PjitPartitioner')):
-  """T5X's partitioner, on MESH, with our constraints on activations."""
+  """T5X's partitioner, on MESH."""
 
   def __init__(
     self,
@@ -220,13 +220,6 @@ class Partitioner(require(t5x_parts.partitioning, 'PjitPartitioner')):
     if jax.devices()[0].platform == 'cpu' and self._shape is not None:
       return partitioning.make_mesh(self._shape)
     return super().mesh
-
-  def partition(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    def constrained(*operands: Any) -> Any:
-      with partitioning.on_mesh(self.mesh):
-        return fn(*operands)
-
-    return super().partition(constrained, *args, **kwargs)
 
 
 def factor_rules() -> Mapping[str, Any]:

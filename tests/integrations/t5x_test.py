@@ -332,6 +332,26 @@ def test_routers_losses_and_draws_are_those_of_our_loop():
   assert abs(grad(moved, key)[0][0] - grad(still, key)[0][0]) > 1e-4
 
 
+@pytest.mark.t5x
+@needs_t5x
+def test_constraints_on_activations_reach_the_compiler():
+  from moe_lite.integrations import t5x as integration
+
+  model = integration.EncoderDecoderModel(
+    module=tiny.model({}).module,
+    input_vocabulary=None,
+    output_vocabulary=None,
+    optimizer_def=None,
+    trainable=parameters.EVERYTHING,
+  )
+  params = tiny.model({}).abstract_variables()['params']
+  mesh = (jax.device_count(), 1)
+  partitioner = integration.Partitioner(mesh)
+  loss = partitioner.partition(model.loss_fn, None, None, (2,))
+  text = loss.lower(params, tiny.batch(), None).as_text()
+  assert text.count('sharding_constraint') > 20
+
+
 RUNS = {
   **{name: (name, ()) for name in ('full', 'ia3', 'lora', 'mov', 'molora')},
   'mov, top-k': ('mov', ('routers/top_k',)),
