@@ -5,9 +5,11 @@
 #   bash launch/test_t5x.sh ~/t5x/bin/python -k losses    the rest goes to pytest
 set -euo pipefail
 
-if [ $# -eq 0 ] || ! "$1" -c 'import t5x, moe_lite, pytest' 2>/dev/null; then
+# `moe_lite.integrations.t5x_parts` imports T5X as `python -m moe_lite.t5x` does.
+if [ $# -eq 0 ] ||
+  ! "$1" -c 'import pytest, moe_lite.integrations.t5x_parts'; then
   echo "launch/test_t5x.sh: give a Python that can import t5x, moe_lite and" \
-    "pytest; README says under 'With T5X' how to make one." >&2
+    "pytest; docs/t5x.md says how to make one." >&2
   exit 2
 fi
 python=$(command -v "$1")

@@ -66,6 +66,16 @@ def restore_trainable(
     return trainable, description
 
 
+def steps(run_folder: str) -> list[int]:
+  """The steps of the whole checkpoints of a run, in order.
+
+  Raises:
+    UserError: if there is none.
+  """
+  with _reading(run_folder, None) as (manager, _, _):
+    return run_items.whole_steps(manager)
+
+
 def describe(run_folder: str, step: int | None = None) -> Description:
   """Reads only the description that `restore_trainable` returns."""
   with _reading(run_folder, step) as (_, _, description):

@@ -6,18 +6,20 @@ written down, and a second call with the same settings does not repeat it.
 """
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import seqio
 
-from moe_lite.core import locks, parameters, partitioning, progress
+from moe_lite.checkpoints import runs
+from moe_lite.core import locks, parameters, partitioning, progress, tables
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.data import catalog, dataset
-from moe_lite.evaluation import results, results_page
+from moe_lite.evaluation import results, results_folder, results_page
 from moe_lite.evaluation.measuring import Ranker, has_choices, measure_text
 from moe_lite.evaluation.results import Evaluation, Settings
 from moe_lite.evaluation.results_folder import ResultsFolder
@@ -26,6 +28,9 @@ from moe_lite.inference.padding import Shapes
 from moe_lite.inference.source import ModelSource
 from moe_lite.models import decoding
 from moe_lite.models.model import EncoderDecoderModel
+
+# The CHECKPOINT_STEP that stands for every checkpoint of a run.
+ALL_STEPS = 'all'
 
 
 @locks.owning('output_dir', 'EVAL_OUTPUT_DIR', 'An evaluation')
@@ -40,7 +45,7 @@ def evaluate(
   base_dtype: str = 'bfloat16',
   mesh: partitioning.MeshShape = None,
   fully_sharded: bool = False,
-  step: int | None = None,
+  step: int | Literal['all'] | None = None,
   split: str = 'validation',
   batch_size: int = 32,
   use_cached: bool = False,
@@ -48,6 +53,7 @@ def evaluate(
   decode_fn: Callable[..., Any] = decoding.greedy,
   num_decodes: int = 1,
   seed: int = 0,
+  num_examples: int | None = None,
 ) -> Evaluation:
   """Evaluates, or goes on evaluating, into `output_dir`.
 
@@ -63,7 +69,9 @@ def evaluate(
     base_dtype: see `ModelSource`.
     mesh: see `ModelSource`.
     fully_sharded: see `ModelSource`.
-    step: see `ModelSource`.
+    step: see `ModelSource`. 'all' evaluates every checkpoint of a run, each in
+      a folder of its own within `output_dir`. Those that are done are left
+      alone.
     split: the split of every task.
     batch_size: the number of examples in a batch.
     use_cached: whether to read what `seqio_cache_tasks` wrote.
@@ -72,14 +80,20 @@ def evaluate(
     decode_fn: the decoder for tasks without answer choices; see `decoding`.
     num_decodes: the beams of its search.
     seed: the seed of its draws.
+    num_examples: how many examples of each task to measure, the first ones;
+      None takes all.
 
   Returns:
-    What `results.json` holds. It is whole on process 0 alone, which reads what
+    What `results.json` holds, with step 'all' that of the last checkpoint. It
+    is whole on process 0 alone, which reads what
     an earlier call finished.
 
   Raises:
     UserError: if the checkpoint, the tasks and the settings do not fit.
   """
+  given = locals()
+  if step == ALL_STEPS:
+    return _evaluate_all(**given)
   provider = dataset.find(mixture_or_task_name)
   dataset.check_split(provider, split, use_cached)
   dataset.check_vocabulary(provider, model.module.config.vocab_size)
@@ -101,19 +115,7 @@ def evaluate(
   ).load()
   trained.check_batch(batch_size)
 
-  settings = Settings(
-    mixture_or_task_name=mixture_or_task_name,
-    split=split,
-    task_feature_lengths=dict(task_feature_lengths),
-    use_cached=use_cached,
-    length_normalized=length_normalized,
-    decoder=describe_decoder(decode_fn),
-    num_decodes=num_decodes,
-    seed=seed,
-    base_dtype=base_dtype,
-    vocabulary=_describe_vocabulary(provider),
-    activation_dtype=str(np.dtype(model.module.config.dtype)),
-  )
+  settings = _settings(provider, **given)
   folder = ResultsFolder(
     output_dir, trained.facts, settings, _published(settings)
   )
@@ -143,12 +145,13 @@ def evaluate(
         use_cached,
         vocab_size=model.module.config.vocab_size,
       )
+      rows = _first(rows, num_examples)
       if has_choices(rows[0]):
-        found = ranker.measure(task, rows)
+        found, lines = ranker.measure(task, rows)
       else:
-        found = measure_text(task, rows, generator)
+        found, lines = measure_text(task, rows, generator)
       seconds = time.monotonic() - start
-      folder.add(dataclasses.replace(found, seconds=seconds))
+      folder.add(dataclasses.replace(found, seconds=seconds), lines)
       bar.advance()
       bar.report(**{found.metric: found.value})
   finally:
@@ -158,9 +161,66 @@ def evaluate(
   say(
     results_page.summary(evaluation),
     f'Results are in {output_dir}: {results.JSON}, {results.MARKDOWN}, '
-    f'{results.PLOT}.',
+    f'{results.PLOT}, {results.PREDICTIONS}.',
   )
   return evaluation
+
+
+def _evaluate_all(
+  checkpoint_path: str, output_dir: str, **given: Any
+) -> Evaluation:
+  """Evaluates each checkpoint of a run; see `evaluate`."""
+  settings = _settings(dataset.find(given['mixture_or_task_name']), **given)
+  found: dict[int, Evaluation] = {}
+  for step in runs.steps(checkpoint_path):
+    folder = f'{output_dir}/step_{step}'
+    trained, _ = runs.restore_trainable(checkpoint_path, step)
+    fingerprint = parameters.fingerprint(trained)
+    done = results_folder.find_complete(folder, settings, step, fingerprint)
+    if done is not None:
+      say(f'Step {step} is done: {folder}.')
+    given['step'] = step
+    found[step] = done or evaluate(
+      checkpoint_path=checkpoint_path, output_dir=folder, **given
+    )
+  rows = [
+    (str(step), f'{one.average.median:.2f}' if one.average else '')
+    for step, one in found.items()
+  ]
+  say(
+    tables.table(('step', 'average'), rows),
+    f'All of them side by side: python -m moe_lite.report {output_dir}/step_*',
+  )
+  return found[max(found)]
+
+
+def _settings(
+  provider: seqio.Task | seqio.Mixture,
+  model: EncoderDecoderModel,
+  task_feature_lengths: Mapping[str, int],
+  decode_fn: Callable[..., Any],
+  **given: Any,
+) -> Settings:
+  """How a checkpoint is evaluated, by the arguments of `evaluate`."""
+  names = {field.name for field in dataclasses.fields(Settings)}
+  return Settings(
+    **{x: y for x, y in given.items() if x in names - {'batch_size'}},
+    task_feature_lengths=dict(task_feature_lengths),
+    decoder=describe_decoder(decode_fn),
+    vocabulary=_describe_vocabulary(provider),
+    activation_dtype=str(np.dtype(model.module.config.dtype)),
+  )
+
+
+def _first(
+  rows: list[dict[str, Any]], num_examples: int | None
+) -> list[dict[str, Any]]:
+  """The rows of the first examples; None takes those of all."""
+  if num_examples is None or not has_choices(rows[0]):
+    return rows[:num_examples]
+  examples = dict.fromkeys(int(row['idx'][0]) for row in rows)
+  kept = set(itertools.islice(examples, num_examples))
+  return [row for row in rows if int(row['idx'][0]) in kept]
 
 
 def _tasks(
@@ -192,6 +252,7 @@ def _describe_vocabulary(provider: seqio.Task | seqio.Mixture) -> str:
 def _published(settings: Settings) -> catalog.PublishedTable | None:
   """What others reported, if it can be compared with these settings."""
   # They measured the validation split, by sums of log-probabilities.
-  if settings.split != 'validation' or settings.length_normalized:
+  is_other = settings.length_normalized or settings.num_examples is not None
+  if settings.split != 'validation' or is_other:
     return None
   return catalog.published(settings.mixture_or_task_name)

@@ -1,6 +1,7 @@
 """One task measured: its answer choices ranked, or text generated for it."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from moe_lite.models import decoding
 
 # A row of a task: ids `inputs` and `targets`, and whatever else the task has.
 Row = Mapping[str, Any]
+# What was found of an example, for a line of `predictions.jsonl`.
+Line = dict[str, Any]
 # The ids of outputs for inputs, batch after batch; see `Generator`.
 Generate = Callable[[Iterable[Input]], Iterator[Sequence[np.ndarray]]]
 
@@ -40,8 +43,15 @@ class Ranker:
   shapes: Shapes
   length_normalized: bool
 
-  def measure(self, task: seqio.Task, rows: Sequence[Row]) -> TaskResult:
+  def measure(
+    self, task: seqio.Task, rows: Sequence[Row]
+  ) -> tuple[TaskResult, list[Line]]:
     """Ranks the choices of every example.
+
+    Returns:
+      The result, and for each example a line with the log-probabilities of its
+      choices, the `idx[1]` of the chosen one, whether that is correct, and the
+      weight of the example in the accuracy.
 
     Raises:
       UserError: if the rows are not choices, or a score is not finite.
@@ -54,7 +64,7 @@ class Ranker:
     metrics = {ACCURACY: ranked.accuracy}
     if ranked.f1 is not None:
       metrics['f1'] = ranked.f1
-    return TaskResult(
+    result = TaskResult(
       **_place(task.name, ranked.chance),
       kind='rank classification',
       metric=ACCURACY,
@@ -74,6 +84,7 @@ class Ranker:
         {int(row['idx'][0]) for row in rows if _is_trimmed(row, 'inputs')}
       ),
     )
+    return result, _ranked_lines(task.name, collected.answers, scores, ranked)
 
 
 def has_choices(row: Row) -> bool:
@@ -83,8 +94,12 @@ def has_choices(row: Row) -> bool:
 
 def measure_text(
   task: seqio.Task, rows: Sequence[Row], generate: Generate
-) -> TaskResult:
+) -> tuple[TaskResult, list[Line]]:
   """Generates text for every row, and measures it by the task's `metric_fns`.
+
+  Returns:
+    The result, and for each row a line with the text that it should have given
+    and the text that the model gave.
 
   Raises:
     UserError: if the task has no metrics, or if they give no finite number.
@@ -98,10 +113,14 @@ def measure_text(
       f'Task {task.name!r} has neither answer choices to rank nor metric_fns '
       f'for generated text.{hint}'
     )
-  targets, predictions = _targets_and_predictions(task, rows, generate)
-  metrics = _metrics(task, targets, predictions)
+  lines = _generated_lines(task, rows, generate)
+  read = lambda key, is_target: [
+    task.postprocess_fn(line[key], example=row, is_target=is_target)
+    for row, line in zip(rows, lines, strict=True)
+  ]
+  metrics = _metrics(task, read('target', True), read('prediction', False))
   metric = next(iter(metrics))
-  return TaskResult(
+  result = TaskResult(
     **_place(task.name, None),
     kind='generation',
     # The averages are made of the accuracy of ranking, and this is another.
@@ -111,38 +130,57 @@ def measure_text(
     examples=len(rows),
     trimmed_inputs=sum(_is_trimmed(row, 'inputs') for row in rows),
   )
+  return result, lines
 
 
 def _is_trimmed(row: Row, feature: str) -> bool:
   return feature in row.get(TRIMMED, ())
 
 
-def _targets_and_predictions(
+def _ranked_lines(
+  task: str, found: answers.Answers, scores: np.ndarray, ranked: ranking.Ranking
+) -> list[Line]:
+  starts = np.flatnonzero(np.diff(found.example, prepend=np.nan))
+  lines = []
+  for chosen, places in zip(
+    ranked.predictions, np.split(np.arange(len(found)), starts[1:]), strict=True
+  ):
+    best = places[found.choice[places] == chosen][0]
+    lines.append(
+      {
+        'task': task,
+        'idx': int(found.example[best]),
+        'choice': chosen,
+        'correct': bool(found.is_correct[best]),
+        'weight': float(found.weight[best]),
+        'scores': [float(f'{x:.9g}') for x in scores[places]],
+      }
+    )
+  return lines
+
+
+def _generated_lines(
   task: seqio.Task, rows: Sequence[Row], generate: Generate
-) -> tuple[list[Any], list[Any]]:
-  """What the model should have said of each row and what it said, postprocessed
-  by the task."""
+) -> list[Line]:
+  """A line for each row: what the model should have said, and what it said."""
   vocabulary = task.output_features['targets'].vocabulary
   # Inputs of like length share a batch, so that little is padded.
-  rows = sorted(rows, key=lambda row: len(row['inputs']))
-  targets, predictions = [], []
-  for batch in generate(map(Input.of, rows)):
-    for ids in batch:
-      row = rows[len(predictions)]
-      target = row.get('targets_pretokenized')
-      if target is None:
-        target = vocabulary.decode([int(i) for i in row['targets']])
-      targets.append(
-        task.postprocess_fn(
-          tf.compat.as_text(target), example=row, is_target=True
-        )
-      )
-      predictions.append(
-        task.postprocess_fn(
-          vocabulary.decode([int(i) for i in ids]), example=row, is_target=False
-        )
-      )
-  return targets, predictions
+  order = sorted(range(len(rows)), key=lambda i: len(rows[i]['inputs']))
+  outputs = itertools.chain.from_iterable(
+    generate(Input.of(rows[i]) for i in order)
+  )
+  lines: dict[int, Line] = {}
+  for i, ids in zip(order, outputs, strict=False):
+    target = rows[i].get('targets_pretokenized')
+    if target is None:
+      target = vocabulary.decode([int(x) for x in rows[i]['targets']])
+    lines[i] = {
+      'task': task.name,
+      'idx': i,
+      'target': tf.compat.as_text(target),
+      'prediction': vocabulary.decode([int(x) for x in ids]),
+    }
+  return [lines[i] for i in range(len(rows))]
 
 
 def _metrics(

@@ -14,6 +14,8 @@ from moe_lite.inference.facts import Facts
 JSON = 'results.json'
 MARKDOWN = 'results.md'
 PLOT = 'prompts.png'
+# A line for each example; see `measuring`.
+PREDICTIONS = 'predictions.jsonl'
 # The metric of rank classification, in percent.
 ACCURACY = 'accuracy'
 
@@ -40,6 +42,7 @@ class Settings:
     base_dtype: the type that the base was held in.
     vocabulary: the vocabulary of the targets, in words.
     activation_dtype: the type that the network computed in.
+    num_examples: how many examples of each task were measured; None for all.
   """
 
   mixture_or_task_name: str
@@ -54,6 +57,7 @@ class Settings:
   base_dtype: str | None = None
   vocabulary: str | None = None
   activation_dtype: str | None = None
+  num_examples: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

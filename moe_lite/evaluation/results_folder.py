@@ -1,15 +1,17 @@
 """The results of finished tasks on disk, so that an evaluation can go on."""
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from moe_lite.core import integrity
+from moe_lite.core import integrity, json_lines, json_text
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text, set_aside
 from moe_lite.core.progress import say
@@ -19,6 +21,7 @@ from moe_lite.evaluation.results import (
   JSON,
   MARKDOWN,
   PLOT,
+  PREDICTIONS,
   Evaluation,
   Settings,
   TaskResult,
@@ -56,6 +59,7 @@ class ResultsFolder:
     if self._folder.is_file():
       raise UserError(f'EVAL_OUTPUT_DIR = {folder!r} is a file; name a folder.')
     self._tasks: dict[str, TaskResult] = {}
+    self._lines: json_lines.Lines | None = None
     self._empty = _as_read(
       Evaluation(
         complete=False,
@@ -79,8 +83,14 @@ class ResultsFolder:
       done = multihost_utils.broadcast_one_to_all(done)
     return {name for name, is_done in zip(names, done, strict=True) if is_done}
 
-  def add(self, task: TaskResult) -> None:
-    """Writes down a finished task."""
+  def add(
+    self, task: TaskResult, lines: Sequence[Mapping[str, Any]] = ()
+  ) -> None:
+    """Writes down a finished task, with a line for each of its examples."""
+    if jax.process_index() == 0:
+      if self._lines is None:
+        self._lines = self._open_lines()
+      self._lines.append([json_text.dumps(line) for line in lines])
     self._tasks[task.task] = task
     self.write(list(self._tasks), complete=False)
 
@@ -101,6 +111,22 @@ class ResultsFolder:
         plots.prompt_boxes(compared, self._folder / PLOT)
     return evaluation
 
+  def _open_lines(self) -> json_lines.Lines:
+    """Opens `predictions.jsonl`, and keeps the lines of finished tasks.
+
+    A process that was killed may have written others.
+    """
+    self._folder.mkdir(parents=True, exist_ok=True)
+    path = self._folder / PREDICTIONS
+    try:
+      before = json_lines.read(path) if path.exists() else []
+    except UserError as error:
+      say(f'{error} It is kept as {set_aside(path)}: replacing it.')
+      before = []
+    is_kept = (line.get('task') in self._tasks for line in before)
+    kept = sum(1 for _ in itertools.takewhile(bool, is_kept))
+    return json_lines.Lines(path, kept)
+
   def _go_on(self) -> None:
     """Takes over what an earlier call with the same settings finished."""
     path = self._folder / JSON
@@ -119,6 +145,33 @@ class ResultsFolder:
     # Numbers that are not measured again keep what they were measured with.
     if before.complete:
       self._empty = dataclasses.replace(now, environment=before.environment)
+
+
+def find_complete(
+  folder: str, settings: Settings, step: int, fingerprint: str
+) -> Evaluation | None:
+  """Returns a complete evaluation in a folder; None if there is no such one.
+
+  Args:
+    folder: the folder.
+    settings: how it should have been made.
+    step: the step of the checkpoint.
+    fingerprint: the fingerprint of what was trained.
+  """
+  path = epath.Path(folder) / JSON
+  if not path.exists():
+    return None
+  try:
+    found = results_file.read(path)
+  except UserError:  # `ResultsFolder` tells of it.
+    return None
+  of = found.checkpoint.step, found.checkpoint.trainable_fingerprint
+  wanted = results_file.plain(settings)
+  is_same = results_file.plain(found.settings) == json.loads(
+    json_text.dumps(wanted)
+  )
+  is_same = is_same and of == (step, fingerprint)
+  return found if found.complete and is_same else None
 
 
 def _as_read(evaluation: Evaluation) -> Evaluation:

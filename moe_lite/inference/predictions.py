@@ -91,6 +91,11 @@ def infer(
     UserError: if something that the configuration names is missing, or does not
       fit the rest.
   """
+  if isinstance(step, str):
+    raise UserError(
+      f'CHECKPOINT_STEP = {step!r} is of evaluations; a prediction takes one '
+      'checkpoint.'
+    )
   provider = dataset.find(mixture_or_task_name)
   dataset.check_vocabulary(provider, model.module.config.vocab_size)
   shapes = Shapes(

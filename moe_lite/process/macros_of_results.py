@@ -37,14 +37,21 @@ RESULTS: tuple[Macro, ...] = (
   Macro(
     'CHECKPOINT_STEP',
     'eval, infer',
-    Optional(Whole()),
-    'the step of the checkpoint; None takes the last',
+    Optional(Either((Whole(), OneOf(('all',))))),
+    "the step of the checkpoint; None takes the last; 'all', in eval, takes "
+    'each, in a folder of its own',
   ),
   Macro(
     'EVAL_OUTPUT_DIR', 'eval', Text('a folder'), 'the folder of the results'
   ),
   Macro(
     'EVAL_SPLIT', 'eval', Text('the name of a split'), 'the split of every task'
+  ),
+  Macro(
+    'NUM_EXAMPLES',
+    'eval',
+    Optional(Whole(1)),
+    'how many examples of each task are measured; None takes all',
   ),
   Macro(
     'LENGTH_NORMALIZED',
@@ -102,6 +109,36 @@ RESULTS: tuple[Macro, ...] = (
     't5x/infer',
     OneOf(('predict', 'score')),
     'what T5X infers: texts, or the scores of targets',
+  ),
+  Macro(
+    'NUM_SHARDS',
+    't5x/infer',
+    Whole(1),
+    'how many commands share the inputs of an inference under T5X',
+  ),
+  Macro(
+    'SHARD_ID',
+    't5x/infer',
+    Whole(),
+    'which of these commands this one is, from 0',
+  ),
+  Macro(
+    'EVAL_PERIOD',
+    't5x/validation',
+    Whole(1),
+    'the steps between two evaluations while T5X trains',
+  ),
+  Macro(
+    'EVAL_STEPS',
+    't5x/validation',
+    Whole(1),
+    'the batches of which such an evaluation takes the mean loss',
+  ),
+  Macro(
+    'VALIDATION_MIXTURE',
+    't5x/validation',
+    Text('a task or mixture'),
+    'what such an evaluation measures',
   ),
   Macro(
     'DECODER',

@@ -115,15 +115,19 @@ class Projection(nn.Module):
     return y.reshape(*x.shape[:-1], *self.features)
 
 
-def dropout(config: T5Config, x: Array, deterministic: bool) -> Array:
-  """Applies dropout to `x`, with the same features at every position, as T5X.
+def dropout(
+  config: T5Config, x: Array, deterministic: bool, shared: bool = True
+) -> Array:
+  """Applies dropout to `x`, as T5X does.
 
   Args:
     config: the config of the network, with the dropout rate.
     x: [..., L, features].
     deterministic: whether dropout is off.
+    shared: whether the same features drop out at every position. In T5X this is
+      so everywhere but after the encoder's last norm.
   """
-  layer = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,))
+  layer = nn.Dropout(config.dropout_rate, broadcast_dims=(-2,) * shared)
   return layer(x, deterministic=deterministic)
 
 

@@ -203,7 +203,7 @@ class Encoder(nn.Module):
       deterministic=deterministic,
     )
     y = LayerNorm(cfg, name='encoder_norm')(x)
-    return dropout(cfg, y, deterministic)
+    return dropout(cfg, y, deterministic, shared=False)
 
 
 class Decoder(nn.Module):

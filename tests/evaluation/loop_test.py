@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import seqio
 
+from moe_lite.checkpoints import runs
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
+from moe_lite.core import json_lines
 from moe_lite.core.errors import UserError
 from moe_lite.evaluation import loop, results, results_file
 from moe_lite.inference import answers, ranking
@@ -127,6 +130,43 @@ def test_the_frozen_base_is_the_run_without_its_adapters(paths, tmp_path):
   assert 'Nothing trained' in (tmp_path / results.MARKDOWN).read_text()
 
 
+def test_lines_of_examples_give_the_accuracies(evaluated):
+  output, outcome = evaluated
+  lines = json_lines.read(output / results.PREDICTIONS)
+  for task in outcome.tasks:
+    own = [line for line in lines if line['task'] == task.task]
+    assert [line['idx'] for line in own] == list(range(task.examples))
+    right, weights = zip(
+      *((x['correct'], x['weight']) for x in own), strict=True
+    )
+    right = np.average(right, weights=weights)
+    np.testing.assert_allclose(100 * right, task.value)
+    for line in own:
+      assert line['choice'] == int(np.argmax(line['scores']))
+
+
+def test_every_checkpoint_is_evaluated_once(paths, tmp_path, capsys):
+  base, run = tiny_run.write(tmp_path / 'made')
+  checkpoints = Checkpoints(run)
+  tree, said = runs.restore_trainable(run)
+  checkpoints.save(9, tree, {'count': np.int32(9)}, {}, said)
+  checkpoints.close()
+  task = {'mixture_or_task_name': 'tiny_pair_0_score_eval', 'step': 'all'}
+  last = evaluate((base, run), tmp_path / 'out', num_examples=2, **task)
+  assert last.checkpoint.step == 9
+  assert last.tasks[0].examples == 2 and last.tasks[0].rows == 4
+  assert sorted(x.name for x in (tmp_path / 'out').iterdir() if x.is_dir()) == [
+    f'step_{tiny_run.STEP}',
+    'step_9',
+  ]
+  capsys.readouterr()
+  again = evaluate((base, run), tmp_path / 'out', num_examples=2, **task)
+  assert capsys.readouterr().err.count('is done') == 2
+  assert again == last
+  more = evaluate((base, run), tmp_path / 'out', num_examples=1, **task)
+  assert more.tasks[0].examples == 1
+
+
 def test_runs_and_bases_that_do_not_belong_together_are_refused(
   paths, tmp_path
 ):
@@ -160,7 +200,7 @@ def test_other_tasks_are_generated_for(paths, tmp_path):
   (task,) = outcome.tasks
   assert task.metric == 'exact_match' and task.chance is None
   np.testing.assert_allclose(task.value, 200 / 3)
-  assert [text for text, is_target in seen if is_target] == ['A b', 'A b', 'c']
+  assert [text for text, is_target in seen if is_target] == ['A b', 'c', 'A b']
   assert outcome.average is None
 
 

@@ -40,7 +40,7 @@ def test_the_choice_with_the_best_score_is_the_answer():
     row(2, 1, [7], [9, 9], is_correct=True),  # Trimmed: it lacks EOS.
   ]
   # Always the choice that begins with 9.
-  found = ranker(lambda inputs, targets: sum(targets[:1])).measure(
+  found, lines = ranker(lambda inputs, targets: sum(targets[:1])).measure(
     Task('t'), rows
   )
   assert found.kind == 'rank classification' and found.metric == 'accuracy'
@@ -48,6 +48,10 @@ def test_the_choice_with_the_best_score_is_the_answer():
   assert found.chance == 50 and (found.examples, found.rows) == (3, 6)
   assert found.trimmed_targets == 1
   assert (found.none_correct, found.several_correct) == (0, 0)
+  assert [line['choice'] for line in lines] == [1, 1, 1]
+  assert [line['idx'] for line in lines] == [0, 1, 2]
+  assert sum(line['correct'] for line in lines) == 2
+  assert all(len(line['scores']) == 2 for line in lines)
 
 
 def test_scores_may_be_those_of_a_token():
@@ -57,7 +61,7 @@ def test_scores_may_be_those_of_a_token():
   ]
   score = lambda inputs, targets: -1.0 - 0.5 * len(targets)
   values = [
-    ranker(score, normalized).measure(Task('t'), rows).value
+    ranker(score, normalized).measure(Task('t'), rows)[0].value
     for normalized in (False, True)
   ]
   assert values == [0, 100]
@@ -91,11 +95,15 @@ def test_text_is_measured_by_the_metrics_of_the_task():
     right = [target[0] == prediction[0] for target, prediction in pairs]
     return {'words': ['no', 'number'], 'exact': 100 * np.mean(right)}
 
-  found = measure_text(Task('t', [metric_fn]), ROWS, echo)
+  found, lines = measure_text(Task('t', [metric_fn]), ROWS, echo)
   ((targets, predictions),) = seen
-  # Sorted by the length of inputs; a row's own text goes before its ids.
-  assert targets == [('7', True, 1), ('8 9', True, 2), ('3 4', True, 3)]
-  assert predictions == [('6', False, 1), ('8 9', False, 2), ('3 4', False, 3)]
+  # In the order of the rows; a row's own text goes before its ids.
+  assert targets == [('3 4', True, 3), ('7', True, 1), ('8 9', True, 2)]
+  assert predictions == [('3 4', False, 3), ('6', False, 1), ('8 9', False, 2)]
+  assert lines[1] == {
+    **{'task': 't', 'idx': 1},
+    **{'target': '7', 'prediction': '6'},
+  }
   assert (found.kind, found.metric) == ('generation', 'exact')
   assert found.metrics == {'exact': pytest.approx(200 / 3)}
   assert found.examples == 3 and found.rows is None and found.chance is None
@@ -116,7 +124,7 @@ def test_metrics_must_be_finite_numbers(metrics, says):
 
 def test_the_catalog_says_what_a_task_belongs_to():
   metric_fns = [lambda targets, predictions: {'bleu': 1.0}]
-  foreign = measure_text(Task('measured_free', metric_fns), ROWS, echo)
+  foreign, _ = measure_text(Task('measured_free', metric_fns), ROWS, echo)
   assert (foreign.dataset, foreign.cluster) == ('measured_free', '')
   assert not foreign.held_out and foreign.column is None
   catalog.add(
@@ -130,7 +138,7 @@ def test_the_catalog_says_what_a_task_belongs_to():
       column='all',
     )
   )
-  known = measure_text(Task('measured_known', metric_fns), ROWS, echo)
+  known, _ = measure_text(Task('measured_known', metric_fns), ROWS, echo)
   assert (known.dataset, known.cluster, known.template) == (
     'measured',
     'nli',

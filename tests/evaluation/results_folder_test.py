@@ -1,9 +1,11 @@
 """Finished tasks on disk: what is gone on with, and what is replaced."""
 
 import dataclasses
+import json
 
 import pytest
 
+from moe_lite.core import json_lines
 from moe_lite.core.errors import UserError
 from moe_lite.evaluation import results, results_file
 from moe_lite.evaluation.results_folder import ResultsFolder
@@ -98,3 +100,22 @@ def test_a_file_is_not_a_folder(tmp_path):
   (tmp_path / 'x').touch()
   with pytest.raises(UserError, match='is a file; name a folder'):
     open_folder(tmp_path / 'x')
+
+
+def test_lines_of_examples_are_those_of_finished_tasks(tmp_path):
+  line = lambda task, idx: {'task': task.task, 'idx': idx}
+  folder = open_folder(tmp_path)
+  folder.add(TASKS[0], [line(TASKS[0], 0), line(TASKS[0], 1)])
+  path = tmp_path / results.PREDICTIONS
+  whole = path.read_text()
+  # As if it had been killed before it wrote down that the task is finished.
+  json_lines.Lines(path, 2).append([json.dumps(line(TASKS[1], 0))])
+  again = open_folder(tmp_path)
+  again.add(TASKS[1], [line(TASKS[1], 5)])
+  assert path.read_text().startswith(whole)
+  assert json_lines.read(path)[2:] == [line(TASKS[1], 5)]
+  # What was damaged is kept, and what follows is written nevertheless.
+  path.write_text(whole.replace('1', '2', 1))
+  open_folder(tmp_path).add(TASKS[1], [line(TASKS[1], 6)])
+  assert json_lines.read(path) == [line(TASKS[1], 6)]
+  assert (tmp_path / f'{results.PREDICTIONS}.damaged').exists()

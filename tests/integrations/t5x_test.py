@@ -4,208 +4,32 @@ Run with an interpreter that has T5X: `bash launch/test_t5x.sh PYTHON`.
 """
 
 import functools
-import importlib.util
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import types
 
-import flax.serialization
 import jax
 import numpy as np
 import pytest
 
 from moe_lite import adapters, routing
-from moe_lite.checkpoints import bases as base_checkpoints
-from moe_lite.checkpoints.t5x import native
 from moe_lite.core import parameters
-from moe_lite.integrations import t5x_checkpoints
-from moe_lite.process import cli, gin_paths
+from moe_lite.process import cli
 from tasks.mini import vocabulary
 from tests import tiny
+from tests.integrations.t5x_commands import (
+  FEW,
+  command,
+  evaluate,
+  evaluate_here,
+  has_t5x,
+  losses,
+  needs_t5x,
+  train,
+)
 from tests.tasks.p3 import rows
 
-has_t5x = importlib.util.find_spec('t5x') is not None
-needs_t5x = pytest.mark.skipif(
-  not has_t5x, reason='needs T5X: bash launch/test_t5x.sh PYTHON'
-)
 pytestmark = pytest.mark.filterwarnings('ignore')
-
-TASK = 'mini_who_blank_score_eval'
-FEW = ('--gin.BATCH_SIZE=8', '--gin.LEARNING_RATE=0.03')
-
-
-def command(module, *arguments, devices=1, files=(), code=0):
-  """Runs `python -m module` with gin files; returns what it printed."""
-  flags = f'--xla_force_host_platform_device_count={devices}'
-  search = (f'--gin_search_paths={gin_paths.folder()}',)
-  done = subprocess.run(
-    [sys.executable, '-m', module]
-    + [*(search if module.startswith('t5x') else ())]
-    + [f'--gin_file={name}.gin' for name in files]
-    + list(arguments),
-    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags},
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == code, done.stderr[-5000:]
-  return done.stdout + done.stderr
-
-
-@pytest.fixture(scope='module')
-def base(tmp_path_factory):
-  """The mini base as a checkpoint of T5X, as it stands after 1,000 steps."""
-  folder = tmp_path_factory.mktemp('base') / 'checkpoint_1000'
-  leaves = {
-    path: np.asarray(leaf, np.float32)
-    for path, leaf in base_checkpoints.read('mini').items()
-  }
-  native.write(str(folder), leaves, 1000)
-  return folder
-
-
-def train(run, base, method, *arguments, routers=(), **options):
-  return command(
-    't5x.train',
-    f'--gin.MODEL_DIR={str(run)!r}',
-    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
-    *FEW,
-    *arguments,
-    **options,
-    files=(
-      'models/t5_1_1_mini',
-      f'methods/{method}',
-      *routers,
-      'data/mini',
-      't5x/finetune',
-    ),
-  )
-
-
-def evaluate(output, checkpoint, base, *arguments):
-  """Accuracy in percent that `t5x.eval` finds on one task."""
-  command(
-    't5x.eval',
-    f'--gin.CHECKPOINT_PATH={str(checkpoint)!r}',
-    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
-    f'--gin.EVAL_OUTPUT_DIR={str(output)!r}',
-    f'--gin.MIXTURE_OR_TASK_NAME={TASK!r}',
-    *arguments,
-    files=('models/t5_1_1_mini', 'methods/mov', 'data/mini_eval', 't5x/eval'),
-  )
-  (path,) = output.rglob(f'{TASK}-metrics.jsonl')
-  (line,) = path.read_text().splitlines()
-  return json.loads(line)
-
-
-def evaluate_here(output, checkpoint, base):
-  """Accuracy in percent that `moe_lite.eval` finds on the same task."""
-  command(
-    'moe_lite.eval',
-    f'--gin.CHECKPOINT_PATH={str(checkpoint)!r}',
-    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
-    f'--gin.EVAL_OUTPUT_DIR={str(output)!r}',
-    f'--gin.MIXTURE_OR_TASK_NAME={TASK!r}',
-    *("--gin.BASE_DTYPE='float32'", '--gin.NUM_EXPERTS=4'),
-    files=('models/t5_1_1_mini', 'methods/mov', 'data/mini_eval', 'runs/eval'),
-  )
-  outcome = json.loads((output / 'results.json').read_text())
-  return outcome['tasks'][0]['value']
-
-
-def read(checkpoint):
-  """Path to what the checkpoint's file says of a leaf."""
-  contents = flax.serialization.msgpack_restore(
-    (checkpoint / 'checkpoint').read_bytes()
-  )
-  return t5x_checkpoints.flatten(contents['optimizer'])
-
-
-def bytes_of(folder, pattern='*'):
-  return sum(p.stat().st_size for p in folder.rglob(pattern) if p.is_file())
-
-
-def losses(run):
-  """Step to loss, of all processes that trained a run; the last one counts."""
-  import tensorflow as tf
-
-  found = {}
-  for path in sorted((run / 'train').glob('events.*')):
-    for event in tf.compat.v1.train.summary_iterator(str(path)):
-      for value in event.summary.value:
-        if value.tag == 'loss':
-          found[event.step] = float(tf.make_ndarray(value.tensor))
-  return found
-
-
-@pytest.mark.t5x
-@needs_t5x
-def test_adapters_alone_are_saved_resumed_and_evaluated(base, tmp_path):
-  run = tmp_path / 'run'
-  settings = ('--gin.NUM_EXPERTS=4', '--gin.SAVE_PERIOD=5')
-  train(run, base, 'mov', *settings, '--gin.TRAIN_STEPS=5')
-  printed = train(run, base, 'mov', *settings, '--gin.TRAIN_STEPS=8')
-  # The base's 1,000 steps are not counted, the run's 5 are.
-  assert 'Starting main loop over steps 5-8' in printed
-  saved = read(run / 'checkpoint_8')
-  paths = [p.removeprefix('target/') for p in saved if p.startswith('target/')]
-  assert len(paths) == 32 and all('_adapter/' in path for path in paths)
-  states = [p for p in saved if p.startswith('state/param_states/')]
-  assert states and all('_adapter/' in path for path in states)
-  assert int(saved['state/step']) == 8
-  position = bytes_of(run / 'checkpoint_8', 'train_ds*')
-  size = bytes_of(run / 'checkpoint_8') - position
-  print(f'checkpoint: {size:,} bytes; base: {bytes_of(base):,} bytes')
-  assert position and size < bytes_of(base) / 4
-  trained = evaluate(
-    tmp_path / 'trained', run / 'checkpoint_8', base, '--gin.NUM_EXPERTS=4'
-  )
-  assert trained['step'] == 8
-  # Our own loop evaluates the same checkpoint.
-  ours = evaluate_here(tmp_path / 'ours', run / 'checkpoint_8', base)
-  assert trained['accuracy'] == pytest.approx(ours)
-
-
-@pytest.mark.t5x
-@needs_t5x
-def test_a_run_goes_on_exactly_and_on_its_own_base_alone(base, tmp_path):
-  settings = ('--gin.NUM_EXPERTS=3', '--gin.LOG_PERIOD=1', '--gin.KEEP=1')
-  long = '--gin.TRAIN_STEPS=10'
-  # The base has its layers apart, and this network stacks them.
-  scanned = (*settings, '--gin.SCAN_LAYERS=True', '--gin.SAVE_PERIOD=5')
-  train(tmp_path / 'whole', base, 'mov', *scanned, long)
-  train(tmp_path / 'run', 'mini', 'mov', *scanned, '--gin.TRAIN_STEPS=5')
-  train(tmp_path / 'run', 'mini', 'mov', *scanned, long)
-  expected = losses(tmp_path / 'whole')
-  assert sorted(expected) == list(range(1, 11))
-  assert losses(tmp_path / 'run') == expected
-
-  other = tmp_path / 'other'
-  leaves = base_checkpoints.read('mini')
-  name = 'encoder/layers_0/mlp/wo/kernel'
-  leaves[name] = leaves[name] + 1
-  native.write(str(other), leaves, 1)
-  more = (*scanned, '--gin.TRAIN_STEPS=15')
-  printed = train(tmp_path / 'run', other, 'mov', *more, code=1)
-  assert 'stands on another base' in printed
-  routers = {'routers': ('routers/top_k',), 'code': 1}
-  printed = train(tmp_path / 'run', 'mini', 'mov', *more, **routers)
-  assert 'trained another method' in printed
-  printed = train(tmp_path / 'run', 'mini', 'ia3', *more, code=1)
-  assert 'trained another method' in printed
-
-  checkpoint = tmp_path / 'run' / 'checkpoint_10'
-  exported = str(tmp_path / 'exported')
-  command('moe_lite.convert', 'export', str(checkpoint), f'--to={exported}')
-  import moe_lite
-
-  texts = [
-    moe_lite.load('mini', adapters=x).generate(['Is a robin a bird?'])
-    for x in (exported, str(checkpoint))
-  ]
-  assert texts[0] == texts[1]
 
 
 @pytest.mark.t5x

@@ -133,6 +133,21 @@ def test_dropout_needs_its_stream_and_moves_logits(params):
   assert np.abs(moved - still).max() > 1e-2
 
 
+def test_the_last_dropout_of_the_encoder_differs_by_position(params):
+  """As in T5X, where every other dropout is the same at all positions."""
+  ids = jnp.asarray([[5, 6, 7, 8]])
+  network = Transformer(config(dropout_rate=0.5))
+  encoded = network.apply(
+    {'params': params},
+    ids,
+    rngs={'dropout': jax.random.key(0)},
+    method='encode',
+  )
+  dropped = np.asarray(encoded[0] == 0)
+  assert 0.2 < dropped.mean() < 0.8
+  assert len({tuple(row) for row in dropped}) == 4
+
+
 @pytest.mark.parametrize('scan_layers', [False, True])
 def test_routing_statistics_of_every_router(params, scan_layers):
   model = build(scan_layers=scan_layers)

@@ -1,0 +1,111 @@
+"""Commands that run T5X on our networks, for its tests."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import flax.serialization
+import pytest
+
+from moe_lite.integrations import t5x_checkpoints
+from moe_lite.process import gin_paths
+
+has_t5x = importlib.util.find_spec('t5x') is not None
+needs_t5x = pytest.mark.skipif(
+  not has_t5x, reason='needs T5X: bash launch/test_t5x.sh PYTHON'
+)
+TASK = 'mini_who_blank_score_eval'
+FEW = ('--gin.BATCH_SIZE=8', '--gin.LEARNING_RATE=0.03')
+
+
+def command(module, *arguments, devices=1, files=(), code=0):
+  """Runs `python -m module` with gin files; returns what it printed."""
+  flags = f'--xla_force_host_platform_device_count={devices}'
+  search = (f'--gin_search_paths={gin_paths.folder()}',)
+  done = subprocess.run(
+    [sys.executable, '-m', module]
+    + [*(search if module.startswith('t5x') else ())]
+    + [f'--gin_file={name}.gin' for name in files]
+    + list(arguments),
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == code, done.stderr[-5000:]
+  return done.stdout + done.stderr
+
+
+def train(run, base, method, *arguments, routers=(), **options):
+  return command(
+    't5x.train',
+    f'--gin.MODEL_DIR={str(run)!r}',
+    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
+    *FEW,
+    *arguments,
+    **options,
+    files=(
+      'models/t5_1_1_mini',
+      f'methods/{method}',
+      *routers,
+      'data/mini',
+      't5x/finetune',
+    ),
+  )
+
+
+def evaluate(output, checkpoint, base, *arguments):
+  """Accuracy in percent that `t5x.eval` finds on one task."""
+  command(
+    't5x.eval',
+    f'--gin.CHECKPOINT_PATH={str(checkpoint)!r}',
+    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
+    f'--gin.EVAL_OUTPUT_DIR={str(output)!r}',
+    f'--gin.MIXTURE_OR_TASK_NAME={TASK!r}',
+    *arguments,
+    files=('models/t5_1_1_mini', 'methods/mov', 'data/mini_eval', 't5x/eval'),
+  )
+  (path,) = output.rglob(f'{TASK}-metrics.jsonl')
+  (line,) = path.read_text().splitlines()
+  return json.loads(line)
+
+
+def evaluate_here(output, checkpoint, base):
+  """Accuracy in percent that `moe_lite.eval` finds on the same task."""
+  command(
+    'moe_lite.eval',
+    f'--gin.CHECKPOINT_PATH={str(checkpoint)!r}',
+    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
+    f'--gin.EVAL_OUTPUT_DIR={str(output)!r}',
+    f'--gin.MIXTURE_OR_TASK_NAME={TASK!r}',
+    *("--gin.BASE_DTYPE='float32'", '--gin.NUM_EXPERTS=4'),
+    files=('models/t5_1_1_mini', 'methods/mov', 'data/mini_eval', 'runs/eval'),
+  )
+  outcome = json.loads((output / 'results.json').read_text())
+  return outcome['tasks'][0]['value']
+
+
+def read(checkpoint):
+  """Path to what the checkpoint's file says of a leaf."""
+  contents = flax.serialization.msgpack_restore(
+    (checkpoint / 'checkpoint').read_bytes()
+  )
+  return t5x_checkpoints.flatten(contents['optimizer'])
+
+
+def bytes_of(folder, pattern='*'):
+  return sum(p.stat().st_size for p in folder.rglob(pattern) if p.is_file())
+
+
+def losses(run):
+  """Step to loss, of all processes that trained a run; the last one counts."""
+  import tensorflow as tf
+
+  found = {}
+  for path in sorted((run / 'train').glob('events.*')):
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+      for value in event.summary.value:
+        if value.tag == 'loss':
+          found[event.step] = float(tf.make_ndarray(value.tensor))
+  return found
