@@ -221,3 +221,40 @@ def test_a_run_is_exported_as_the_network_of_its_configuration(made):
 def test_conversion_names_mistakes(arguments, message, capsys):
   assert cli.guard(command.convert, ['x', *arguments], None) == 2
   assert message in capsys.readouterr().err
+
+
+def test_scores_all_decodes_and_shards(linked, monkeypatch):
+  beams = ('--gin.DECODER=@decoding.beam_search', '--gin.NUM_DECODES=3')
+  _, plain = infer(monkeypatch, *beams)
+  code, lines = infer(
+    monkeypatch, *beams, "--gin.INFER_MODE='predict_with_aux'"
+  )
+  assert code == 0 and len(lines) == 40
+  for line, without in zip(lines, plain, strict=True):
+    assert len(line['predictions']) == len(line.pop('scores')) == 3
+    assert line == without and line['prediction'] == line['predictions'][0]
+
+  draws = ('--gin.DECODER=@decoding.sample', '--gin.NUM_DECODES=2')
+  _, drawn = infer(monkeypatch, *draws)
+  assert any(len(set(line['predictions'])) == 2 for line in drawn)
+
+  # The score of a prediction is that of a target with its text.
+  mode = "--gin.INFER_MODE='predict_with_aux'"
+  _, greedy = infer(monkeypatch, mode)
+  code, scored = infer(monkeypatch, "--gin.INFER_MODE='score'")
+  assert code == 0 and all(line['score'] < 0 for line in scored)
+  assert 'prediction' not in scored[0] and len(greedy[0]['scores']) == 1
+
+  parts = []
+  for shard in range(3):
+    flags = (f'--gin.SHARD_ID={shard}', '--gin.NUM_SHARDS=3', mode)
+    assert infer(monkeypatch, *flags)[0] == 0
+    path = pathlib.Path('out', f'shard_{shard}_of_3', predictions.PREDICTIONS)
+    parts += [json.loads(line) for line in path.read_text().splitlines()]
+  texts = lambda lines: [x['prediction'] for x in lines]
+  assert texts(parts) == texts(greedy)
+  assert infer(monkeypatch, '--gin.SHARD_ID=1')[0] == 2
+  code, _ = infer(monkeypatch, "--gin.INFER_MODE='score'", *draws[:0])
+  pathlib.Path('in.txt').write_text('say red\n')
+  score = ("--gin.INFER_INPUT='in.txt'", "--gin.INFER_MODE='score'")
+  assert infer(monkeypatch, *score)[0] == 2

@@ -33,6 +33,7 @@ class Generator:
     decode_fn: Callable[..., Any] = decoding.greedy,
     num_decodes: int = 1,
     seed: int = 0,
+    all_decodes: bool = False,
   ):
     """Makes a generator; nothing is compiled yet.
 
@@ -40,15 +41,20 @@ class Generator:
       trained: the model.
       shapes: the shapes to pad to; outputs end at `target_length`.
       decode_fn: how to decode; see `models.decoding`.
-      num_decodes: the number of beams of `decoding.beam_search`.
+      num_decodes: the number of beams of `decoding.beam_search`, or of draws.
       seed: the seed of draws.
+      all_decodes: whether to give all `num_decodes` outputs of an input, those
+        of a search with the best first, and not the best alone.
 
     Raises:
-      UserError: if `decode_fn` has no beams and `num_decodes` is not 1, or if
-        the mesh cannot split the batch.
+      UserError: if `decode_fn` decodes one sequence and `num_decodes` is not 1,
+        or if the mesh cannot split the batch.
     """
     options = inspect.signature(decode_fn).parameters
-    if num_decodes != 1 and 'num_decodes' not in options:
+    has_beams = 'num_decodes' in options
+    gives_all = all_decodes and 'return_all' in options
+    draws = all_decodes and decode_fn.__name__ == decoding.sample.__name__
+    if num_decodes != 1 and not has_beams and not draws:
       raise UserError(
         f'NUM_DECODES = {num_decodes}, but {decode_fn.__name__} decodes one '
         'sequence: give --gin.DECODER=@decoding.beam_search, or NUM_DECODES=1.'
@@ -56,6 +62,7 @@ class Generator:
     trained.check_batch(shapes.batch_size)
     self._shapes = shapes
     self._seed = seed
+    self._all_decodes = all_decodes
     self._checkpoint = trained.facts.checkpoint
     model = trained.model
 
@@ -63,13 +70,20 @@ class Generator:
       params: Tree, seed: Array, index: Array, inputs: Mapping[str, Array]
     ) -> Array:
       outputs = jnp.zeros((shapes.batch_size, shapes.target_length), jnp.int32)
-      return model.predict_batch(
+      decode = lambda rng, **options: model.predict_batch(
         params,
         {**inputs, DECODER_INPUTS: outputs},
         decode_fn=decode_fn,
-        num_decodes=num_decodes,
-        rng=jax.random.fold_in(jax.random.key(seed), index),
+        rng=rng,
+        **options,
       )
+      rng = jax.random.fold_in(jax.random.key(seed), index)
+      if not has_beams and num_decodes > 1:
+        return jax.lax.map(decode, jax.random.split(rng, num_decodes))
+      if not gives_all or num_decodes == 1:
+        return decode(rng, num_decodes=num_decodes)[None]
+      beams, _ = decode(rng, num_decodes=num_decodes, return_all=True)
+      return beams.swapaxes(0, 1)
 
     self._predict = trained.compile(predict)
 
@@ -78,8 +92,10 @@ class Generator:
     inputs: Iterable[Input],
     first_batch: int = 0,
     seed: int | None = None,
-  ) -> Iterator[list[np.ndarray]]:
+  ) -> Iterator[list[Any]]:
     """Yields the outputs of each batch, without EOS and padding.
+
+    With `all_decodes`, the outputs of an input are a list of `num_decodes`.
 
     Args:
       inputs: the inputs of all examples from batch `first_batch` on.
@@ -94,15 +110,20 @@ class Generator:
     for index, batch in enumerate(_batched(inputs, size), first_batch):
       padded = pad_inputs(batch, size, self._shapes.input_length)
       outputs = np.asarray(self._predict(key, np.int32(index), padded))
-      outputs = outputs[: len(batch)]
-      if bad := int((outputs == decoding.NOT_FINITE).any(1).sum()):
+      outputs = outputs[:, : len(batch)]
+      if bad := int((outputs == decoding.NOT_FINITE).any((0, 2)).sum()):
         raise UserError(
           f'The outputs of {self._checkpoint} for {bad} of {len(batch)} inputs '
           f'of batch {index} are not finite. It diverged, or the activations '
           'overflow: try another checkpoint, or '
           '--gin.ACTIVATION_DTYPE="\'float32\'".'
         )
-      yield [_trim(row) for row in outputs]
+      if self._all_decodes:
+        yield [
+          list(map(_trim, of_input)) for of_input in outputs.swapaxes(0, 1)
+        ]
+      else:
+        yield [_trim(row) for row in outputs[0]]
 
 
 def describe_decoder(decode_fn: Callable[..., Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import seqio
 import tensorflow as tf
 from etils import epath
@@ -24,10 +25,12 @@ class Example:
     text: `inputs`, and `targets` where they are known, as they are written
       beside the prediction.
     inputs: the inputs as the network reads them.
+    targets: the ids of the targets; None where they are not known.
   """
 
   text: Mapping[str, str]
   inputs: Input
+  targets: np.ndarray | None = None
 
 
 def of_file(path: str, feature: Feature, limit: int) -> list[Example]:
@@ -100,9 +103,18 @@ def of_task(
         for name in ('inputs', 'targets')
       },
       Input.of(row),
+      row['targets'],
     )
     for row in dataset.read(provider, split, lengths, use_cached)
   ]
+
+
+def shard(
+  examples: Sequence[Example], num_shards: int, shard_id: int
+) -> Sequence[Example]:
+  """The part of a shard: all parts, one after another, are the whole."""
+  starts = [i * len(examples) // num_shards for i in (shard_id, shard_id + 1)]
+  return examples[slice(*starts)]
 
 
 def fingerprint(examples: Sequence[Example]) -> str:

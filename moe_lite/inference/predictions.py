@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import seqio
 from etils import epath
 from jax.experimental import multihost_utils
 
@@ -30,8 +29,8 @@ from moe_lite.core.files import set_aside
 from moe_lite.core.progress import say
 from moe_lite.data import dataset
 from moe_lite.inference import inputs
-from moe_lite.inference.generation import Generator, describe_decoder
-from moe_lite.inference.inputs import Example
+from moe_lite.inference.generation import describe_decoder
+from moe_lite.inference.lines import PREDICT, SCORE, Predict
 from moe_lite.inference.padding import Shapes
 from moe_lite.inference.source import ModelSource
 from moe_lite.models import decoding
@@ -41,7 +40,6 @@ PREDICTIONS = 'predictions.jsonl'
 SETTINGS = 'infer.json'
 
 
-@locks.owning('output_dir', 'INFER_OUTPUT_DIR', 'A prediction')
 def infer(
   model: EncoderDecoderModel,
   checkpoint_path: str,
@@ -61,6 +59,9 @@ def infer(
   decode_fn: Callable[..., Any] = decoding.greedy,
   num_decodes: int = 1,
   seed: int = 0,
+  mode: str = PREDICT,
+  num_shards: int = 1,
+  shard_id: int = 0,
 ) -> None:
   """Writes predictions, or goes on writing them, into `output_dir`.
 
@@ -84,8 +85,15 @@ def infer(
     batch_size: the number of inputs in a batch.
     use_cached: whether to read what `seqio_cache_tasks` wrote.
     decode_fn: how to decode; see `models.decoding`.
-    num_decodes: the number of beams of a beam search, whose best is written.
+    num_decodes: the number of beams of a beam search, or of draws. If it is not
+      1, a line has all of them as `predictions`.
     seed: the seed of draws.
+    mode: 'predict'; 'predict_with_aux' for predictions with `scores`; or
+      'score' for the `score` of each target. A score is the log-probability of
+      a text given its input, summed over its tokens, EOS included.
+    num_shards: how many commands share the inputs. Each takes a part of them,
+      and writes it to `output_dir`/shard_I_of_N.
+    shard_id: which part this command takes, from 0.
 
   Raises:
     UserError: if something that the configuration names is missing, or does not
@@ -96,77 +104,89 @@ def infer(
       f'CHECKPOINT_STEP = {step!r} is of evaluations; a prediction takes one '
       'checkpoint.'
     )
-  provider = dataset.find(mixture_or_task_name)
-  dataset.check_vocabulary(provider, model.module.config.vocab_size)
-  shapes = Shapes(
-    batch_size, task_feature_lengths['inputs'], task_feature_lengths['targets']
-  )
-  if input_path is None:
-    dataset.check_split(provider, split, use_cached)
-    examples = inputs.of_task(provider, split, task_feature_lengths, use_cached)
-  else:
-    feature = provider.output_features['inputs']
-    examples = inputs.of_file(input_path, feature, shapes.input_length)
-  if not examples:
-    raise UserError(f'{input_path or provider.name} holds no inputs.')
-  trained = ModelSource(
-    model,
-    checkpoint_path,
-    initial_checkpoint_path,
-    trainable,
-    base_dtype,
-    mesh,
-    step,
-    fully_sharded,
-  ).load()
-  settings = {
-    'checkpoint': trained.facts.to_json(),
-    'input': input_path or f'{mixture_or_task_name}, {split}',
-    'examples': len(examples),
-    'examples_hash': inputs.fingerprint(examples),
-    'task_feature_lengths': dict(task_feature_lengths),
-    'batch_size': batch_size,
-    'base_dtype': base_dtype,
-    'activation_dtype': str(model.module.config.dtype),
-    'decoder': describe_decoder(decode_fn),
-    'num_decodes': num_decodes,
-    'seed': seed,
-  }
-  folder = epath.Path(output_dir)
-  generator = Generator(trained, shapes, decode_fn, num_decodes, seed)
-  done, lines = _open(folder, settings, batch_size)
-  say(
-    f'{len(examples)} inputs of {settings["input"]}'
-    + (f', {done} of them done before' if done else '')
-  )
-  if done < len(examples):
-    left = (x.inputs for x in examples[done:])
-    batches = generator(left, done // batch_size)
+  if not 0 <= shard_id < num_shards:
+    raise UserError(
+      f'SHARD_ID = {shard_id} must be less than NUM_SHARDS = {num_shards}.'
+    )
+  if num_shards > 1:
+    output_dir = f'{output_dir}/shard_{shard_id}_of_{num_shards}'
+  with locks.owned(output_dir, 'INFER_OUTPUT_DIR', 'A prediction'):
+    provider = dataset.find(mixture_or_task_name)
+    dataset.check_vocabulary(provider, model.module.config.vocab_size)
+    shapes = Shapes(
+      batch_size,
+      task_feature_lengths['inputs'],
+      task_feature_lengths['targets'],
+    )
+    if input_path is None:
+      dataset.check_split(provider, split, use_cached)
+      examples = inputs.of_task(
+        provider, split, task_feature_lengths, use_cached
+      )
+    else:
+      feature = provider.output_features['inputs']
+      examples = inputs.of_file(input_path, feature, shapes.input_length)
+    examples = inputs.shard(examples, num_shards, shard_id)
+    if not examples:
+      raise UserError(f'{input_path or provider.name} holds no inputs.')
+    if mode == SCORE and any(example.targets is None for example in examples):
+      raise UserError(
+        f'INFER_MODE = {mode!r} scores the targets of a task, and {input_path} '
+        'has inputs alone.'
+      )
+    trained = ModelSource(
+      model,
+      checkpoint_path,
+      initial_checkpoint_path,
+      trainable,
+      base_dtype,
+      mesh,
+      step,
+      fully_sharded,
+    ).load()
+    settings = {
+      'checkpoint': trained.facts.to_json(),
+      'input': input_path or f'{mixture_or_task_name}, {split}',
+      'examples': len(examples),
+      'examples_hash': inputs.fingerprint(examples),
+      'task_feature_lengths': dict(task_feature_lengths),
+      'batch_size': batch_size,
+      'base_dtype': base_dtype,
+      'activation_dtype': str(model.module.config.dtype),
+      'decoder': describe_decoder(decode_fn),
+      'num_decodes': num_decodes,
+      'seed': seed,
+      'mode': mode,
+    }
+    folder = epath.Path(output_dir)
     vocabulary = provider.output_features['targets'].vocabulary
-    _write(lines, examples, done, batches, vocabulary)
-  say(f'Predictions are in {folder / PREDICTIONS}.')
+    predict = Predict(
+      trained, shapes, decode_fn, num_decodes, seed, mode, vocabulary
+    )
+    done, lines = _open(folder, settings, batch_size)
+    say(
+      f'{len(examples)} inputs of {settings["input"]}'
+      + (f', {done} of them done before' if done else '')
+    )
+    if done < len(examples):
+      _write(lines, len(examples), done, predict(examples, done))
+    say(f'Predictions are in {folder / PREDICTIONS}.')
 
 
 def _write(
   file: json_lines.Lines | None,
-  examples: Sequence[Example],
+  total: int,
   done: int,
-  batches: Iterable[Sequence[Any]],
-  vocabulary: seqio.Vocabulary,
+  batches: Iterable[Sequence[Mapping[str, Any]]],
 ) -> None:
-  """Appends predictions to those of `examples[:done]`, batch after batch."""
-  bar = progress.Progress(len(examples), done, unit='input')
+  """Appends lines to those of the first `done` examples, batch after batch."""
+  bar = progress.Progress(total, done, unit='input')
   try:
-    for outputs in batches:
-      lines = []
-      for example, ids in zip(examples[done:], outputs, strict=False):
-        prediction = vocabulary.decode([int(i) for i in ids])
-        line = {**example.text, 'prediction': prediction}
-        lines.append(json_text.dumps(line, ensure_ascii=False))
-        bar.advance()
-      done += len(outputs)
+    for batch in batches:
       if file is not None:
-        file.append(lines)
+        file.append([json_text.dumps(x, ensure_ascii=False) for x in batch])
+      for _ in batch:
+        bar.advance()
       bar.report()
   finally:
     bar.close()
