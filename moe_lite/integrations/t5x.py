@@ -20,6 +20,7 @@ import seqio
 from flax import traverse_util
 
 from moe_lite.core import partitioning
+from moe_lite.core.errors import UserError
 from moe_lite.core.features import (
   DECODER_INPUTS,
   DECODER_TARGETS,
@@ -202,7 +203,14 @@ class Partitioner(require(t5x_parts.partitioning, 'PjitPartitioner')):
         axis itself, as the number of devices over that of `model`.
       fully_sharded: whether parameters are also split over `data`.
       **kwargs: arguments of T5X's partitioner.
+
+    Raises:
+      UserError: if the mesh is 'auto', which only our own loop can find.
     """
+    if isinstance(mesh, str):
+      raise UserError(
+        f'MESH = {mesh!r} is not possible under T5X: give a pair.'
+      )
     rules = require(t5x_parts.partitioning, 'standard_logical_axis_rules')(
       parameter_partitioning_dims=2 if fully_sharded else 1,
       additional_rules=[('expert', None), ('rank', None)],
