@@ -1,6 +1,7 @@
 """Names the task, the file and the reason when data cannot be read."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -19,8 +20,9 @@ from moe_lite.data.registry import (
 )
 from moe_lite.process import boundary
 
-# How many examples of each task are read to find one that cannot be.
-_TRIED = 1000
+# How many examples of each task are read to find one that cannot be. Most tasks
+# fail at the first, and a mixture may have hundreds of them.
+_TRIED = (1, 1000)
 
 
 @contextlib.contextmanager
@@ -62,7 +64,7 @@ def _failing(
   provider: seqio.Task | seqio.Mixture, split: str, use_cached: bool
 ) -> tuple[str, Exception] | None:
   """Looks for the task that cannot be read, and why; None if all can."""
-  for task in tasks_of(provider):
+  for tried, task in itertools.product(_TRIED, tasks_of(provider)):
     if split not in splits_of(task):
       continue
     cached = use_cached and task.supports_caching
@@ -76,7 +78,7 @@ def _failing(
         examples = task.get_dataset(
           None, split, cached, shuffle=False, try_in_mem_cache=False
         )
-        for _ in examples.take(_TRIED):
+        for _ in examples.take(tried):
           pass
     except Exception as error:
       return task.name, error

@@ -208,9 +208,7 @@ class Partitioner(require(t5x_parts.partitioning, 'PjitPartitioner')):
       UserError: if the mesh is 'auto', which only our own loop can find.
     """
     if isinstance(mesh, str):
-      raise UserError(
-        f'MESH = {mesh!r} is not possible under T5X: give a pair.'
-      )
+      raise UserError(f'MESH = {mesh!r} must be a pair under T5X, or None.')
     rules = require(t5x_parts.partitioning, 'standard_logical_axis_rules')(
       parameter_partitioning_dims=2 if fully_sharded else 1,
       additional_rules=[('expert', None), ('rank', None)],
