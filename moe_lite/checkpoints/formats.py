@@ -84,7 +84,8 @@ def read_trained(
   found = find(path)
   read = None if found is None else found.trained(path, step, assumed)
   if read is None:
-    raise runs.not_a_run(path)
+    hint = _checkpoints_in(epath.Path(path))
+    raise UserError(f'{runs.not_a_run(path)}{hint}')
   return read
 
 

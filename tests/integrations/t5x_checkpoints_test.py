@@ -6,11 +6,11 @@ import flax.serialization
 import numpy as np
 import pytest
 
-from moe_lite.checkpoints import bases
+from moe_lite.checkpoints import bases, formats
 from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.t5x import native
 from moe_lite.core import parameters
-from moe_lite.core.errors import Damaged
+from moe_lite.core.errors import Damaged, UserError
 from moe_lite.integrations import t5x_checkpoints
 from moe_lite.integrations.t5x_checkpoints import FromBase
 from moe_lite.t5.method import Method
@@ -116,3 +116,7 @@ def test_exports_of_a_checkpoint_know_their_method(state, tmp_path):
   tree, said = native.FORMAT.trained(str(file.parent))
   assert parameters.flatten(tree).keys() == {ADAPTER}
   assert said == native.FORMAT.describe(str(file.parent))
+  found = native.FORMAT.inspect(str(file.parent))
+  assert found.facts['step'] == 9 and 'mini' in found.facts['base']
+  with pytest.raises(UserError, match='give one, such as .*checkpoint_9'):
+    formats.read_trained(str(tmp_path))

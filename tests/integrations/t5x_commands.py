@@ -1,10 +1,13 @@
 """Commands that run T5X on our networks, for its tests."""
 
+import contextlib
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 
 import flax.serialization
 import pytest
@@ -20,26 +23,59 @@ TASK = 'mini_who_blank_score_eval'
 FEW = ('--gin.BATCH_SIZE=8', '--gin.LEARNING_RATE=0.03')
 
 
-def command(module, *arguments, devices=1, files=(), code=0):
-  """Runs `python -m module` with gin files; returns what it printed."""
+def command(module, *arguments, devices=1, files=(), code=0, processes=1):
+  """Runs `python -m module` with gin files; returns what it printed.
+
+  With more than one of `processes`, they run it together.
+  """
   flags = f'--xla_force_host_platform_device_count={devices}'
   search = (f'--gin_search_paths={gin_paths.folder()}',)
-  done = subprocess.run(
-    [sys.executable, '-m', module]
-    + [*(search if module.startswith('t5x') else ())]
-    + [f'--gin_file={name}.gin' for name in files]
-    + list(arguments),
-    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags},
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == code, done.stderr[-5000:]
-  return done.stdout + done.stderr
+  words = [
+    *(sys.executable, '-m', *module.split()),
+    *(search if module.startswith('t5x') else ()),
+    *(f'--gin_file={name}.gin' for name in files),
+    *arguments,
+  ]
+  together = [()]
+  if processes > 1:
+    with socket.socket() as free:
+      free.bind(('127.0.0.1', 0))
+      address = f'127.0.0.1:{free.getsockname()[1]}'
+    together = [
+      (
+        *(f'--coordinator_address={address}', f'--process_index={i}'),
+        f'--process_count={processes}',
+      )
+      for i in range(processes)
+    ]
+  with contextlib.ExitStack() as files_of_output:
+    outputs = [
+      files_of_output.enter_context(tempfile.TemporaryFile('w+'))
+      for _ in together
+    ]
+    started = [
+      subprocess.Popen(
+        [*words, *more],
+        env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags},
+        stdout=output,
+        stderr=subprocess.STDOUT,
+      )
+      for more, output in zip(together, outputs, strict=True)
+    ]
+    codes = [process.wait() for process in started]
+    for output in outputs:
+      output.seek(0)
+    printed = [output.read() for output in outputs]
+  for found, text in zip(codes, printed, strict=True):
+    assert found == code, text[-5000:]
+  return '\n'.join(printed)
 
 
-def train(run, base, method, *arguments, routers=(), **options):
+def train(
+  run, base, method, *arguments, routers=(), module='t5x.train', **options
+):
   return command(
-    't5x.train',
+    module,
     f'--gin.MODEL_DIR={str(run)!r}',
     f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
     *FEW,

@@ -205,6 +205,35 @@ def test_every_method_trains_on_two_partitions_in_microbatches(
 
 @pytest.mark.t5x
 @needs_t5x
+def test_two_processes_of_two_devices_train_as_one(base, tmp_path):
+  """Data are split over the processes, and matrices within each."""
+  settings = (
+    *('--gin.TRAIN_STEPS=4', '--gin.SAVE_PERIOD=2', '--gin.LOG_PERIOD=1'),
+    *("--gin.BASE_DTYPE='float32'", '--gin.NUM_EXPERTS=2'),
+  )
+  found = {}
+  for processes, mesh in ((1, '(1, 2)'), (2, '(2, 2)')):
+    run = tmp_path / str(processes)
+    train(
+      run,
+      base,
+      'mov',
+      *(*settings, f'--gin.MESH={mesh}'),
+      module='moe_lite.t5x train',
+      devices=2,
+      processes=processes,
+    )
+    found[processes] = losses(run)
+    assert (run / 'checkpoint_4' / 'checkpoint').exists()
+  assert list(found[2]) == [1, 2, 3, 4]
+  # Each process draws its own rows, so that the losses are alike, not equal.
+  np.testing.assert_allclose(
+    list(found[2].values()), list(found[1].values()), rtol=0.2
+  )
+
+
+@pytest.mark.t5x
+@needs_t5x
 def test_what_a_newer_t5x_lacks_is_named():
   from moe_lite.integrations import t5x as integration
 

@@ -22,7 +22,7 @@ from flax import traverse_util
 
 from moe_lite.checkpoints import buckets
 from moe_lite.checkpoints.description import Description
-from moe_lite.checkpoints.format import BaseFormat
+from moe_lite.checkpoints.format import BaseFormat, Found
 from moe_lite.checkpoints.lazy_arrays import Stored, held, read_all
 from moe_lite.checkpoints.t5x import orbax
 from moe_lite.core import files, integrity, json_files, parameters
@@ -140,6 +140,12 @@ class _T5X(BaseFormat):
       return None
     with _understood(path):
       return description_in(_optimizer(path), path)
+
+  def inspect(self, path: str) -> Found:
+    said = self.describe(path)
+    if said is None:
+      return super().inspect(path)
+    return Found.of_trained(self.name, parameters.unflatten(read(path)), said)
 
   def trained(
     self, path: str, step: int | None = None, assumed: Description | None = None
