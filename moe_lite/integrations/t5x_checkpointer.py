@@ -133,6 +133,10 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     said = native.description_in(state_dict, where)
     if said is not None:
       check_method(where, said.method, self._method)
+    if not np.asarray(t5x_checkpoints.flatten(state_dict).get('state/step', 1)):
+      # T5X looks at the first batch before it saves step 0, so that the place
+      # in the data that it saves there lies behind that batch.
+      self._dataset_iterator = None
     is_whole = t5x_checkpoints.is_whole(state_dict)
     if is_whole:  # A checkpoint of full fine-tuning, or a base.
       self._source, self._trained_on = where, None

@@ -1,5 +1,7 @@
 """What T5X saves of a run, and how the run goes on."""
 
+import shutil
+
 import pytest
 
 from moe_lite.checkpoints import bases
@@ -45,7 +47,7 @@ def test_adapters_alone_are_saved_resumed_and_evaluated(base, tmp_path):
 
 
 def test_a_run_goes_on_exactly_and_on_its_own_base_alone(base, tmp_path):
-  settings = ('--gin.NUM_EXPERTS=3', '--gin.LOG_PERIOD=1', '--gin.KEEP=1')
+  settings = ('--gin.NUM_EXPERTS=3', '--gin.LOG_PERIOD=1', '--gin.KEEP=3')
   long = '--gin.TRAIN_STEPS=10'
   # The base has its layers apart, and this network stacks them.
   scanned = (*settings, '--gin.SCAN_LAYERS=True', '--gin.SAVE_PERIOD=5')
@@ -55,6 +57,11 @@ def test_a_run_goes_on_exactly_and_on_its_own_base_alone(base, tmp_path):
   expected = losses(tmp_path / 'whole')
   assert sorted(expected) == list(range(1, 11))
   assert losses(tmp_path / 'run') == expected
+  # As if it had been killed before its first checkpoint but that of step 0.
+  killed = tmp_path / 'killed'
+  shutil.copytree(tmp_path / 'whole' / 'checkpoint_0', killed / 'checkpoint_0')
+  train(killed, base, 'mov', *scanned, '--gin.TRAIN_STEPS=5')
+  assert losses(killed) == {step: expected[step] for step in range(1, 6)}
 
   other = tmp_path / 'other'
   leaves = bases.read('mini')

@@ -205,6 +205,27 @@ def test_every_method_trains_on_two_partitions_in_microbatches(
 
 @pytest.mark.t5x
 @needs_t5x
+def test_evaluation_while_training(base, tmp_path):
+  command(
+    'moe_lite.t5x train',
+    f'--gin.MODEL_DIR={str(tmp_path)!r}',
+    f'--gin.INITIAL_CHECKPOINT_PATH={str(base)!r}',
+    *(*FEW, '--gin.NUM_EXPERTS=2', '--gin.TRAIN_STEPS=4'),
+    *('--gin.SAVE_PERIOD=4', '--gin.EVAL_PERIOD=2', '--gin.EVAL_STEPS=2'),
+    "--gin.VALIDATION_MIXTURE='mini_who_blank_score_eval'",
+    files=(
+      *('models/t5_1_1_mini', 'methods/mov', 'data/mini'),
+      *('t5x/finetune', 't5x/validation'),
+    ),
+  )
+  (path,) = tmp_path.rglob('mini_who_blank_score_eval-metrics.jsonl')
+  lines = [json.loads(line) for line in path.read_text().splitlines()]
+  assert [line['step'] for line in lines] == [2, 4]
+  assert all(0 <= line['accuracy'] <= 100 for line in lines)
+
+
+@pytest.mark.t5x
+@needs_t5x
 def test_two_processes_of_two_devices_train_as_one(base, tmp_path):
   """Data are split over the processes, and matrices within each."""
   settings = (
