@@ -6,7 +6,7 @@ import flax.serialization
 import numpy as np
 import pytest
 
-from moe_lite.checkpoints import bases, formats
+from moe_lite.checkpoints import formats
 from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.t5x import native
 from moe_lite.core import parameters
@@ -27,18 +27,6 @@ class Info:
 
   name: str
   shape: tuple[int, ...] = ()
-
-
-@pytest.fixture(scope='module')
-def base(tmp_path_factory):
-  """The mini base as a checkpoint of T5X."""
-  folder = tmp_path_factory.mktemp('base') / 'checkpoint_1000'
-  leaves = {
-    path: np.asarray(leaf, np.float32)
-    for path, leaf in bases.read('mini').items()
-  }
-  native.write(str(folder), leaves, 1000)
-  return folder
 
 
 @pytest.fixture
