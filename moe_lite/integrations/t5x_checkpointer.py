@@ -30,6 +30,8 @@ from moe_lite.t5.description import describe_run
 from moe_lite.t5.method import Method, check_method
 from moe_lite.t5.network import Transformer
 
+# The CHECKPOINT_PATH that stands for the frozen base without any run.
+BASE = 'base'
 _TYPES = ('bfloat16', 'float32')
 # The base that this process has read. T5X makes one checkpointer to restore,
 # and another one to save, which says on what base the run stands.
@@ -104,12 +106,14 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     """Restores a run, or begins one.
 
     T5X gives `fallback_state` where a run begins: the state with random values.
-    What the base does not have is taken from it.
+    What the base does not have is taken from it. The path `BASE` stands for the
+    frozen base alone.
     """
     if fallback_state is not None:
       return self._begin(fallback_state)
     if path is not None and not gfile.exists(f'{path}/checkpoint'):
-      # It is a base of another form than T5X's.
+      # It is the frozen base alone, or a base of another form than T5X's.
+      path = self._base_path if path == BASE else path
       names = t5x_checkpoints.flatten(self._parameter_infos['target'])
       target = unflatten(self._load(path, list(names)))
       state = {'target': target, 'state': {'step': np.int32(0)}}
