@@ -56,6 +56,11 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
   metric over gradients can then not bring their computation back.
   """
 
+  _router_losses = router_losses.RouterLosses()
+  # What routers sow while a loss is traced. `_compute_logits` puts it here, and
+  # `loss_fn` takes it.
+  _sown: Any = None
+
   def __init__(
     self,
     *args,
@@ -83,9 +88,6 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
     self._router_losses = router_losses.RouterLosses(
       load_balance, router_z_loss, entropy_bonus
     )
-    # What routers sow while a loss is traced. `_compute_logits` puts it here,
-    # and `loss_fn` takes it.
-    self._sown: Any = None
 
   def get_initial_variables(
     self,
