@@ -177,12 +177,14 @@ def _evaluate_all(
     trained, _ = runs.restore_trainable(checkpoint_path, step)
     fingerprint = parameters.fingerprint(trained)
     done = results_folder.find_complete(folder, settings, step, fingerprint)
-    if done is not None:
+    if done is None:
+      given['step'] = step
+      done = evaluate(
+        checkpoint_path=checkpoint_path, output_dir=folder, **given
+      )
+    else:
       say(f'Step {step} is done: {folder}.')
-    given['step'] = step
-    found[step] = done or evaluate(
-      checkpoint_path=checkpoint_path, output_dir=folder, **given
-    )
+    found[step] = done
   rows = [
     (str(step), f'{one.average.median:.2f}' if one.average else '')
     for step, one in found.items()

@@ -1,5 +1,6 @@
 """The results of finished tasks on disk, so that an evaluation can go on."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -152,6 +153,8 @@ def find_complete(
 ) -> Evaluation | None:
   """Returns a complete evaluation in a folder; None if there is no such one.
 
+  Every process must call this.
+
   Args:
     folder: the folder.
     settings: how it should have been made.
@@ -159,19 +162,22 @@ def find_complete(
     fingerprint: the fingerprint of what was trained.
   """
   path = epath.Path(folder) / JSON
-  if not path.exists():
-    return None
-  try:
-    found = results_file.read(path)
-  except UserError:  # `ResultsFolder` tells of it.
-    return None
-  of = found.checkpoint.step, found.checkpoint.trainable_fingerprint
-  wanted = results_file.plain(settings)
-  is_same = results_file.plain(found.settings) == json.loads(
-    json_text.dumps(wanted)
-  )
-  is_same = is_same and of == (step, fingerprint)
-  return found if found.complete and is_same else None
+  wanted = json.loads(json_text.dumps(results_file.plain(settings)))
+  found = None
+  with contextlib.suppress(UserError):  # `ResultsFolder` tells of it.
+    found = results_file.read(path) if path.exists() else None
+  if found is not None and not (
+    found.complete
+    and results_file.plain(found.settings) == wanted
+    and found.checkpoint.step == step
+    and found.checkpoint.trainable_fingerprint == fingerprint
+  ):
+    found = None
+  if jax.process_count() > 1:
+    # All processes must go the same way, and all can read what is there.
+    all_found = multihost_utils.process_allgather(np.array(found is not None))
+    found = found if np.all(all_found) else None
+  return found
 
 
 def _as_read(evaluation: Evaluation) -> Evaluation:
