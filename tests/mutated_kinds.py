@@ -178,7 +178,7 @@ KINDS = {
   'flax': (write_flax, read_base, 40),
   'torch': (write_torch, read_base, 80),
   't5x': (write_t5x, read_base, 50),
-  'orbax': (write_orbax, read_base, 30),
+  'orbax': (write_orbax, read_base, 12),
   'export': (write_export, read_export, 80),
   'peft': (write_peft, read_peft, 50),
   'run': (write_run, read_run, 30),

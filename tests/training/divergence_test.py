@@ -50,7 +50,6 @@ def test_it_stops_and_keeps_what_is_finite(tmp_path, log_period, save_period):
   assert all(np.isfinite(x) for line in lines for x in line.values())
   if save_period > 1:
     assert 'Step 0 is saved' in said and steps(folder) == [0]
-    check_that_it_begins_anew(folder, tmp_path / 'base')
     return
   assert f'Step {steps(folder)[-1]} is the last one that is saved' in said
   assert steps(folder)[-1] >= 3
@@ -59,12 +58,15 @@ def test_it_stops_and_keeps_what_is_finite(tmp_path, log_period, save_period):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(tree))
 
 
-def check_that_it_begins_anew(folder, base):
-  """From step 0, with another rate, it goes as a run in a new folder does."""
+@pytest.mark.slow
+def test_from_step_0_with_another_rate_it_goes_as_a_new_run_does(tmp_path):
+  folder, base = tmp_path / 'run', tiny.save_base(tmp_path / 'base')
+  with pytest.raises(Diverged):
+    loop_test.train(folder, base, train_steps=9, schedule=soon, save_period=9)
   options = {'train_steps': 3, 'log_period': 1, 'save_period': 1}
-  loop_test.train(folder, str(base), **options)
-  other = folder.parent / 'other'
-  loop_test.train(other, str(base), **options)
+  loop_test.train(folder, base, **options)
+  other = tmp_path / 'other'
+  loop_test.train(other, base, **options)
   assert loop_test.untimed(folder) == loop_test.untimed(other)
 
 
