@@ -85,13 +85,12 @@ def evaluate(
 
   Returns:
     What `results.json` holds, with step 'all' that of the last checkpoint. It
-    is whole on process 0 alone, which reads what
-    an earlier call finished.
+    is whole on process 0 alone, which reads what an earlier call finished.
 
   Raises:
     UserError: if the checkpoint, the tasks and the settings do not fit.
   """
-  given = locals()
+  given = dict(locals())  # A copy: a debugger would add to it.
   if step == ALL_STEPS:
     return _evaluate_all(**given)
   provider = dataset.find(mixture_or_task_name)

@@ -126,9 +126,14 @@ def infer(
     else:
       feature = provider.output_features['inputs']
       examples = inputs.of_file(input_path, feature, shapes.input_length)
-    examples = inputs.shard(examples, num_shards, shard_id)
     if not examples:
       raise UserError(f'{input_path or provider.name} holds no inputs.')
+    if len(examples) < num_shards:
+      raise UserError(
+        f'NUM_SHARDS = {num_shards} is more than the {len(examples)} inputs '
+        f'of {input_path or provider.name}.'
+      )
+    examples = inputs.shard(examples, num_shards, shard_id)
     if mode == SCORE and any(example.targets is None for example in examples):
       raise UserError(
         f'INFER_MODE = {mode!r} scores the targets of a task, and {input_path} '

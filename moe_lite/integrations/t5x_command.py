@@ -12,7 +12,6 @@ call. Flags and messages are those of moe_lite.train, and macros are checked as
 they are there. The gin files of this package and of T5X are found.
 """
 
-import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -61,16 +60,6 @@ def _run(argv: Sequence[str]) -> None:
   # Gin files of T5X call the module of the command `__main__`.
   setattr(sys.modules['__main__'], name, function)
   configured = cli.configure(
-    [argv[0], *_with_search_path(argv[2:], t5x_parts.FOLDER.parent)], name, file
+    [argv[0], *argv[2:]], name, file, folders=[str(t5x_parts.FOLDER.parent)]
   )
   t5x_parts.call(configured)
-
-
-def _with_search_path(
-  arguments: Sequence[str], folder: pathlib.Path
-) -> list[str]:
-  """Adds a folder to those in which gin files are looked for."""
-  flag = '--gin_search_paths='
-  given = [x.removeprefix(flag) for x in arguments if x.startswith(flag)]
-  others = [x for x in arguments if not x.startswith(flag)]
-  return [*others, flag + ','.join([*given, str(folder)])]

@@ -150,6 +150,7 @@ def configure(
   entry: str | Sequence[str],
   run_file: str,
   placeholders: Sequence[str] = (),
+  folders: Sequence[str] = (),
 ) -> Callable[[], Any]:
   """Parses flags and gin files.
 
@@ -160,6 +161,7 @@ def configure(
     run_file: a gin file that configures the function. Messages name it.
     placeholders: macros that the user need not give, because nothing will read
       them.
+    folders: where gin files are looked for, after those that the user names.
 
   Returns:
     The function, with everything that gin binds to it.
@@ -177,7 +179,7 @@ def configure(
   _check_free(values.gin_bindings)
   import_tensorflow()
   gin.clear_config()
-  _search_gin_files(values.gin_search_paths)
+  _search_gin_files([*values.gin_search_paths, *folders])
   distributed.join(
     values.multi_host,
     values.coordinator_address,
