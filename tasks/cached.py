@@ -97,7 +97,7 @@ def write_shard(
   Returns:
     The counts of this file, for `finish_split`.
   """
-  path = epath.Path(folder) / file_name(split, shard, num_shards)
+  path = epath.Path(folder) / caches.file_name(split, shard, num_shards)
   stats: dict[str, int] = {'examples': 0}
   with tf.io.TFRecordWriter(str(path)) as writer:
     for example in examples:
@@ -130,14 +130,13 @@ def finish_split(
     for name, count in one.items():
       merge = max if name.endswith('_max_tokens') else int.__add__
       whole[name] = merge(whole.get(name, 0), count)
+  names = (caches.file_name(split, i, len(stats)) for i in range(len(stats)))
+  files = [epath.Path(folder) / name for name in names]
   info = {
     'num_shards': len(stats),
     'features': {name: dict(feature) for name, feature in spec.items()},
     'seqio_version': seqio.__version__,
-    caches.FILES: [
-      caches.describe(epath.Path(folder) / file_name(split, i, len(stats)))
-      for i in range(len(stats))
-    ],
+    caches.FILES: [caches.describe(file) for file in files],
   }
   for kind, content in (('info', info), ('stats', whole)):
     path = epath.Path(folder) / f'{kind}.{split}.json'
@@ -183,11 +182,6 @@ def clear(folder: epath.PathLike, splits: Collection[str]) -> None:
   # The files that say that a split is there are deleted first.
   for path in sorted(gone, key=lambda path: path.suffix != '.json'):
     path.unlink()
-
-
-def file_name(split: str, shard: int, num_shards: int) -> str:
-  """The name of a file, such as 'train.tfrecord-00000-of-00001'."""
-  return f'{split}.tfrecord-{shard:05d}-of-{num_shards:05d}'
 
 
 def _array(value: Any) -> Any:

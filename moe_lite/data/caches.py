@@ -7,7 +7,6 @@ when it was written. What `tasks.cache` writes down of each file does.
 
 import hashlib
 
-import seqio
 from etils import epath
 
 from moe_lite.core import json_files
@@ -19,6 +18,11 @@ FILES = 'files'
 _START = 4096
 
 
+def file_name(split: str, shard: int, num_shards: int) -> str:
+  """The name of a file, such as 'train.tfrecord-00000-of-00001'."""
+  return f'{split}.tfrecord-{shard:05d}-of-{num_shards:05d}'
+
+
 def describe(file: epath.Path) -> dict[str, int | str]:
   """Tells a file by its size and by a hash of its first bytes."""
   with file.open('rb') as stream:
@@ -26,7 +30,7 @@ def describe(file: epath.Path) -> dict[str, int | str]:
   return {'bytes': file.stat().length, 'start': start}
 
 
-def check(task: seqio.Task, split: str) -> None:
+def check(name: str, folder: epath.PathLike, split: str) -> None:
   """Compares a cache's files with what was written down of them.
 
   Buckets compare what is uploaded themselves, and are slow to ask. So only
@@ -34,13 +38,14 @@ def check(task: seqio.Task, split: str) -> None:
   `seqio_cache_tasks` does not.
 
   Args:
-    task: a task with a cache.
+    name: the name of the task, for messages.
+    folder: its cache.
     split: the name of the split.
 
   Raises:
     UserError: if a file is missing, or another one.
   """
-  folder = epath.Path(task.cache_dir)
+  folder = epath.Path(folder)
   path = folder / f'info.{split}.json'
   if '://' in str(folder) or not path.exists():
     return
@@ -48,10 +53,10 @@ def check(task: seqio.Task, split: str) -> None:
   if not isinstance(told, list):
     raise UserError(f'{path} is damaged: {FILES!r} is {told!r:.60}.')
   for number, wanted in enumerate(told):
-    file = folder / f'{split}.tfrecord-{number:05d}-of-{len(told):05d}'
+    file = folder / file_name(split, number, len(told))
     if not file.exists() or describe(file) != wanted:
       raise UserError(
-        f'The cache of {task.name!r} is damaged: {file} is missing, cut off, '
+        f'The cache of {name!r} is damaged: {file} is missing, cut off, '
         f'or not the file that {path.name} tells of. Write the cache again, or '
         'fetch that file again.'
       )

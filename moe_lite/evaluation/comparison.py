@@ -23,6 +23,7 @@ _SAME = (
   'split',
   'task_feature_lengths',
   'length_normalized',
+  'num_examples',
 )
 
 

@@ -50,6 +50,8 @@ def summary(evaluation: Evaluation) -> str:
   ]
   if not evaluation.complete:
     lines += ['', 'Not complete: run the same command again to go on.']
+  if most := settings.num_examples:
+    lines += ['', f'Only the first {most} examples of each task were measured.']
   if average := evaluation.average:
     lines += [
       '',

@@ -37,7 +37,8 @@ class Recorder:
       done: how many steps were done before.
       train_steps: how many steps the whole run has.
       log_period: how many steps lie between two lines of metrics.
-      saved: returns the step of the last checkpoint, for a message.
+      saved: is called if the run diverges; returns the step of the checkpoint
+        that is left, for a message.
       state: what the method of this name returned at that checkpoint.
     """
     self._folder, self._saved = folder, saved

@@ -19,7 +19,7 @@ import seqio
 import tensorflow as tf
 
 from moe_lite.core.errors import UserError
-from moe_lite.data import catalog
+from moe_lite.data import caches, catalog
 from tasks import cached
 from tasks.p3 import settings, table
 
@@ -99,9 +99,10 @@ class TaskFolder:
         'Choose another split, or a mixture without this task.'
       )
     number = content['num_shards']
-    names = [cached.file_name(split, i, number) for i in range(number)]
+    names = [caches.file_name(split, i, number) for i in range(number)]
     if missing := [name for name in names if name not in self.names]:
       raise self._broken(f'lacks {missing[0]}')
+    caches.check(self.task, self.path, split)
     return names
 
   def _no_split(self, split: str) -> UserError:

@@ -76,6 +76,10 @@ def test_equal_names_are_numbered():
       {'settings': settings(split='test')},
       "split = 'test', but .* 'validation'",
     ),
+    (
+      {'settings': settings(num_examples=9)},
+      'num_examples = 9, but .* None',
+    ),
     ({'datasets': outcome().datasets[:1]}, 'lacks dataset who'),
     ({'tasks': outcome().tasks[:3]}, 'lacks task who_1'),
   ],

@@ -2,6 +2,7 @@
 
 import pytest
 
+from moe_lite.data.caches import file_name
 from tasks import cache_parts, cached
 from tests.tasks import caches
 
@@ -24,7 +25,7 @@ def test_a_mixture_stands_for_its_tasks_and_what_is_whole_is_left_alone(
 
   whole, part = [folder / 'train.tfrecord-00000-of-00001' for folder in folders]
   (folders[1] / cached.COMPLETED).unlink()
-  (folders[1] / cached.file_name('train', 7, 11)).write_bytes(b'of before')
+  (folders[1] / file_name('train', 7, 11)).write_bytes(b'of before')
   (folders[1] / 'notes.txt').write_text("the user's own")
   old = whole.stat().st_mtime_ns, part.stat().st_mtime_ns
   code, text = run('cache_mixture')
@@ -42,7 +43,7 @@ def test_a_mixture_stands_for_its_tasks_and_what_is_whole_is_left_alone(
 
 def test_a_split_is_added_to_what_is_whole(run, tmp_path):
   assert run('cache_all', '--splits=train')[0] == 0
-  train = tmp_path / 'cache_all' / cached.file_name('train', 0, 1)
+  train = tmp_path / 'cache_all' / file_name('train', 0, 1)
   old = train.stat().st_mtime_ns
   assert run('cache_all', '--splits=validation')[0] == 0
   assert train.stat().st_mtime_ns == old

@@ -1,5 +1,7 @@
 """P3 is found where it lies, and a spoilt copy is named with its remedy."""
 
+import json
+
 import pytest
 import seqio
 
@@ -7,6 +9,7 @@ from moe_lite.core import partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.data import batches
 from moe_lite.data import dataset as data
+from moe_lite.data.caches import file_name
 from tasks import cached
 from tasks.p3 import source
 from tests.tasks.p3 import copies, synthetic
@@ -90,7 +93,13 @@ def test_an_empty_file_of_several_is_damage(tmp_path):
   cached.complete(folder)
   seqio.add_global_cache_dirs([str(tmp_path)])
   assert len(copies.read(copies.TRAIN)) == 4
-  (folder / cached.file_name('train', 1, 2)).write_bytes(b'')
+  (folder / file_name('train', 1, 2)).write_bytes(b'')
+  with pytest.raises(UserError, match='train.tfrecord-00001.* cut off'):
+    copies.read(copies.TRAIN)
+  # The copies of others do not tell of their files.
+  info = folder / 'info.train.json'
+  told = json.loads(info.read_text())
+  info.write_text(json.dumps({x: y for x, y in told.items() if x != 'files'}))
   with pytest.raises(
     UserError, match='has an empty file, train.tfrecord-00001'
   ):
