@@ -30,12 +30,12 @@ def describe(file: epath.Path) -> dict[str, int | str]:
   return {'bytes': file.stat().length, 'start': start}
 
 
-def check(name: str, folder: epath.PathLike, split: str) -> None:
+def check(name: str, folder: str, split: str) -> None:
   """Compares a cache's files with what was written down of them.
 
   Buckets compare what is uploaded themselves, and are slow to ask. So only
-  files of this machine are looked at. `tasks.cache` tells of its files;
-  `seqio_cache_tasks` does not.
+  files of this machine are looked at. `tasks.cache` and `tasks.fetch_p3` tell
+  of their files; `seqio_cache_tasks` does not.
 
   Args:
     name: the name of the task, for messages.
@@ -45,18 +45,19 @@ def check(name: str, folder: epath.PathLike, split: str) -> None:
   Raises:
     UserError: if a file is missing, or another one.
   """
-  folder = epath.Path(folder)
-  path = folder / f'info.{split}.json'
-  if '://' in str(folder) or not path.exists():
+  if '://' in folder:
+    return
+  path = epath.Path(folder) / f'info.{split}.json'
+  if not path.exists():
     return
   told = json_files.parse(read_text(path), str(path)).get(FILES, [])
   if not isinstance(told, list):
     raise UserError(f'{path} is damaged: {FILES!r} is {told!r:.60}.')
   for number, wanted in enumerate(told):
-    file = folder / file_name(split, number, len(told))
+    file = path.parent / file_name(split, number, len(told))
     if not file.exists() or describe(file) != wanted:
       raise UserError(
-        f'The cache of {name!r} is damaged: {file} is missing, cut off, '
-        f'or not the file that {path.name} tells of. Write the cache again, or '
-        'fetch that file again.'
+        f'Task {name!r}: {file} is damaged or cut short, or it is another '
+        f'file: {path.name} tells of other bytes. Delete the folder of the '
+        'task, and fetch or make it again.'
       )

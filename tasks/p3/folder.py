@@ -72,6 +72,7 @@ class TaskFolder:
     # A file may be empty if there are fewer rows than files.
     if empty and self._rows(split) >= len(paths):
       raise self._broken(f'has an empty file, {os.path.basename(empty[0])}')
+    caches.check(self.task, self.path, split)
     return paths
 
   def _rows(self, split: str) -> int:
@@ -102,7 +103,6 @@ class TaskFolder:
     names = [caches.file_name(split, i, number) for i in range(number)]
     if missing := [name for name in names if name not in self.names]:
       raise self._broken(f'lacks {missing[0]}')
-    caches.check(self.task, self.path, split)
     return names
 
   def _no_split(self, split: str) -> UserError:

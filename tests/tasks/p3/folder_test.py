@@ -1,7 +1,5 @@
 """P3 is found where it lies, and a spoilt copy is named with its remedy."""
 
-import json
-
 import pytest
 import seqio
 
@@ -62,14 +60,12 @@ def test_a_spoilt_copy_is_named_with_its_remedy(tmp_path, how):
   assert copies.TRAIN in message and str(tmp_path / copies.TRAIN) in message
 
 
-def test_a_file_cut_short_ends_training_with_its_name(tmp_path):
+def test_a_file_cut_short_is_named_before_training(tmp_path):
   says = copies.damage(tmp_path, 'a file is cut short')
   seqio.add_global_cache_dirs([str(tmp_path)])
   dataset = data.Dataset(copies.TRAIN, copies.LENGTHS, batch_size=4)
-  stream = batches.Batches(dataset, partitioning.make_mesh(), seed=0)
   with pytest.raises(UserError, match=says):
-    for _ in range(100):
-      next(stream)
+    batches.Batches(dataset, partitioning.make_mesh(), seed=0)
 
 
 def test_a_whole_copy_is_taken_before_a_part(tmp_path):
@@ -94,12 +90,6 @@ def test_an_empty_file_of_several_is_damage(tmp_path):
   seqio.add_global_cache_dirs([str(tmp_path)])
   assert len(copies.read(copies.TRAIN)) == 4
   (folder / file_name('train', 1, 2)).write_bytes(b'')
-  with pytest.raises(UserError, match='train.tfrecord-00001.* cut off'):
-    copies.read(copies.TRAIN)
-  # The copies of others do not tell of their files.
-  info = folder / 'info.train.json'
-  told = json.loads(info.read_text())
-  info.write_text(json.dumps({x: y for x, y in told.items() if x != 'files'}))
   with pytest.raises(
     UserError, match='has an empty file, train.tfrecord-00001'
   ):
