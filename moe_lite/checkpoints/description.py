@@ -58,7 +58,8 @@ class Description:
       metrics.jsonl; see `training.meter.Meter.state`. None if there are none.
     hashes: what tells whether leaves are what was saved: in exported adapters
       path to digest, in a run 'trainable' and 'optimizer' to path to checksum;
-      see `core.integrity`. None in what earlier versions wrote.
+      see `core.integrity`. None in what earlier versions wrote. A run under T5X
+      keeps the form of its network in these paths.
   """
 
   method: Method

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tensorflow.io import gfile
 
@@ -80,9 +81,10 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     self._base_path, self._network = base_path, module.config
     self._pattern, self._base_dtype = trainable, base_dtype
     self._dataset, self._seed = dataset, seed
-    # What the next restoring reads the base from, and what it must be.
+    # What the next restoring reads the base from; and which checkpoint it
+    # reads, with what that says of itself.
     self._source = base_path
-    self._trained_on: tuple[str, BaseInfo] | None = None
+    self._said: tuple[str, Description] | None = None
 
   def save(
     self,
@@ -91,7 +93,10 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     **kwargs: Any,
   ) -> None:
     save = functools.partial(
-      t5x_checkpoints.save, trainable=self._pattern, said=self._describe()
+      t5x_checkpoints.save,
+      trainable=self._pattern,
+      said=self._describe(),
+      dtype=self._save_dtype or jnp.float32,
     )
     super().save(train_state, (*state_transformation_fns, save), **kwargs)
 
@@ -142,11 +147,9 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
       # in the data that it saves there lies behind that batch.
       self._dataset_iterator = None
     is_whole = t5x_checkpoints.is_whole(state_dict)
-    if is_whole:  # A checkpoint of full fine-tuning, or a base.
-      self._source, self._trained_on = where, None
-    else:
-      self._source = self._base_path
-      self._trained_on = None if said is None else (where, said.base)
+    # A whole one is of full fine-tuning, or a base.
+    self._source = where if is_whole else self._base_path
+    self._said = None if said is None else (where, said)
     state = t5x_checkpoints.add_base(state_dict, wanted)
     if lost := t5x_checkpoints.lacks(state, wanted):
       raise UserError(
@@ -176,11 +179,14 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
       {**infos, 'target': keep(infos['target'])},
       lazy_parameters,
     )
+    if self._said is not None:
+      where, said = self._said
+      t5x_checkpoints.check(where, state, said)
     if not names:
       return state
     leaves = self._load(self._source, names)
-    if self._trained_on is not None:
-      check_same(*self._trained_on, _loaded[self._source])
+    if self._said is not None:
+      check_same(where, said.base, _loaded[self._source])
     target = unflatten({**t5x_checkpoints.flatten(state['target']), **leaves})
     return {**state, 'target': target}
 

@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
 from moe_lite.checkpoints.description import Description
 from moe_lite.checkpoints.leaf_shapes import shapes
+from moe_lite.checkpoints.run_items import OPTIMIZER, TRAINABLE
 from moe_lite.checkpoints.t5x.native import DESCRIPTION
 from moe_lite.core import integrity, json_text, parameters
+from moe_lite.core.types import DType
 
 # The paths under which T5X's checkpoints keep parameters, and the state that
 # the optimizer has for each of them.
@@ -34,7 +37,11 @@ class FromBase:
 
 
 def save(
-  state_dict: Any, infos: Any, trainable: str, said: Description
+  state_dict: Any,
+  infos: Any,
+  trainable: str,
+  said: Description,
+  dtype: DType = jnp.float32,
 ) -> tuple[Any, Any]:
   """Drops the base from what T5X saves, and adds what the run says of itself.
 
@@ -44,7 +51,9 @@ def save(
     state_dict: the state that T5X saves.
     infos: what T5X knows of each of its leaves.
     trainable: the pattern of what trains; see `parameters.split`.
-    said: what the run says of itself; its `step` and `tree` are filled in here.
+    said: what the run says of itself; its `step`, `tree` and `hashes` are
+      filled in here.
+    dtype: the type that T5X saves parameters in.
 
   Returns:
     What T5X is to save, and what it knows of each leaf of that.
@@ -52,8 +61,14 @@ def save(
   keep = functools.partial(_keep_trainable, trainable=trainable)
   state_dict, infos = keep(state_dict), keep(infos)
   step = int(np.asarray(state_dict['state']['step']))
-  tree = jax.eval_shape(parameters.unstack_layers, state_dict['target'])
-  said = dataclasses.replace(said, step=step, tree=shapes(tree))
+  target = parameters.cast(state_dict['target'], dtype)
+  tree = jax.eval_shape(parameters.unstack_layers, target)
+  said = dataclasses.replace(
+    said,
+    step=step,
+    tree=shapes(tree),
+    hashes=checksums({**state_dict, 'target': target}),
+  )
   text = json_text.dumps(integrity.seal(said.to_json()))
   # T5X writes this into its own file, as it does the step.
   bytes_of_text = np.frombuffer(text.encode(), np.uint8)
@@ -64,6 +79,46 @@ def save(
     {**state_dict, DESCRIPTION: bytes_of_text},
     {**infos, DESCRIPTION: info},
   )
+
+
+def checksums(state_dict: Any) -> dict[str, dict[str, str]]:
+  """The checksums of what trains, and of its optimizer state, by path.
+
+  Every process must call this.
+  """
+  leaves = flatten(state_dict)
+  return {
+    item: integrity.checksums(
+      {
+        path.removeprefix(start): leaf
+        for path, leaf in leaves.items()
+        if path.startswith(start) and leaf is not None
+      }
+    )
+    for item, start in ((TRAINABLE, TARGET), (OPTIMIZER, STATES))
+  }
+
+
+def check(where: str, state_dict: Any, said: Description) -> None:
+  """Compares what was restored with what was saved.
+
+  Args:
+    where: the checkpoint, for messages.
+    state_dict: what trains, in any type, and the optimizer's state; an
+      evaluation does not restore the latter.
+    said: what the checkpoint says.
+
+  Raises:
+    Damaged: if a leaf is another one.
+  """
+  if said.hashes is None:
+    return
+  (dtype,) = {dtype for _, dtype in said.tree.values()}
+  target = parameters.cast(state_dict['target'], jnp.dtype(dtype))
+  found = checksums({**state_dict, 'target': target})
+  for item, of_item in found.items():
+    if of_item:
+      integrity.check_same(where, said.hashes[item], of_item)
 
 
 def is_whole(state_dict: Any) -> bool:

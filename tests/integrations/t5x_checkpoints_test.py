@@ -70,6 +70,20 @@ def test_what_trains_is_saved_and_what_it_is(state):
     native.description_in({native.DESCRIPTION: contents}, 'here')
 
 
+def test_what_was_restored_is_compared_with_what_was_saved(state):
+  saved, _ = save(state)
+  said = native.description_in(saved, 'here')
+  assert said.hashes['trainable'].keys() == {ADAPTER}
+  t5x_checkpoints.check('here', saved, said)
+  for path in (f'target/{ADAPTER}', f'state/param_states/{ADAPTER}/v'):
+    other = t5x_checkpoints.flatten(saved)
+    other[path] = other[path] + np.float32(1)
+    with pytest.raises(Damaged, match=f'here is damaged: .*{ADAPTER}'):
+      t5x_checkpoints.check('here', parameters.unflatten(other), said)
+  # Evaluation does not restore what the optimizer keeps.
+  t5x_checkpoints.check('here', {'target': saved['target']}, said)
+
+
 def test_the_base_is_added_again(state):
   saved, _ = save(state)
   wanted = parameters.unflatten(state)
@@ -104,6 +118,14 @@ def test_exports_of_a_checkpoint_know_their_method(state, tmp_path):
   tree, said = native.FORMAT.trained(str(file.parent))
   assert parameters.flatten(tree).keys() == {ADAPTER}
   assert said == native.FORMAT.describe(str(file.parent))
+  damaged = t5x_checkpoints.flatten(saved)
+  damaged[f'target/{ADAPTER}'] = np.ones((2, 3), np.float32)
+  other = tmp_path / 'other' / native.FILE
+  other.parent.mkdir()
+  contents = {'version': 3, 'optimizer': parameters.unflatten(damaged)}
+  other.write_bytes(flax.serialization.to_bytes(contents))
+  with pytest.raises(Damaged, match='other is damaged: .*key_adapter/scale'):
+    native.FORMAT.trained(str(other.parent))
   found = native.FORMAT.inspect(str(file.parent))
   assert found.facts['step'] == 9 and 'mini' in found.facts['base']
   with pytest.raises(UserError, match='give one, such as .*checkpoint_9'):

@@ -24,6 +24,7 @@ from moe_lite.checkpoints import buckets
 from moe_lite.checkpoints.description import Description
 from moe_lite.checkpoints.format import BaseFormat, Found
 from moe_lite.checkpoints.lazy_arrays import Stored, held, read_all
+from moe_lite.checkpoints.run_items import TRAINABLE
 from moe_lite.checkpoints.t5x import orbax
 from moe_lite.core import files, integrity, json_files, parameters
 from moe_lite.core.errors import UserError
@@ -145,7 +146,9 @@ class _T5X(BaseFormat):
     said = self.describe(path)
     if said is None:
       return super().inspect(path)
-    return Found.of_trained(self.name, parameters.unflatten(read(path)), said)
+    read = self.trained(path)
+    assert read is not None
+    return Found.of_trained(self.name, *read)
 
   def trained(
     self, path: str, step: int | None = None, assumed: Description | None = None
@@ -154,7 +157,14 @@ class _T5X(BaseFormat):
     if assumed is not None:
       assumed = dataclasses.replace(assumed, step=read_step(path))
     said = self.describe(path) or assumed
-    return None if said is None else (parameters.unflatten(read(path)), said)
+    if said is None:
+      return None
+    leaves = {name: array.read() for name, array in self.arrays(path).items()}
+    if said.hashes is not None:
+      found = integrity.checksums(leaves)
+      integrity.check_same(path, said.hashes[TRAINABLE], found)
+    apart = read_all({name: held(leaf) for name, leaf in leaves.items()})
+    return parameters.unflatten(apart), said
 
 
 FORMAT = _T5X()
