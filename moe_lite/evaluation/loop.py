@@ -6,6 +6,7 @@ written down, and a second call with the same settings does not repeat it.
 """
 
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Callable, Mapping
@@ -173,8 +174,7 @@ def _evaluate_all(
   found: dict[int, Evaluation] = {}
   for step in runs.steps(checkpoint_path):
     folder = f'{output_dir}/step_{step}'
-    trained, _ = runs.restore_trainable(checkpoint_path, step)
-    fingerprint = parameters.fingerprint(trained)
+    fingerprint = functools.partial(_fingerprint, checkpoint_path, step)
     done = results_folder.find_complete(folder, settings, step, fingerprint)
     if done is None:
       given['step'] = step
@@ -193,6 +193,10 @@ def _evaluate_all(
     f'All of them side by side: python -m moe_lite.report {output_dir}/step_*',
   )
   return found[max(found)]
+
+
+def _fingerprint(run: str, step: int) -> str:
+  return parameters.fingerprint(runs.restore_trainable(run, step)[0])
 
 
 def _settings(

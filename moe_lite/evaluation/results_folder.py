@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -149,7 +149,7 @@ class ResultsFolder:
 
 
 def find_complete(
-  folder: str, settings: Settings, step: int, fingerprint: str
+  folder: str, settings: Settings, step: int, fingerprint: Callable[[], str]
 ) -> Evaluation | None:
   """Returns a complete evaluation in a folder; None if there is no such one.
 
@@ -159,7 +159,8 @@ def find_complete(
     folder: the folder.
     settings: how it should have been made.
     step: the step of the checkpoint.
-    fingerprint: the fingerprint of what was trained.
+    fingerprint: returns the fingerprint of what was trained. It is called if
+      everything else agrees.
   """
   path = epath.Path(folder) / JSON
   wanted = json.loads(json_text.dumps(results_file.plain(settings)))
@@ -170,7 +171,7 @@ def find_complete(
     found.complete
     and results_file.plain(found.settings) == wanted
     and found.checkpoint.step == step
-    and found.checkpoint.trainable_fingerprint == fingerprint
+    and found.checkpoint.trainable_fingerprint == fingerprint()
   ):
     found = None
   if jax.process_count() > 1:

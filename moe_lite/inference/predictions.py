@@ -90,7 +90,8 @@ def infer(
     seed: the seed of draws.
     mode: 'predict'; 'predict_with_aux' for predictions with `scores`; or
       'score' for the `score` of each target. A score is the log-probability of
-      a text given its input, summed over its tokens, EOS included.
+      a text given its input, summed over its tokens, EOS included where the
+      text was not cut off.
     num_shards: how many commands share the inputs. Each takes a part of them,
       and writes it to `output_dir`/shard_I_of_N.
     shard_id: which part this command takes, from 0.

@@ -21,7 +21,7 @@ class MissingT5XError(UserError, ImportError):
 
 
 if not hasattr(pjit, 'PartitionSpec'):
-  # jestimator, which T5X imports, looks for it where jax had it in 2022.
+  # jestimator, which T5X imports, looks for it where jax used to have it.
   pjit.PartitionSpec = jax.sharding.PartitionSpec
 
 try:
