@@ -13,6 +13,7 @@ SHORT = 60
 MIRRORED = {'moe_lite': 'tests', 'tasks': 'tests/tasks'}
 # The modules without one, and what tests them instead.
 ELSEWHERE = {
+  'moe_lite/data/caches.py': 'tasks/cached_test: every file of a cache',
   'moe_lite/inference/lines.py': 'commands_test: scores and all decodes',
   'moe_lite/integrations/t5x_parts.py': 'integrations/t5x_test',
   'moe_lite/process/macro_kinds.py': 'process/macros_test: every macro',
