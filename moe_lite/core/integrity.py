@@ -126,8 +126,13 @@ def checksums(tree: Tree) -> dict[str, str]:
   Args:
     tree: arrays on devices or on the host, layers apart.
   """
-  leaves = parameters.flatten(tree)
-  sums = jax.device_get({path: _sums(leaf) for path, leaf in leaves.items()})
+  # One after the other: a sum over the devices of several processes waits for
+  # all of them, and CPUs that begin many at once, each process in its own
+  # order, wait for each other for ever.
+  sums = {
+    path: jax.device_get(_sums(leaf))
+    for path, leaf in parameters.flatten(tree).items()
+  }
   return {path: f'{high:08x}{low:08x}' for path, (high, low) in sums.items()}
 
 
