@@ -15,7 +15,10 @@ they are there. The gin files of this package and of T5X are found.
 import sys
 from collections.abc import Sequence
 
+import gin
+
 from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.progress import say
 from moe_lite.process import cli, macros
 
 # The function that each kind of run calls, and the gin file that configures it.
@@ -24,6 +27,7 @@ _KINDS = {
   'eval': ('evaluate', 't5x/eval.gin'),
   'infer': ('infer', 't5x/infer.gin'),
 }
+_MODEL_DIR = 'MODEL_DIR/gin.macro.value'
 # Macros of our own loop that mean nothing in T5X's.
 _REASONS = {
   'ALLOW_CHANGES': 'T5X does not compare the settings of a run',
@@ -53,7 +57,7 @@ def _run(argv: Sequence[str]) -> None:
     if name in _REASONS and name != argument:
       raise UserError(f'--gin.{name} is not possible here: {_REASONS[name]}.')
   # Imported here, so that mistakes are told before T5X is needed.
-  from moe_lite.integrations import t5x_parts
+  from moe_lite.integrations import t5x_next, t5x_parts
 
   name, file = _KINDS[kind]
   function = t5x_parts.function(kind, name)
@@ -63,3 +67,8 @@ def _run(argv: Sequence[str]) -> None:
     [argv[0], *argv[2:]], name, file, folders=[str(t5x_parts.FOLDER.parent)]
   )
   t5x_parts.call(configured)
+  if kind == 'train':
+    folder = gin.query_parameter(_MODEL_DIR)
+    step = t5x_parts.latest_step(folder)
+    if step is not None:
+      say(*t5x_next.lines(argv, folder, step))

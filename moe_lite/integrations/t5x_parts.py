@@ -86,6 +86,11 @@ def call(configured: Callable[[], Any]) -> None:
   jax.effects_barrier()
 
 
+def latest_step(folder: str) -> int | None:
+  """Returns the step of the newest checkpoint of a run; None without any."""
+  return require(checkpoints, 'latest_step')(folder)
+
+
 def require(module: Any, name: str) -> Any:
   """Returns an attribute of a module of T5X.
 

@@ -203,7 +203,7 @@ def beam_search(
     )
     ends = token == eos_id
 
-    live_scores, kept = lax.top_k(jnp.where(ends, _IMPOSSIBLE, scores), K)
+    live_scores, kept = _worst_first(jnp.where(ends, _IMPOSSIBLE, scores), K)
     live = jnp.take_along_axis(longer, kept[:, :, None], axis=1)
     source = jnp.take_along_axis(beam, kept, axis=1)
     source = (source + K * jnp.arange(B)[:, None]).reshape(B * K)
@@ -213,7 +213,7 @@ def beam_search(
 
     final = scores / _length_penalty(state.step + 1, alpha)
     final = jnp.where(ends, final, _IMPOSSIBLE)
-    done_scores, best = lax.top_k(
+    done_scores, best = _worst_first(
       jnp.concatenate([state.done_scores, final], axis=1), K
     )
     done = jnp.concatenate([state.done, longer], axis=1)
@@ -234,11 +234,16 @@ def beam_search(
   scores = jnp.where(any_done, state.done_scores, state.live_scores)
   # Scores are sums, so that a beam keeps what was not finite.
   ids = jnp.where(jnp.isfinite(scores)[:, :, None], ids, NOT_FINITE)
+  ids, scores = ids[:, ::-1], scores[:, ::-1]
   return (ids, scores) if return_all else ids[:, 0]
 
 
 class _Beams(NamedTuple):
-  """The state of a beam search. Sequences are ordered from best to worst."""
+  """The state of a beam search. Sequences are ordered from worst to best.
+
+  Among equal scores the first counts as the better one, so this order decides
+  which of them survive. It is T5X's.
+  """
 
   step: Array
   live_scores: Array
@@ -307,6 +312,12 @@ def _truncate(logits: Array, top_k: int, top_p: float) -> Array:
     least = jnp.where(is_kept, ordered, jnp.inf).min(-1, keepdims=True)
     logits = jnp.where(logits < least, _IMPOSSIBLE, logits)
   return logits
+
+
+def _worst_first(scores: Array, k: int) -> tuple[Array, Array]:
+  """Returns the k best scores of each row, and their indices."""
+  scores, index = lax.top_k(scores, k)
+  return scores[:, ::-1], index[:, ::-1]
 
 
 def _length_penalty(length: Array | int, alpha: float) -> Array:

@@ -105,6 +105,8 @@ def normalization(
       totals = weights.sum(-1, keepdims=True)
     else:
       same = segments[:, :, None] == segments[:, None, :]
+      # Padding is no sequence.
+      same &= segments[:, None, :] > 0
       totals = jnp.einsum('bts,bs->bt', same.astype(jnp.float32), weights)
     weights = jnp.where(totals > 0, weights / jnp.maximum(totals, 1e-9), 0.0)
     return weights, weights.sum()

@@ -3,6 +3,7 @@
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 
 from moe_lite.process import gin_paths
 from moe_lite.training import run_folder
@@ -28,11 +29,10 @@ def lines(model_dir: str) -> list[str]:
   ]
   if not names:
     return []
-  data = [f for f in map(_eval_data, names) if f]
   config = f'{model_dir.rstrip("/")}/{run_folder.CONFIG}'
   arguments = [
     f'--gin_file={config}',
-    f'--gin_file={data[-1] if data else "data/..."}',
+    f'--gin_file={eval_data(names)}',
     '--gin_file=runs/eval.gin',
     f'--gin.CHECKPOINT_PATH={model_dir!r}',
     f'--gin.EVAL_OUTPUT_DIR={model_dir.rstrip("/") + "/eval"!r}',
@@ -41,15 +41,23 @@ def lines(model_dir: str) -> list[str]:
   return ['Evaluate it:', f'  python -m moe_lite.eval {command}']
 
 
-def _eval_data(name: str) -> str | None:
-  """Returns the data file to evaluate on after training on another.
+def eval_data(names: Sequence[str]) -> str:
+  """Returns the data file to evaluate on after training with other files.
 
   It is data/t0_eval.gin for data/t0_train.gin, and data/mini_eval.gin for
   data/mini.gin.
 
+  Args:
+    names: the gin files of the training.
+
   Returns:
-    None if `name` is not a data file, or has no counterpart.
+    'data/...' if none of them is a data file that has a counterpart.
   """
+  counterparts = [f for f in map(_counterpart, names) if f]
+  return counterparts[-1] if counterparts else 'data/...'
+
+
+def _counterpart(name: str) -> str | None:
   path = pathlib.PurePath(name)
   if path.parent.name != 'data':
     return None

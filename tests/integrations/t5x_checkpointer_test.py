@@ -15,6 +15,7 @@ from tests.integrations.t5x_commands import (
   needs_t5x,
   read,
   train,
+  undescribe,
 )
 
 pytestmark = [pytest.mark.t5x, pytest.mark.filterwarnings('ignore'), needs_t5x]
@@ -57,6 +58,12 @@ def test_a_run_goes_on_exactly_and_on_its_own_base_alone(base, tmp_path):
   expected = losses(tmp_path / 'whole')
   assert sorted(expected) == list(range(1, 11))
   assert losses(tmp_path / 'run') == expected
+  # Checkpoints of earlier versions did not describe the run.
+  early = tmp_path / 'early'
+  shutil.copytree(tmp_path / 'whole' / 'checkpoint_5', early / 'checkpoint_5')
+  undescribe(early / 'checkpoint_5')
+  train(early, base, 'mov', *scanned, long)
+  assert losses(early) == {step: expected[step] for step in range(6, 11)}
   # As if it had been killed before its first checkpoint but that of step 0.
   killed = tmp_path / 'killed'
   shutil.copytree(tmp_path / 'whole' / 'checkpoint_0', killed / 'checkpoint_0')

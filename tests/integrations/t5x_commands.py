@@ -12,6 +12,7 @@ import tempfile
 import flax.serialization
 import pytest
 
+from moe_lite.checkpoints.t5x import native
 from moe_lite.integrations import t5x_checkpoints
 from moe_lite.process import gin_paths
 
@@ -128,6 +129,14 @@ def read(checkpoint):
     (checkpoint / 'checkpoint').read_bytes()
   )
   return t5x_checkpoints.flatten(contents['optimizer'])
+
+
+def undescribe(checkpoint):
+  """Removes what a checkpoint says of its run, as in earlier versions."""
+  file = checkpoint / 'checkpoint'
+  contents = flax.serialization.msgpack_restore(file.read_bytes())
+  del contents['optimizer'][native.DESCRIPTION]
+  file.write_bytes(flax.serialization.msgpack_serialize(contents))
 
 
 def bytes_of(folder, pattern='*'):

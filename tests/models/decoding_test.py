@@ -217,6 +217,24 @@ def test_beams_without_an_end_return_live_sequences():
   )
 
 
+def test_equal_beams_are_ranked_as_in_t5x():
+  """Of equals, the one that stands later survives and comes first."""
+  equal = jnp.array([-1e7, -1e7, 1.0, 1.0, 0.5, 0.4])
+
+  def tokens_to_logits(ids, cache):
+    return jnp.tile(equal, (ids.shape[0], 1)), cache
+
+  ids, scores = decoding.beam_search(
+    jnp.zeros((1, 2), jnp.int32),
+    {},
+    tokens_to_logits,
+    num_decodes=2,
+    return_all=True,
+  )
+  assert scores[0, 0] == scores[0, 1]
+  assert ids.tolist() == [[[3, 2], [3, 3]]]
+
+
 def test_cache_of_another_batch_is_refused():
   tokens_to_logits, cache, _ = toy(scan_form=True)
   with pytest.raises(ValueError, match='cache_batch_axis'):

@@ -68,6 +68,12 @@ def test_average_per_sequence_treats_packed_sequences_alike():
   assert float(normalizer) == pytest.approx(3)
   want = [[1 / 3] * 3 + [1 / 2] * 2 + [0], [1 / 2] * 2 + [0] * 4]
   np.testing.assert_allclose(weights, want, rtol=1e-6)
+  # Nor is padding a sequence if somebody gave it a weight, as in T5X.
+  weighty = batch(
+    decoder_segment_ids=segments, decoder_loss_weights=jnp.ones((2, 6))
+  )
+  weights, normalizer = losses.normalization(weighty, 'AVERAGE_PER_SEQUENCE')
+  assert float(normalizer) == pytest.approx(3)
 
 
 def test_an_unknown_factor_lists_the_known():
