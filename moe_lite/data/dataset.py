@@ -129,7 +129,7 @@ def check_split(
         '--gin.USE_CACHED_TASKS=False.'
       )
     for task in cacheable:
-      caches.check(task.name, task.cache_dir, split)
+      caches.check(task.name, str(task.cache_dir), split)
   splits = sorted({split for task in tasks for split in splits_of(task)})
   if split not in splits:
     raise UserError(
