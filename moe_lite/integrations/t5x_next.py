@@ -4,8 +4,8 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
+from moe_lite.process import gin_paths
 from moe_lite.process.macros_of_models import MODELS
-from moe_lite.training import next_command
 
 # An evaluation needs the same network and method, which are made from the files
 # of these folders.
@@ -27,7 +27,7 @@ def lines(argv: Sequence[str], model_dir: str, step: int) -> list[str]:
   folder = model_dir.rstrip('/')
   words = [
     *(f'--gin_file={f}' for f in files if _folder(f) in _FOLDERS),
-    f'--gin_file={next_command.eval_data(files)}',
+    f'--gin_file={gin_paths.eval_data(files)}',
     '--gin_file=t5x/eval.gin',
     *(word for word in argv if word.startswith(_MACROS)),
     f'--gin.CHECKPOINT_PATH={f"{folder}/checkpoint_{step}"!r}',

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+from collections.abc import Sequence
 
 _ASSIGNMENT = re.compile(r'^([A-Z][A-Z0-9_]*)\s*=', re.MULTILINE)
 
@@ -37,6 +38,31 @@ def providers(macro: str) -> list[str]:
     if macro in macros(path)
     and not required.search(path.read_text(encoding='utf-8'))
   ]
+
+
+def eval_data(names: Sequence[str]) -> str:
+  """Returns the data file to evaluate on after training with other files.
+
+  It is data/t0_eval.gin for data/t0_train.gin, and data/mini_eval.gin for
+  data/mini.gin.
+
+  Args:
+    names: the gin files of the training.
+
+  Returns:
+    'data/...' if none of them is a data file that has a counterpart.
+  """
+  counterparts = [f for f in map(_counterpart, names) if f]
+  return counterparts[-1] if counterparts else 'data/...'
+
+
+def _counterpart(name: str) -> str | None:
+  path = pathlib.PurePath(name)
+  if path.parent.name != 'data':
+    return None
+  stem = path.stem.removesuffix('_train').removesuffix('_pretrain')
+  counterpart = f'data/{stem}_eval.gin'
+  return counterpart if (folder() / counterpart).exists() else None
 
 
 if __name__ == '__main__':
