@@ -207,6 +207,20 @@ def within_shard() -> Iterator[None]:
     yield
 
 
+def shard_size(shape: Sequence[int], axes: Sequence[str]) -> int:
+  """Returns how many numbers of an activation a device holds.
+
+  Args:
+    shape: the shape of the activation.
+    axes: the logical axis of each dimension.
+  """
+  rules = flax_partitioning.get_axis_rules()
+  spec = flax_partitioning.logical_to_mesh_axes(axes, rules) if rules else None
+  mesh = jax.sharding.get_abstract_mesh()
+  parts = [mesh.shape.get(axis, 1) for axis in spec or () if axis is not None]
+  return math.prod(shape) // math.prod(parts)
+
+
 def split_first(x: Array) -> Array:
   """Splits an array over `data` along its first axis."""
   return constrain(x, ('batch', *[None] * (x.ndim - 1)))

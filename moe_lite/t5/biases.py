@@ -1,4 +1,4 @@
-"""The biases that T5 adds to attention logits: relative positions and masks."""
+"""The bias that T5 adds to attention logits, by relative position."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -7,10 +7,6 @@ import numpy as np
 from moe_lite.core import partitioning
 from moe_lite.core.types import Array
 from moe_lite.t5.config import T5Config
-
-# Added to the attention logits of positions that may not be attended to.
-MASKED = -1e10
-
 
 class RelativePositionBias(nn.Module):
   """T5's bias by relative position: one value for each head and bucket.
@@ -25,8 +21,17 @@ class RelativePositionBias(nn.Module):
   bidirectional: bool
 
   @nn.compact
-  def __call__(self, query_positions: Array, key_positions: Array) -> Array:
-    """Maps positions of queries [T] and keys [S] to a bias [1, H, T, S]."""
+  def __call__(
+    self, num_queries: int, num_keys: int, first: Array | int = 0
+  ) -> Array:
+    """Returns the bias of each distance, [H, T + S - 1].
+
+    Args:
+      num_queries: T.
+      num_keys: S.
+      first: the position of the first query among the keys, a scalar. The
+        `distances` of `attention.Visible` have this form.
+    """
     cfg = self.config
     embedding = partitioning.param(
       self,
@@ -36,13 +41,14 @@ class RelativePositionBias(nn.Module):
       jnp.float32,
       ('heads', 'relpos_buckets'),
     )
+    distances = jnp.arange(num_queries + num_keys - 1) - (num_queries - 1)
     buckets = relative_position_bucket(
-      key_positions[None, :] - query_positions[:, None],
+      distances - first,
       self.bidirectional,
       cfg.relative_attention_num_buckets,
       cfg.relative_attention_max_distance,
     )
-    return embedding.astype(cfg.dtype)[:, buckets][None]
+    return embedding.astype(cfg.dtype)[:, buckets]
 
 
 def relative_position_bucket(
@@ -84,15 +90,3 @@ def relative_position_bucket(
   far = far / np.log(max_distance / num_exact) * (num_buckets - num_exact)
   far = jnp.minimum(num_exact + far.astype(jnp.int32), num_buckets - 1)
   return bucket + jnp.where(distance < num_exact, distance, far)
-
-
-def mask_bias(mask: Array) -> Array:
-  """Turns a mask into a bias.
-
-  Args:
-    mask: bool [B, T, S], true where query T may attend to key S.
-
-  Returns:
-    [B, 1, T, S].
-  """
-  return jnp.where(mask, 0.0, MASKED)[:, None]

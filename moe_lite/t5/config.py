@@ -11,6 +11,7 @@ from moe_lite.adapters.adapter import Adapter, Adapters, Site
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.types import DType
 from moe_lite.routing.shared import Decision, DecisionFactory
+from moe_lite.t5.attention import FORMS
 
 ACTIVATIONS = {
   'gelu': nn.gelu,
@@ -80,6 +81,7 @@ class T5Config:
     remat: what the backward pass recomputes. 'none': nothing. 'minimal':
       everything except the named matmul outputs of each layer. 'full': whole
       layers.
+    attention: how attention is computed, one of `attention.FORMS`.
     adapters: from the name of a site to what builds the adapter there, such as
       {'key': MoV}.
     decisions: from a place, 'layer' or 'stack', to what builds the decision for
@@ -106,6 +108,7 @@ class T5Config:
   relative_attention_max_distance: int = 128
   scan_layers: bool = False
   remat: str = 'none'
+  attention: str = 'auto'
   adapters: Adapters = dataclasses.field(default_factory=dict)
   decisions: Mapping[str, DecisionFactory] = dataclasses.field(
     default_factory=dict
@@ -122,6 +125,10 @@ class T5Config:
       ) from error
     if self.remat not in REMAT:
       raise UserError(f'REMAT = {self.remat!r} must be one of {REMAT}.')
+    if self.attention not in FORMS:
+      raise UserError(
+        f'ATTENTION = {self.attention!r} must be one of {FORMS}.'
+      )
     for name in self.mlp_activations:
       if name not in ACTIVATIONS:
         raise UserError(

@@ -19,6 +19,7 @@ from moe_lite.adapters.adapter import (
 from moe_lite.core import partitioning, quantization
 from moe_lite.core.types import Array, Axes, Initializer, Shape
 from moe_lite.routing.context import Context
+from moe_lite.t5.attention import Visible, attend
 from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 
 # The logical axes of activations between layers, [B, L, D].
@@ -194,7 +195,7 @@ class Attention(AdaptedLayer):
     self,
     inputs_q: Array,
     inputs_kv: Array,
-    bias: Array | None,
+    visible: Visible,
     context_q: Context,
     context_kv: Context,
     index: Array | None = None,
@@ -204,9 +205,8 @@ class Attention(AdaptedLayer):
     Args:
       inputs_q: what the queries are computed from.
       inputs_kv: what the keys and values are computed from.
-      bias: is added to the logits and broadcast to [B, H, T, S]. It holds the
-        relative positions and the mask. In a decoding step, S are all cached
-        positions.
+      visible: what the queries may see. In a decoding step, the keys are all
+        cached positions.
       context_q: what routers are told about the positions of the queries.
       context_kv: what routers are told about the positions of the keys.
       index: the position in the cache that a decoding step writes, a scalar.
@@ -227,12 +227,12 @@ class Attention(AdaptedLayer):
     v = self.project(sites['value'], inputs_kv, heads, context_kv)
     if self.decode:
       k, v = self._cache(k, v, index)
-    logits = jnp.einsum('bthk,bshk->bhts', q, k)
-    if bias is not None:
-      logits = logits + bias.astype(logits.dtype)
-    weights = jax.nn.softmax(logits.astype(jnp.float32)).astype(cfg.dtype)
-    weights = self.dropout(weights)
-    x = jnp.einsum('bhts,bshk->bthk', weights, v)
+    kept, keep_rate = None, 1 - cfg.dropout_rate
+    if not self.deterministic and cfg.dropout_rate:
+      # As T5X, all queries drop the same keys.
+      ones = jnp.ones((q.shape[0], cfg.num_heads, 1, k.shape[1]))
+      kept = self.dropout(ones) > 0
+    x = attend(q, k, v, visible, kept, keep_rate, cfg.attention)
     x, _ = joined(x, ('heads', 'kv'))
     return self.project(sites['out'], x, (cfg.emb_dim,), context_q)
 

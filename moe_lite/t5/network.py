@@ -8,7 +8,7 @@ from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.layers import Embed
-from moe_lite.t5.positions import Source, attention_mask, make_context
+from moe_lite.t5.positions import Source, make_context, segment_ids
 from moe_lite.t5.stacks import Decoder, Encoder
 
 
@@ -41,12 +41,9 @@ class Transformer(nn.Module):
   ) -> Array:
     """Returns what the decoder attends to, [B, L, D]."""
     is_token = encoder_input_tokens > 0
-    mask = attention_mask(
-      is_token, is_token, encoder_segment_ids, encoder_segment_ids
-    )
     return self.encoder(
       encoder_input_tokens,
-      mask,
+      segment_ids(is_token, encoder_segment_ids),
       self._context(
         is_token,
         encoder_input_tokens,
@@ -91,13 +88,6 @@ class Transformer(nn.Module):
       is_token = jnp.ones(decoder_input_tokens.shape, bool)
     else:
       is_token = decoder_target_tokens > 0
-    length = decoder_input_tokens.shape[1]
-    mask = attention_mask(
-      is_token, is_token, decoder_segment_ids, decoder_segment_ids
-    ) & jnp.tri(length, dtype=bool)
-    encoded_mask = attention_mask(
-      is_token, is_input, decoder_segment_ids, encoder_segment_ids
-    )
     source = Source(
       encoder_input_tokens,
       is_input,
@@ -108,8 +98,8 @@ class Transformer(nn.Module):
     logits = self.decoder(
       encoded,
       decoder_input_tokens,
-      mask,
-      encoded_mask,
+      segment_ids(is_token, decoder_segment_ids),
+      segment_ids(is_input, encoder_segment_ids),
       self._context(
         is_token, decoder_input_tokens, decoder_segment_ids, source
       ),

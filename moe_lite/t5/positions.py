@@ -3,8 +3,11 @@
 import dataclasses
 from collections.abc import Callable, Collection
 
+import jax.numpy as jnp
+
 from moe_lite.core.types import Array
 from moe_lite.routing.context import Context, sentence
+from moe_lite.t5.attention import same_segment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +62,9 @@ def make_context(
     # then serves the whole row.
     mask = source.is_token[:, None, :]
     if segments is not None:
-      mask = attention_mask(
-        is_token, source.is_token, segments, source.segments
+      mask = same_segment(
+        segment_ids(is_token, segments),
+        segment_ids(source.is_token, source.segments),
       )
     for name in sorted(asked):
       is_encoded = name == 'sentence_encoded' and source.encoded is not None
@@ -69,23 +73,13 @@ def make_context(
   return Context(is_token, **fields)
 
 
-def attention_mask(
-  is_query: Array,
-  is_key: Array,
-  query_segments: Array | None,
-  key_segments: Array | None,
-) -> Array:
-  """Returns bool [B, T, S], true where a query belongs together with a key.
-
-  Both must be tokens. If rows are packed, both must also be of one example.
+def segment_ids(is_token: Array, segments: Array | None) -> Array:
+  """Returns int32 [B, L], the example of each position; 0 at padding.
 
   Args:
-    is_query: bool [B, T], false at padding.
-    is_key: bool [B, S], false at padding.
-    query_segments: the ids of the packed examples, [B, T]; None if not packed.
-    key_segments: the ids of the packed examples, [B, S]; None if not packed.
+    is_token: bool [B, L], false at padding.
+    segments: the ids of the packed examples, [B, L]; None if not packed.
   """
-  mask = is_query[:, :, None] & is_key[:, None, :]
-  if query_segments is not None and key_segments is not None:
-    mask &= query_segments[:, :, None] == key_segments[:, None, :]
-  return mask
+  if segments is None:
+    return is_token.astype(jnp.int32)
+  return jnp.where(is_token, segments + 1, 0)

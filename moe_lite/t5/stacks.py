@@ -14,7 +14,8 @@ from moe_lite.routing.context import Context
 from moe_lite.routing.learned import ROUTER_RNG
 from moe_lite.routing.router import STATISTICS, TOKEN_STATISTICS
 from moe_lite.routing.shared import decide
-from moe_lite.t5.biases import RelativePositionBias, mask_bias
+from moe_lite.t5.attention import Visible
+from moe_lite.t5.biases import RelativePositionBias
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.layers import (
   HIDDEN_AXES,
@@ -36,12 +37,12 @@ class EncoderLayer(AdaptedLayer):
   """An encoder layer: self-attention and an MLP, each as a residual branch."""
 
   @nn.compact
-  def __call__(self, x: Array, bias: Array, context: Context):
+  def __call__(self, x: Array, visible: Visible, context: Context):
     """Runs the layer.
 
     Args:
       x: the activations that the layer reads, [B, L, D].
-      bias: is added to the attention logits, [B, H, L, L].
+      visible: what positions see of one another.
       context: what routers are told about the positions of `x`.
 
     Returns:
@@ -51,7 +52,7 @@ class EncoderLayer(AdaptedLayer):
     cfg, fixed = self.config, self.deterministic
     (context,) = decide(cfg.decisions, 'layer', (context, x))
     y = LayerNorm(cfg, name='pre_attention_layer_norm')(x)
-    y = Attention(cfg, fixed, name='attention')(y, y, bias, context, context)
+    y = Attention(cfg, fixed, name='attention')(y, y, visible, context, context)
     x = x + self.dropout(y)
     y = LayerNorm(cfg, name='pre_mlp_layer_norm')(x)
     y = MLP(cfg, fixed, name='mlp')(y, context)
@@ -72,8 +73,8 @@ class DecoderLayer(AdaptedLayer):
     self,
     x: Array,
     encoded: Array,
-    bias: Array,
-    encoded_bias: Array,
+    visible: Visible,
+    encoded_visible: Visible,
     context: Context,
     encoded_context: Context,
     index: Array | None,
@@ -83,9 +84,8 @@ class DecoderLayer(AdaptedLayer):
     Args:
       x: the activations that the layer reads, [B, T, D].
       encoded: what the encoder wrote, [B, S, D].
-      bias: is added to the logits of the self-attention, [B, H, T, T].
-      encoded_bias: is added to the logits of the attention to the encoder,
-        [B, 1, T, S].
+      visible: what the decoder's positions see of one another.
+      encoded_visible: what they see of the encoder's.
       context: what routers are told about the positions of `x`.
       encoded_context: what routers are told about the positions of `encoded`.
       index: the position in the cache that a decoding step writes, a scalar;
@@ -101,12 +101,12 @@ class DecoderLayer(AdaptedLayer):
     )
     y = LayerNorm(cfg, name='pre_self_attention_layer_norm')(x)
     y = Attention(cfg, fixed, decode=self.decode, name='self_attention')(
-      y, y, bias, context, context, index
+      y, y, visible, context, context, index
     )
     x = x + self.dropout(y)
     y = LayerNorm(cfg, name='pre_cross_attention_layer_norm')(x)
     y = Attention(cfg, fixed, name='encoder_decoder_attention')(
-      y, encoded, encoded_bias, context, encoded_context
+      y, encoded, encoded_visible, context, encoded_context
     )
     x = x + self.dropout(y)
     y = LayerNorm(cfg, name='pre_mlp_layer_norm')(x)
@@ -172,14 +172,13 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(
-    self, tokens: Array, mask: Array, context: Context, deterministic: bool
+    self, tokens: Array, segments: Array, context: Context, deterministic: bool
   ) -> Array:
     """Encodes tokens.
 
     Args:
       tokens: ids, [B, L].
-      mask: bool [B, L, L], true where the first position may attend to the
-        second.
+      segments: int32 [B, L], the example of each position; 0 at padding.
       context: what routers are told of these positions.
       deterministic: whether dropout is off.
 
@@ -187,10 +186,11 @@ class Encoder(nn.Module):
       [B, L, D].
     """
     cfg = self.config
-    positions = jnp.arange(tokens.shape[1])
+    length = tokens.shape[1]
     relpos_bias = RelativePositionBias(
       cfg, bidirectional=True, name='relpos_bias'
     )
+    visible = Visible(segments, segments, relpos_bias(length, length))
     x = dropout(cfg, self.embedder(tokens), deterministic)
     (context,) = decide(cfg.decisions, 'stack', (context, x))
     x = run_layers(
@@ -198,7 +198,7 @@ class Encoder(nn.Module):
       cfg,
       cfg.num_encoder_layers,
       x,
-      relpos_bias(positions, positions) + mask_bias(mask),
+      visible,
       context,
       deterministic=deterministic,
     )
@@ -217,8 +217,8 @@ class Decoder(nn.Module):
     self,
     encoded: Array,
     tokens: Array,
-    mask: Array,
-    encoded_mask: Array,
+    segments: Array,
+    encoded_segments: Array,
     context: Context,
     encoded_context: Context,
     deterministic: bool,
@@ -230,9 +230,8 @@ class Decoder(nn.Module):
     Args:
       encoded: what the encoder wrote, [B, S, D].
       tokens: ids that the decoder reads, [B, T]; [B, 1] in a decoding step.
-      mask: bool [B, T, T], true where the first position may attend to the
-        second. A decoding step replaces it.
-      encoded_mask: bool [B, T, S], the same for positions of the encoder.
+      segments: int32 [B, T], the example of each position; 0 at padding.
+      encoded_segments: int32 [B, S], the same for the encoder's positions.
       context: what routers are told of the decoder's positions.
       encoded_context: what routers are told of the encoder's positions.
       deterministic: whether dropout is off.
@@ -243,20 +242,20 @@ class Decoder(nn.Module):
       Float32 logits, [B, T, V].
     """
     cfg = self.config
-    queries = keys = jnp.arange(tokens.shape[1])
+    length, key_segments, first = tokens.shape[1], segments, 0
     index = None
     if decode:
       is_step = self.has_variable('cache', 'cache_index')
       cache_index = self.variable('cache', 'cache_index', jnp.int32, 0)
       if is_step:
         # The new position attends to itself and to all positions before it.
-        index = cache_index.value
+        first = index = cache_index.value
         cache_index.value = index + 1
-        queries, keys = index[None], jnp.arange(max_decode_length)
-        mask = jnp.broadcast_to(keys <= index, (tokens.shape[0], 1, keys.size))
+        key_segments = jnp.ones((tokens.shape[0], max_decode_length), jnp.int32)
     relpos_bias = RelativePositionBias(
       cfg, bidirectional=False, name='relpos_bias'
     )
+    distances = relpos_bias(length, key_segments.shape[1], first)
     x = dropout(cfg, self.embedder(tokens), deterministic)
     context, encoded_context = decide(
       cfg.decisions, 'stack', (context, x), (encoded_context, encoded)
@@ -267,8 +266,8 @@ class Decoder(nn.Module):
       cfg.num_decoder_layers,
       x,
       encoded,
-      relpos_bias(queries, keys) + mask_bias(mask),
-      mask_bias(encoded_mask),
+      Visible(segments, key_segments, distances, first, causal=True),
+      Visible(segments, encoded_segments),
       context,
       encoded_context,
       index,

@@ -82,34 +82,36 @@ SECOND = ([11, 12], [13, 14, 15, 1])
 
 
 @functools.cache
-def logits_fn(scan_layers=False, remat='none'):
-  return jax.jit(build(scan_layers=scan_layers, remat=remat).logits)
+def logits_fn(**form):
+  return jax.jit(build(**form).logits)
 
 
 @functools.cache
-def gradient_fn(scan_layers=False, remat='none'):
-  model = build(scan_layers=scan_layers, remat=remat)
+def gradient_fn(**form):
+  model = build(**form)
   return jax.jit(jax.grad(lambda p, batch: model.loss_fn(p, batch)[0]))
 
 
 @pytest.mark.parametrize(
-  ('scan_layers', 'remat'),
+  ('scan_layers', 'remat', 'attention'),
   [
-    pytest.param(True, 'none', marks=pytest.mark.slow),
-    (True, 'minimal'),
-    (False, 'full'),
+    pytest.param(True, 'none', 'blocks', marks=pytest.mark.slow),
+    (True, 'minimal', 'blocks'),
+    (False, 'full', 'plain'),
+    (False, 'none', 'blocks'),
   ],
 )
-def test_forms_agree(params, scan_layers, remat):
+def test_forms_agree(params, scan_layers, remat, attention):
   batch = rows(FIRST, SECOND)
+  form = {'scan_layers': scan_layers, 'remat': remat, 'attention': attention}
   own = parameters.like_network(params, scan_layers)
   np.testing.assert_allclose(
-    logits_fn(scan_layers, remat)(own, batch),
+    logits_fn(**form)(own, batch),
     logits_fn()(params, batch),
     atol=1e-5,
   )
   want = parameters.flatten(gradient_fn()(params, batch))
-  got = gradient_fn(scan_layers, remat)(own, batch)
+  got = gradient_fn(**form)(own, batch)
   got = parameters.flatten(parameters.unstack_layers(got))
   assert got.keys() == want.keys()
   for path in want:
