@@ -57,6 +57,14 @@ MODELS: tuple[Macro, ...] = (
     'outputs, or everything',
   ),
   Macro(
+    'ATTENTION',
+    'model',
+    OneOf(('auto', 'plain', 'blocks')),
+    'whether attention makes the logits of all queries at once, or those of one '
+    'block of queries after the other, which never reach main memory; '
+    "`'auto'` takes blocks where the logits are large",
+  ),
+  Macro(
     'NETWORK',
     'model',
     Function(('t5.Transformer',), is_called=True),
