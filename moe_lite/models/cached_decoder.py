@@ -33,7 +33,9 @@ def prepare(
   """
   given = (encoded, batch[ENCODER_INPUTS], batch.get(INPUTS_EMBEDDING))
 
-  def decode(variables: Tree, given: Tree, ids: Array) -> tuple[Array, Tree]:
+  def decode(
+    variables: Tree, given: Tree, ids: Array, *more: str
+  ) -> tuple[Array, Tree]:
     encoded, sources, embedding = given
     return network.apply(
       variables,
@@ -45,7 +47,7 @@ def prepare(
       inputs_embedding=embedding,
       decode=True,
       max_decode_length=starts.shape[1],
-      mutable=['cache'],
+      mutable=['cache', *more],
       method=network.decode,
     )
 
@@ -53,11 +55,15 @@ def prepare(
   # enough, and nothing is computed for them.
   _, created = jax.eval_shape(decode, {'params': params}, given, starts)
   cache = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), created['cache'])
+  # What depends on the inputs alone is computed once, in a step of its own, of
+  # which nothing else is used. The K sequences of an example share it.
+  _, made = decode({'params': params}, given, starts[:, :1], network.ENCODED)
+  once = {name: x for name, x in made.items() if name == network.ENCODED}
   # The decoding function repeats the cache itself.
   given = jax.tree.map(lambda x: jnp.repeat(x, num_decodes, axis=0), given)
 
   def tokens_to_logits(ids: Array, cache: Tree) -> tuple[Array, Tree]:
-    variables = {'params': params, 'cache': cache}
+    variables = {'params': params, 'cache': cache, **once}
     logits, updated = decode(variables, given, ids)
     return logits[:, 0], updated['cache']
 

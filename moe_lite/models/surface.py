@@ -14,7 +14,10 @@ class Network(Protocol):
   Attributes:
     config: the sizes of the network, and the adapters that stand in it.
     scan_layers: whether parameters are stacked over layers.
+    ENCODED: the collection of what decoding computes once for each input.
   """
+
+  ENCODED: str
 
   config: Any
 

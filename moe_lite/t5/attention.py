@@ -79,6 +79,13 @@ class Visible(struct.PyTreeNode):
     rows = rows.reshape(heads, num_queries, size)
     return rows[:, :, num_queries - 1 :]
 
+  def shared(self, rows: int) -> 'Visible':
+    """Makes queries of one row of neighbouring rows with the same keys."""
+    every = self.query_segments.shape[0] // rows
+    return Visible(
+      self.query_segments.reshape(rows, every), self.key_segments[::every]
+    )
+
   def padded(self, count: int) -> 'Visible':
     """Adds `count` queries at the end, which see nothing."""
     distances = self.distances
@@ -125,7 +132,8 @@ def attend(
   """Returns what each query reads, [B, T, H, K].
 
   Args:
-    q: the queries, [B, T, H, K]. They are not scaled.
+    q: the queries, [B, T, H, K]. They are not scaled. There may be a multiple
+      of the keys' rows, [B * G, 1, H, K]: G rows of one query each share keys.
     k: the keys, [B, S, H, K].
     v: the values, [B, S, H, K].
     visible: what may see what.
@@ -133,6 +141,12 @@ def attend(
     keep_rate: the share that it keeps.
     form: one of `FORMS`. 'auto' is 'plain' for small logits.
   """
+  rows = k.shape[0]
+  if q.shape[0] > rows:
+    # The rows that share keys become queries of one row.
+    together, shared = q.reshape(rows, -1, *q.shape[2:]), visible.shared(rows)
+    x = attend(together, k, v, shared, form='plain')
+    return x.reshape(q.shape)
   compute = functools.partial(_attend, kept=kept, keep_rate=keep_rate)
   size = block_size(q.shape, k.shape[1], q.dtype, form)
   if size is None:

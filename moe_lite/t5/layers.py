@@ -22,6 +22,9 @@ from moe_lite.routing.context import Context
 from moe_lite.t5.attention import Visible, attend
 from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 
+# The collection of keys and values that are computed once for each input. Without
+# it, each decoding step computes them again.
+ENCODED = 'encoded'
 # The logical axes of activations between layers, [B, L, D].
 HIDDEN_AXES = ('batch', 'length', 'embed')
 
@@ -184,11 +187,15 @@ class Attention(AdaptedLayer):
   """Multi-head attention. It has no biases and does not scale the logits.
 
   Attributes:
-    decode: whether keys and values are kept in the collection `cache`. A call
-      then attends from one new position to all cached positions.
+    decode: whether keys and values are kept. Those of the decoder's own
+      positions are in the collection `cache`, and a call then attends from one
+      new position to all cached ones.
+    is_cross: whether the keys are those of the encoder's outputs. They are in
+      the collection `ENCODED`, if it is given, or written there if it may be.
   """
 
   decode: bool = False
+  is_cross: bool = False
 
   @nn.compact
   def __call__(
@@ -223,9 +230,14 @@ class Attention(AdaptedLayer):
       return dense_init(*args) / np.sqrt(cfg.head_dim)
 
     q = self.project(sites['query'], inputs_q, heads, context_q, query_init)
-    k = self.project(sites['key'], inputs_kv, heads, context_kv)
-    v = self.project(sites['value'], inputs_kv, heads, context_kv)
-    if self.decode:
+    if self.has_variable(ENCODED, 'encoded_key'):
+      k, v = self._encoded()
+    else:
+      k = self.project(sites['key'], inputs_kv, heads, context_kv)
+      v = self.project(sites['value'], inputs_kv, heads, context_kv)
+    if self.decode and self.is_cross:
+      self._keep_encoded(k, v)
+    elif self.decode:
       k, v = self._cache(k, v, index)
     kept, keep_rate = None, 1 - cfg.dropout_rate
     if not self.deterministic and cfg.dropout_rate:
@@ -235,6 +247,19 @@ class Attention(AdaptedLayer):
     x = attend(q, k, v, visible, kept, keep_rate, cfg.attention)
     x, _ = joined(x, ('heads', 'kv'))
     return self.project(sites['out'], x, (cfg.emb_dim,), context_q)
+
+  def _keep_encoded(self, k: Array, v: Array) -> None:
+    """Writes keys and values of the encoder's outputs, [B, S, H, K]."""
+    if self.is_mutable_collection(ENCODED):
+      # A step then reads them in the order in which it multiplies.
+      self.variable(ENCODED, 'encoded_key', k.swapaxes, 1, 2)
+      self.variable(ENCODED, 'encoded_value', v.swapaxes, 1, 2)
+
+  def _encoded(self) -> tuple[Array, Array]:
+    """Reads what `_keep_encoded` wrote."""
+    k = self.get_variable(ENCODED, 'encoded_key')
+    v = self.get_variable(ENCODED, 'encoded_value')
+    return k.swapaxes(1, 2), v.swapaxes(1, 2)
 
   def _cache(self, k: Array, v: Array, index: Array) -> tuple[Array, Array]:
     """Writes one position of the cache, or creates the cache if there is none.

@@ -18,6 +18,7 @@ from moe_lite.t5.attention import Visible
 from moe_lite.t5.biases import RelativePositionBias
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.layers import (
+  ENCODED,
   HIDDEN_AXES,
   MLP,
   AdaptedLayer,
@@ -105,9 +106,14 @@ class DecoderLayer(AdaptedLayer):
     )
     x = x + self.dropout(y)
     y = LayerNorm(cfg, name='pre_cross_attention_layer_norm')(x)
-    y = Attention(cfg, fixed, name='encoder_decoder_attention')(
-      y, encoded, encoded_visible, context, encoded_context
+    cross = Attention(
+      cfg,
+      fixed,
+      decode=self.decode,
+      is_cross=True,
+      name='encoder_decoder_attention',
     )
+    y = cross(y, encoded, encoded_visible, context, encoded_context)
     x = x + self.dropout(y)
     y = LayerNorm(cfg, name='pre_mlp_layer_norm')(x)
     y = MLP(cfg, fixed, name='mlp')(y, context)
@@ -153,7 +159,10 @@ def run_layers(
     return x
   scanned = partitioning.scan_with_axes(
     layer,
-    variable_axes={'params': 1, 'cache': 0, STATISTICS: 0, TOKEN_STATISTICS: 0},
+    variable_axes={
+      'params': 1,
+      **dict.fromkeys(('cache', ENCODED, STATISTICS, TOKEN_STATISTICS), 0),
+    },
     split_rngs={'params': True, 'dropout': True, ROUTER_RNG: True},
     in_axes=(nn.broadcast,) * len(shared),
     length=num_layers,
