@@ -30,7 +30,7 @@ from moe_lite.core.features import (
 from moe_lite.integrations import t5x_parts
 from moe_lite.integrations.t5x_checkpointer import Checkpointer
 from moe_lite.integrations.t5x_parts import MissingT5XError, require
-from moe_lite.models import router_losses
+from moe_lite.models import cached_decoder, router_losses
 from moe_lite.routing.learned import ROUTER_RNG
 from moe_lite.routing.router import STATISTICS
 from moe_lite.routing.statistics import sum_by_path
@@ -155,6 +155,47 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
     logits, variables = made
     self._sown = variables.get(STATISTICS, {})
     return logits
+
+  def _compute_kv_cache(
+    self,
+    params: Any,
+    encoded_inputs: jax.Array,
+    encoder_input_tokens: jax.Array,
+    decoder_input_tokens: jax.Array,
+    prefill_decoder_prompt: bool = False,
+  ) -> tuple[Any, Any]:
+    """Also computes what each decoding step would compute again.
+
+    T5X calls this method, and the next, with these arguments.
+    """
+    cache, index = super()._compute_kv_cache(
+      params,
+      encoded_inputs,
+      encoder_input_tokens,
+      decoder_input_tokens,
+      prefill_decoder_prompt,
+    )
+    given = (encoded_inputs, encoder_input_tokens, None)
+    once = cached_decoder.of_inputs(self.module, params, given)
+    # T5X's decoders hand on what a cache holds, whatever it is.
+    return {'cache': cache, self.module.ENCODED: once}, index
+
+  def _compute_logits_from_slice(
+    self,
+    decoding_state: Any,
+    params: Any,
+    encoded_inputs: jax.Array,
+    raw_inputs: jax.Array,
+    max_decode_length: int,
+  ) -> tuple[jax.Array, Any]:
+    logits, cache = cached_decoder.decode(
+      self.module,
+      {'params': params, **decoding_state.cache},
+      (encoded_inputs, raw_inputs, None),
+      decoding_state.cur_token,
+      max_decode_length,
+    )
+    return logits[:, 0], {**decoding_state.cache, 'cache': cache}
 
 
 def vocabulary(mixture_or_task_name: str, feature: str) -> seqio.Vocabulary:

@@ -1,5 +1,7 @@
 """The decoder of a network with its cache, one position for each call."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -7,6 +9,11 @@ from moe_lite.core.features import ENCODER_INPUTS, INPUTS_EMBEDDING
 from moe_lite.core.types import Array, Batch, Tree
 from moe_lite.models.decoding import TokensToLogits
 from moe_lite.models.surface import Network
+
+
+# What the network is given of some inputs: what the encoder wrote for them, their
+# tokens, and vectors that came with them, if any.
+Given = tuple[Array, Array, Array | None]
 
 
 def prepare(
@@ -32,39 +39,77 @@ def prepare(
     position of B * K sequences. The K sequences of an example are neighbours.
   """
   given = (encoded, batch[ENCODER_INPUTS], batch.get(INPUTS_EMBEDDING))
-
-  def decode(
-    variables: Tree, given: Tree, ids: Array, *more: str
-  ) -> tuple[Array, Tree]:
-    encoded, sources, embedding = given
-    return network.apply(
-      variables,
-      encoded,
-      sources,
-      ids,
-      ids,
-      enable_dropout=False,
-      inputs_embedding=embedding,
-      decode=True,
-      max_decode_length=starts.shape[1],
-      mutable=['cache', *more],
-      method=network.decode,
-    )
-
   # The network creates its cache in the first call. The shapes of that call are
   # enough, and nothing is computed for them.
-  _, created = jax.eval_shape(decode, {'params': params}, given, starts)
-  cache = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), created['cache'])
-  # What depends on the inputs alone is computed once, in a step of its own, of
-  # which nothing else is used. The K sequences of an example share it.
-  _, made = decode({'params': params}, given, starts[:, :1], network.ENCODED)
-  once = {name: x for name, x in made.items() if name == network.ENCODED}
+  create = functools.partial(decode, network, length=starts.shape[1])
+  _, created = jax.eval_shape(create, {'params': params}, given, starts)
+  cache = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), created)
+  # The K sequences of an example share its keys and values.
+  once = of_inputs(network, params, given)
   # The decoding function repeats the cache itself.
   given = jax.tree.map(lambda x: jnp.repeat(x, num_decodes, axis=0), given)
 
   def tokens_to_logits(ids: Array, cache: Tree) -> tuple[Array, Tree]:
-    variables = {'params': params, 'cache': cache, **once}
-    logits, updated = decode(variables, given, ids)
-    return logits[:, 0], updated['cache']
+    variables = {'params': params, 'cache': cache, network.ENCODED: once}
+    logits, cache = decode(network, variables, given, ids, starts.shape[1])
+    return logits[:, 0], cache
 
   return cache, tokens_to_logits
+
+
+def of_inputs(network: Network, params: Tree, given: Given) -> Tree:
+  """Computes what every decoding step would compute again of its inputs.
+
+  Returns:
+    The collection `network.ENCODED`: the keys and values that the decoder's
+    layers attend to.
+  """
+  # XLA drops what one decoding step computes besides.
+  ids = jnp.zeros((given[0].shape[0], 1), jnp.int32)
+  _, made = _apply(
+    network, {'params': params}, given, ids, 1, ['cache', network.ENCODED]
+  )
+  return made[network.ENCODED]
+
+
+def decode(
+  network: Network, variables: Tree, given: Given, ids: Array, length: int
+) -> tuple[Array, Tree]:
+  """Decodes one position, or creates the cache if there is none.
+
+  Args:
+    network: the network.
+    variables: the parameters, the cache, and what `of_inputs` computed.
+    given: the inputs.
+    ids: int32 [B, 1], or [B, T] to create the cache.
+    length: the number of positions in the cache, T.
+
+  Returns:
+    Float32 logits [B, 1, V], and the cache.
+  """
+  logits, made = _apply(network, variables, given, ids, length, ['cache'])
+  return logits, made['cache']
+
+
+def _apply(
+  network: Network,
+  variables: Tree,
+  given: Given,
+  ids: Array,
+  length: int,
+  mutable: list[str],
+) -> tuple[Array, Tree]:
+  encoded, tokens, embedding = given
+  return network.apply(
+    variables,
+    encoded,
+    tokens,
+    ids,
+    ids,
+    enable_dropout=False,
+    inputs_embedding=embedding,
+    decode=True,
+    max_decode_length=length,
+    mutable=mutable,
+    method=network.decode,
+  )

@@ -16,6 +16,7 @@ from moe_lite.process import cli, gin_macros
 PLACEHOLDERS = (
   'CHECKPOINT_PATH',
   'EVAL_OUTPUT_DIR',
+  'INFER_OUTPUT_DIR',
   'INITIAL_CHECKPOINT_PATH',
   'MIXTURE_OR_TASK_NAME',
   'MODEL_DIR',
@@ -26,13 +27,12 @@ def configure(argv: Sequence[str]) -> str:
   """Parses gin flags; returns the entry point that they configure."""
   cli.configure(
     argv,
-    (programs.TRAIN, programs.EVAL),
+    (programs.TRAIN, programs.EVAL, programs.INFER),
     'runs/finetune.gin',
     placeholders=PLACEHOLDERS,
   )
-  if gin_macros.is_configured(programs.TRAIN):
-    return programs.TRAIN
-  return programs.EVAL
+  entries = (programs.TRAIN, programs.EVAL, programs.INFER)
+  return next(name for name in entries if gin_macros.is_configured(name))
 
 
 def bind(macros: Mapping[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """Floating-point operations of matmuls, and the fewest that training needs.
 
 Operations are counted in the program as it was traced, without what nothing
-uses. The body of a scan counts as often as it runs, whereas XLA counts it once.
-A multiplication is one operation, and so is an addition. All numbers are those
+uses. The body of a scan counts as often as it runs, whereas XLA counts it once,
+and the body of a Pallas kernel once for each point of its grid. How often a
+`while_loop` runs, only its caller knows. A multiplication is one operation, and so is an addition. All numbers are those
 of all chips together.
 """
 
@@ -18,13 +19,21 @@ from jax.interpreters import partial_eval
 from moe_lite.t5.config import T5Config
 
 
-def of_matmuls(function: Callable[..., Any], *arguments: Any) -> int:
-  """The operations of a function's matmuls, for arguments of these shapes."""
+def of_matmuls(
+  function: Callable[..., Any], *arguments: Any, loops: int = 1
+) -> int:
+  """The operations of a function's matmuls, for arguments of these shapes.
+
+  Args:
+    function: the function.
+    *arguments: the shapes of its arguments.
+    loops: how often the body of a `while_loop` runs.
+  """
   closed = jax.make_jaxpr(function)(*arguments)
   jaxpr, _ = partial_eval.dce_jaxpr(
     closed.jaxpr, [True] * len(closed.jaxpr.outvars)
   )
-  return _count(jaxpr)
+  return _count(jaxpr, loops)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +72,29 @@ def decoder(config: T5Config, inputs: int, targets: int) -> Forward:
   )
 
 
+def decoding(
+  config: T5Config, inputs: int, outputs: int, beams: int = 1
+) -> int:
+  """The fewest operations that one output, or a search, of an input needs.
+
+  The keys and values of the input are computed once. A token attends to those
+  before it.
+  """
+  encoded = encoder(config, inputs)
+  attention, mlp = _of_a_token(config)
+  layers, heads = config.num_decoder_layers, config.num_heads * config.head_dim
+  of_token = 2 * (
+    layers * (3 * attention + mlp) + config.emb_dim * config.vocab_size
+  )
+  pairs = layers * outputs * (inputs + (outputs + 1) // 2)
+  return (
+    encoded.weights
+    + encoded.attention
+    + 2 * layers * inputs * attention
+    + beams * (outputs * of_token + 4 * pairs * heads)
+  )
+
+
 def training(config: T5Config, inputs: int, targets: int, is_full: bool) -> int:
   """The fewest operations that a training step needs for a row.
 
@@ -85,19 +117,30 @@ def _of_a_token(config: T5Config) -> tuple[int, int]:
   return attention, (factors + 1) * config.emb_dim * config.mlp_dim
 
 
-def _count(jaxpr: core.Jaxpr) -> int:
+def _count(jaxpr: core.Jaxpr, loops: int) -> int:
   total = 0
   for equation in jaxpr.eqns:
     name, params = equation.primitive.name, equation.params
     if name == 'dot_general':
       total += _of_dot(equation)
       continue
-    inner = [_count(sub) for sub in _subprograms(params)]
+    inner = [_count(sub, loops) for sub in _subprograms(params)]
     if name == 'cond':
       total += max(inner, default=0)
     else:
-      total += (params['length'] if name == 'scan' else 1) * sum(inner)
+      total += _times(name, params, loops) * sum(inner)
   return total
+
+
+def _times(name: str, params: dict[str, Any], loops: int) -> int:
+  """How often what an equation calls runs."""
+  if name == 'scan':
+    return params['length']
+  if name == 'while':
+    return loops
+  if name == 'pallas_call':
+    return math.prod(params['grid_mapping'].grid)
+  return 1
 
 
 def _of_dot(equation: Any) -> int:

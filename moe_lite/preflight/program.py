@@ -10,7 +10,7 @@ class Program:
   """One program: what it does, what it takes, and what it needs at least.
 
   Attributes:
-    name: 'train step', 'encode' or 'score'.
+    name: 'train step', 'encode', 'score' or 'generate'.
     function: the function, which is traced to count its operations.
     arguments: the shapes of its arguments, and their places on the mesh.
     compile: compiles the function, and returns the executable.
@@ -19,6 +19,7 @@ class Program:
     rows: the rows of a batch.
     tokens: the positions of a batch, of inputs and targets.
     mesh: (data, model).
+    loops: how often its `while_loop` runs, if it has one.
   """
 
   name: str
@@ -30,3 +31,4 @@ class Program:
   rows: int
   tokens: int
   mesh: tuple[int, int]
+  loops: int = 1

@@ -1,6 +1,8 @@
 """The programs that a configured run would compile, made from shapes alone."""
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,13 +10,18 @@ import jax.numpy as jnp
 
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
-from moe_lite.core.features import ENCODER_INPUTS, INPUTS_EMBEDDING
-from moe_lite.models import layout
+from moe_lite.core.features import (
+  DECODER_INPUTS,
+  ENCODER_INPUTS,
+  INPUTS_EMBEDDING,
+)
+from moe_lite.models import decoding, layout
 from moe_lite.preflight import flops
 from moe_lite.preflight.program import Program
 from moe_lite.training import plan
 
 TRAIN, EVAL = 'training.train', 'evaluation.evaluate'
+INFER = 'inference.infer'
 
 
 def programs(
@@ -23,14 +30,15 @@ def programs(
   """Makes the programs of a run for these devices.
 
   Args:
-    entry: the entry point, `TRAIN` or `EVAL`.
+    entry: the entry point, `TRAIN`, `EVAL` or `INFER`.
     arguments: what gin binds to the entry point.
     devices: the devices of the mesh.
 
   Raises:
     UserError: if the mesh does not divide the batch or the parameters.
   """
-  return (_train if entry == TRAIN else _eval)(arguments, devices)
+  made = {TRAIN: _train, EVAL: _eval, INFER: _infer}
+  return made[entry](arguments, devices)
 
 
 def _train(
@@ -74,76 +82,158 @@ def _train(
   ]
 
 
+class _Loaded:
+  """What evaluation and inference hold, and what they take for a batch.
+
+  Attributes:
+    params: the parameters.
+    parts: the base and what was trained, apart.
+    split: the sharding of a batch.
+    inputs: a batch of inputs of the greatest length.
+  """
+
+  def __init__(self, arguments: Mapping[str, Any], devices: Sequence[Any]):
+    self.model, self.rows = arguments['model'], arguments['batch_size']
+    self.lengths = lengths = arguments['task_feature_lengths']
+    self.mesh = partitioning.make_mesh(arguments.get('mesh'), devices)
+    if self.rows % self.mesh.shape['data']:
+      raise UserError(
+        f'BATCH_SIZE = {self.rows} must be a multiple of the data axis of the '
+        f'mesh, {self.mesh.shape["data"]}.'
+      )
+    where = layout.layout(
+      self.model,
+      parameters.EVERYTHING,
+      self.mesh,
+      arguments.get('fully_sharded', False),
+    )
+    hold = functools.partial(where.hold, arguments['base_dtype'])
+    self.params = hold()
+    self.parts = {
+      'base': hold(leaving_out=parameters.TRAINABLE_ADAPTERS),
+      'trainable': hold(leaving_out=parameters.ALL_BUT_ADAPTERS),
+    }
+    self.split = partitioning.batch_sharding(self.mesh)
+    self.inputs = {ENCODER_INPUTS: self.batch(lengths['inputs'])}
+    if INPUTS_EMBEDDING in lengths:
+      size = lengths[INPUTS_EMBEDDING]
+      self.inputs[INPUTS_EMBEDDING] = self.batch(size, dtype=jnp.float32)
+
+  def batch(self, *shape: int, dtype: Any = jnp.int32) -> jax.ShapeDtypeStruct:
+    """Returns the shape of an array with a row for each input."""
+    shape = (self.rows, *shape)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=self.split)
+
+  def program(
+    self,
+    name: str,
+    function: Callable[..., Any],
+    taken: tuple[Any, ...],
+    tokens: int,
+    least: int,
+    out: Any = None,
+    loops: int = 1,
+  ) -> Program:
+    """Returns a program.
+
+    Args:
+      name: its name.
+      function: what it computes of the parameters and `taken`.
+      taken: the shapes of its other arguments.
+      tokens: the positions of a row that it is for.
+      least: the operations that a row needs at least.
+      out: the sharding of its results; None has every device hold all.
+      loops: how often its `while_loop` runs, if it has one.
+    """
+    out = partitioning.replicated(self.mesh) if out is None else out
+
+    def compile_it() -> Any:
+      with partitioning.axis_rules(self.mesh):
+        jitted = jax.jit(function, out_shardings=out)
+        return jitted.lower(self.params, *taken).compile()
+
+    return Program(
+      name=name,
+      function=function,
+      arguments=(self.params, *taken),
+      compile=compile_it,
+      parts={**self.parts, 'batch': taken},
+      least_flops=self.rows * least,
+      rows=self.rows,
+      tokens=self.rows * tokens,
+      mesh=tuple(self.mesh.devices.shape),
+      loops=loops,
+    )
+
+
 def _eval(
   arguments: Mapping[str, Any], devices: Sequence[Any]
 ) -> list[Program]:
-  model, rows = arguments['model'], arguments['batch_size']
-  lengths = arguments['task_feature_lengths']
-  mesh = partitioning.make_mesh(arguments.get('mesh'), devices)
-  if rows % mesh.shape['data']:
-    raise UserError(
-      f'BATCH_SIZE = {rows} must be a multiple of the data axis of the mesh, '
-      f'{mesh.shape["data"]}.'
-    )
-  where = layout.layout(
-    model,
-    parameters.EVERYTHING,
-    mesh,
-    arguments.get('fully_sharded', False),
-  )
-  params = where.hold(arguments['base_dtype'])
-  base, trained = (
-    where.hold(arguments['base_dtype'], leaving_out=left_out)
-    for left_out in (parameters.TRAINABLE_ADAPTERS, parameters.ALL_BUT_ADAPTERS)
-  )
-  split = partitioning.batch_sharding(mesh)
+  loaded = _Loaded(arguments, devices)
+  return [*_ranking(loaded), _generate(loaded, arguments)]
 
-  def ids(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((rows, *shape), jnp.int32, sharding=split)
 
+def _infer(
+  arguments: Mapping[str, Any], devices: Sequence[Any]
+) -> list[Program]:
+  loaded = _Loaded(arguments, devices)
+  if arguments.get('mode') == 'score':
+    return _ranking(loaded)
+  return [_generate(loaded, arguments)]
+
+
+def _ranking(loaded: _Loaded) -> list[Program]:
+  """The programs that score choices."""
+  model, config = loaded.model, loaded.model.module.config
+  inputs, targets = (loaded.lengths[x] for x in ('inputs', 'targets'))
+  encoded = loaded.batch(inputs, config.emb_dim, dtype=config.dtype)
   # Choices that are as long as they may be are scored one at a time.
-  sources, targets = ids(lengths['inputs']), ids(1, lengths['targets'])
-  inputs = {ENCODER_INPUTS: sources}
-  if INPUTS_EMBEDDING in lengths:
-    inputs[INPUTS_EMBEDDING] = jax.ShapeDtypeStruct(
-      (rows, lengths[INPUTS_EMBEDDING]), jnp.float32, sharding=split
-    )
-  config = model.module.config
-  encoded = jax.ShapeDtypeStruct(
-    (*sources.shape, config.emb_dim), config.dtype, sharding=split
-  )
-  calls = {
-    'encode': (
+  ids = loaded.batch(1, targets)
+  of_encoder = flops.encoder(config, inputs)
+  of_decoder = flops.decoder(config, inputs, targets)
+  return [
+    loaded.program(
+      'encode',
       model.encode,
-      (params, inputs),
-      split,
-      flops.encoder(config, lengths['inputs']),
+      (loaded.inputs,),
+      inputs,
+      of_encoder.weights + of_encoder.attention,
+      loaded.split,
     ),
-    'score': (
+    loaded.program(
+      'score',
       model.score_choices,
-      (params, encoded, inputs, targets, targets),
-      partitioning.replicated(mesh),
-      flops.decoder(config, lengths['inputs'], lengths['targets']),
+      (encoded, loaded.inputs, ids, ids),
+      targets,
+      of_decoder.weights + of_decoder.attention,
     ),
-  }
-  made = []
-  for name, (function, taken, out, least) in calls.items():
+  ]
 
-    def compile_it(function=function, taken=taken, out=out):
-      with partitioning.axis_rules(mesh):
-        return jax.jit(function, out_shardings=out).lower(*taken).compile()
 
-    made.append(
-      Program(
-        name=name,
-        function=function,
-        arguments=taken,
-        compile=compile_it,
-        parts={'base': base, 'trainable': trained, 'batch': taken[1:]},
-        least_flops=rows * (least.weights + least.attention),
-        rows=rows,
-        tokens=rows * lengths['inputs' if name == 'encode' else 'targets'],
-        mesh=tuple(mesh.devices.shape),
-      )
+def _generate(loaded: _Loaded, arguments: Mapping[str, Any]) -> Program:
+  """The program that decodes outputs, up to their greatest length."""
+  decode_fn = arguments.get('decode_fn', decoding.greedy)
+  beams = arguments.get('num_decodes', 1)
+  has_beams = 'num_decodes' in inspect.signature(decode_fn).parameters
+  options = {'num_decodes': beams} if has_beams else {}
+  inputs, outputs = (loaded.lengths[x] for x in ('inputs', 'targets'))
+
+  def generate(params: Any, batch: Any) -> jax.Array:
+    starts = jnp.zeros((loaded.rows, outputs), jnp.int32)
+    return loaded.model.predict_batch(
+      params,
+      {**batch, DECODER_INPUTS: starts},
+      decode_fn=decode_fn,
+      rng=jax.random.key(0),
+      **options,
     )
-  return made
+
+  config = loaded.model.module.config
+  return loaded.program(
+    'generate',
+    generate,
+    (loaded.inputs,),
+    outputs,
+    flops.decoding(config, inputs, outputs, beams if has_beams else 1),
+    loops=outputs,
+  )

@@ -89,7 +89,9 @@ def report(program: Program, on: Slice) -> Report:
   """
   parts = {k: memory.on_a_device(v) for k, v in program.parts.items()}
   topology, chip = on.topology, on.topology.chip
-  count = flops.of_matmuls(program.function, *program.arguments)
+  count = flops.of_matmuls(
+    program.function, *program.arguments, loops=program.loops
+  )
   known: dict[str, Any] = {
     'program': program.name,
     'topology': topology.name,

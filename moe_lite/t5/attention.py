@@ -26,10 +26,12 @@ MASKED = -1e10
 # Logits of at most so many bytes a device are small: they stay in the memory of
 # a chip itself in any form.
 _SMALL = 2**25
-# The logits of a block should have at most so many bytes a device.
-_OF_BLOCK = 2**26
-# The number of queries in a block. The second is for many rows and long keys.
-_SIZES = (256, 128)
+# The logits of a block should have at most so many bytes a device, because several
+# arrays of their size are alive at once.
+_OF_BLOCK = 2**24
+# The number of queries in a block. The smaller ones are for many rows and heads,
+# and for long keys.
+_SIZES = (256, 128, 64)
 
 
 class Visible(struct.PyTreeNode):
@@ -172,8 +174,8 @@ def block_size(
   row = share * num_keys * jnp.dtype(dtype).itemsize
   if form == 'auto' and row * length <= _SMALL:
     return None
-  large, small = _SIZES
-  return min(length, large if row * large <= _OF_BLOCK else small)
+  fitting = [size for size in _SIZES if row * size <= _OF_BLOCK]
+  return min(length, fitting[0] if fitting else _SIZES[-1])
 
 
 def _attend(

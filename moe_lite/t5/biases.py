@@ -8,6 +8,7 @@ from moe_lite.core import partitioning
 from moe_lite.core.types import Array
 from moe_lite.t5.config import T5Config
 
+
 class RelativePositionBias(nn.Module):
   """T5's bias by relative position: one value for each head and bucket.
 

@@ -126,9 +126,7 @@ class T5Config:
     if self.remat not in REMAT:
       raise UserError(f'REMAT = {self.remat!r} must be one of {REMAT}.')
     if self.attention not in FORMS:
-      raise UserError(
-        f'ATTENTION = {self.attention!r} must be one of {FORMS}.'
-      )
+      raise UserError(f'ATTENTION = {self.attention!r} must be one of {FORMS}.')
     for name in self.mlp_activations:
       if name not in ACTIVATIONS:
         raise UserError(

@@ -22,6 +22,8 @@ from moe_lite.routing.context import Context
 from moe_lite.t5.attention import Visible, attend
 from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 
+# What `remat` calls the output of attention.
+ATTENDED = 'attended'
 # The collection of keys and values that are computed once for each input. Without
 # it, each decoding step computes them again.
 ENCODED = 'encoded'
@@ -245,7 +247,7 @@ class Attention(AdaptedLayer):
       ones = jnp.ones((q.shape[0], cfg.num_heads, 1, k.shape[1]))
       kept = self.dropout(ones) > 0
     x = attend(q, k, v, visible, kept, keep_rate, cfg.attention)
-    x, _ = joined(x, ('heads', 'kv'))
+    x, _ = joined(checkpoint_name(x, ATTENDED), ('heads', 'kv'))
     return self.project(sites['out'], x, (cfg.emb_dim,), context_q)
 
   def _keep_encoded(self, k: Array, v: Array) -> None:

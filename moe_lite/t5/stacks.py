@@ -18,6 +18,7 @@ from moe_lite.t5.attention import Visible
 from moe_lite.t5.biases import RelativePositionBias
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.layers import (
+  ATTENDED,
   ENCODED,
   HIDDEN_AXES,
   MLP,
@@ -30,8 +31,9 @@ from moe_lite.t5.layers import (
 )
 
 # The outputs of matmuls that `remat='minimal'` keeps for the backward pass.
-# Adapters and elementwise operations are recomputed.
-SAVED = ('query', 'key', 'value', 'out', 'wi', 'wi_0', 'wi_1')
+# Adapters and elementwise operations are recomputed. What nothing needs, such as
+# `ATTENDED` where no adapter stands at `out`, is not kept.
+SAVED = ('query', 'key', 'value', ATTENDED, 'out', 'wi', 'wi_0', 'wi_1')
 
 
 class EncoderLayer(AdaptedLayer):

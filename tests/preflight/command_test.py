@@ -135,11 +135,11 @@ def test_a_sweep_prints_the_cheapest():
   assert 'nothing ran' in done.stdout
 
 
-def test_an_evaluation_has_two_programs(printed):
+def test_an_evaluation_has_three_programs(printed):
   done = printed['eval']
   assert done.returncode == 0, done.stderr
   reports = [json.loads(line) for line in done.stdout.splitlines()]
-  assert [r['program'] for r in reports] == ['encode', 'score']
+  assert [r['program'] for r in reports] == ['encode', 'score', 'generate']
   assert all(1.0 < r['flops_over_least'] < 1.3 for r in reports)
 
 

@@ -39,13 +39,14 @@ def test_training_is_one_step():
   assert step.tokens == 4 * (lengths['inputs'] + lengths['targets'])
 
 
-def test_evaluation_encodes_and_scores():
+def test_evaluation_encodes_scores_and_generates():
   arguments, made = make('runs/eval', BATCH_SIZE=4)
   lengths = arguments['task_feature_lengths']
-  encode, score = made
-  assert (encode.name, score.name) == ('encode', 'score')
+  encode, score, generate = made
+  names = [program.name for program in made]
+  assert names == ['encode', 'score', 'generate']
   assert encode.tokens == 4 * lengths['inputs']
-  assert score.tokens == 4 * lengths['targets']
+  assert score.tokens == generate.tokens == 4 * lengths['targets']
   for program in made:
     parts = program.parts
     assert list(parts) == ['base', 'trainable', 'batch']
@@ -55,6 +56,15 @@ def test_evaluation_encodes_and_scores():
   # Shapes are enough to trace it.
   shapes = jax.eval_shape(score.function, *score.arguments)
   assert shapes.shape == (4, 1)
+  shapes = jax.eval_shape(generate.function, *generate.arguments)
+  assert shapes.shape == (4, lengths['targets'])
+
+
+def test_inference_generates_or_scores():
+  _, (generate,) = make('runs/infer')
+  assert generate.name == 'generate'
+  _, scoring = make('runs/infer', INFER_MODE='score')
+  assert [program.name for program in scoring] == ['encode', 'score']
 
 
 def test_a_batch_that_the_mesh_does_not_split_is_refused():

@@ -13,6 +13,17 @@ def test_collectives_count_once_a_trip_and_once_a_channel():
   assert traffic.collectives(hlo.parse(TEXT)) == {'all-reduce': (24, 24 * ROW)}
 
 
+def test_making_room_moves_nothing():
+  line = (
+    '  %room = bf16[1024,1024]{1,0} custom-call(), '
+    'custom_call_target="AllocateBuffer"\n'
+  )
+  at = TEXT.index('\n', TEXT.index('ENTRY')) + 1
+  before = traffic.bytes_moved(hlo.parse(TEXT))
+  after = traffic.bytes_moved(hlo.parse(TEXT[:at] + line + TEXT[at:]))
+  assert after == before
+
+
 def test_only_the_slice_of_a_stack_is_moved():
   # A trip reads a layer of int8, three scalars, and x; what it computes stays
   # on the chip. The all-reduces read nothing of memory and write a row each.
