@@ -21,6 +21,8 @@ DEPENDENCIES = [
   'absl-py>=2.1',  # 2.5.1
   'clu>=0.0.12',  # 0.0.12
   'etils[epath]>=1.9',  # 1.15.0
+  # JAX asks for it where what it compiles is kept up to a size.
+  'filelock>=3.12',  # 4.3.1
   'flax>=0.12.8',  # 0.12.8
   'gin-config>=0.5',  # 0.5.0
   'huggingface_hub>=1.0',  # 2.4.0

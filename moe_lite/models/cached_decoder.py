@@ -10,9 +10,8 @@ from moe_lite.core.types import Array, Batch, Tree
 from moe_lite.models.decoding import TokensToLogits
 from moe_lite.models.surface import Network
 
-
-# What the network is given of some inputs: what the encoder wrote for them, their
-# tokens, and vectors that came with them, if any.
+# What the network is given of some inputs: what the encoder wrote for them,
+# their tokens, and vectors that came with them, if any.
 Given = tuple[Array, Array, Array | None]
 
 

@@ -21,6 +21,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import jax
 from absl import flags
 
 from moe_lite.core import json_text
@@ -50,7 +51,9 @@ def _preflight(argv: Sequence[str]) -> int:
       'No --topology was given, such as --topology=v5e:1x1 or v5e:4x4.'
     )
   chips.prepare(os.environ, max(t.chips for t in topologies))
-  # Here, because the environment must be set before jax is imported.
+  # A program that was kept would compile in no time.
+  jax.config.update('jax_enable_compilation_cache', False)
+  # Here, because the environment must be set before jax looks for devices.
   from moe_lite.preflight import cheapest, configuration, report
 
   entry = configuration.configure(rest)

@@ -3,8 +3,8 @@
 Operations are counted in the program as it was traced, without what nothing
 uses. The body of a scan counts as often as it runs, whereas XLA counts it once,
 and the body of a Pallas kernel once for each point of its grid. How often a
-`while_loop` runs, only its caller knows. A multiplication is one operation, and so is an addition. All numbers are those
-of all chips together.
+`while_loop` runs, only its caller knows. A multiplication is one operation, and
+so is an addition. All numbers are those of all chips together.
 """
 
 import dataclasses

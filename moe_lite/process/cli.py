@@ -42,6 +42,7 @@ from moe_lite.core import locks
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.process import (
   boundary,
+  compiled,
   distributed,
   endings,
   gin_macros,
@@ -110,6 +111,7 @@ def guard(
     print(help_text)
     return 0
   boundary.silence_threads()
+  compiled.keep()
   try:
     command(argv)
     return 0

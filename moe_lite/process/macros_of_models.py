@@ -60,8 +60,8 @@ MODELS: tuple[Macro, ...] = (
     'ATTENTION',
     'model',
     OneOf(('auto', 'plain', 'blocks')),
-    'whether attention makes the logits of all queries at once, or those of one '
-    'block of queries after the other, which never reach main memory; '
+    'whether attention makes the logits of all queries at once, or those of '
+    'one block of queries after the other, which never reach main memory; '
     "`'auto'` takes blocks where the logits are large",
   ),
   Macro(

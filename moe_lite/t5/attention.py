@@ -4,9 +4,9 @@
 distance, and no array over pairs of positions. Two forms compute the same:
 
   plain   makes the logits of all queries at once, [B, H, T, S].
-  blocks  makes those of a block of queries, one block after the other, and makes
-          them again in the backward pass. So they stay in a chip's own memory,
-          and never use the bandwidth of its main memory.
+  blocks  makes those of a block of queries, one block after the other, and
+          makes them again in the backward pass. So they stay in a chip's own
+          memory, and never use the bandwidth of its main memory.
 """
 
 import functools
@@ -26,11 +26,11 @@ MASKED = -1e10
 # Logits of at most so many bytes a device are small: they stay in the memory of
 # a chip itself in any form.
 _SMALL = 2**25
-# The logits of a block should have at most so many bytes a device, because several
-# arrays of their size are alive at once.
+# The logits of a block should have at most so many bytes a device, because
+# several arrays of their size are alive at once.
 _OF_BLOCK = 2**24
-# The number of queries in a block. The smaller ones are for many rows and heads,
-# and for long keys.
+# The number of queries in a block. The smaller ones are for many rows and
+# heads, and for long keys.
 _SIZES = (256, 128, 64)
 
 
@@ -41,8 +41,8 @@ class Visible(struct.PyTreeNode):
     query_segments: int32 [B, T], the example that each query belongs to; 0 at
       padding, which sees nothing.
     key_segments: int32 [B, S], the same of the keys.
-    distances: [H, T + S - 1], what is added to logits. Entry s - t + T - 1 is for
-      query t and key s. None adds nothing.
+    distances: [H, T + S - 1], what is added to logits. Entry s - t + T - 1 is
+      for query t and key s. None adds nothing.
     first: the position of the first query among the keys, a scalar.
     causal: whether a query sees only keys up to its own position.
   """
@@ -67,7 +67,6 @@ class Visible(struct.PyTreeNode):
     if self.distances is None:
       return None
     num_queries = self.query_segments.shape[1]
-    num_keys = self.key_segments.shape[1]
     if num_queries == 1:
       return self.distances[:, None]
     # Each row is the one before it, shifted by one. A matrix of repeated rows,

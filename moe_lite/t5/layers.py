@@ -24,8 +24,8 @@ from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 
 # What `remat` calls the output of attention.
 ATTENDED = 'attended'
-# The collection of keys and values that are computed once for each input. Without
-# it, each decoding step computes them again.
+# The collection of keys and values that are computed once for each input.
+# Without it, each decoding step computes them again.
 ENCODED = 'encoded'
 # The logical axes of activations between layers, [B, L, D].
 HIDDEN_AXES = ('batch', 'length', 'embed')

@@ -31,8 +31,8 @@ from moe_lite.t5.layers import (
 )
 
 # The outputs of matmuls that `remat='minimal'` keeps for the backward pass.
-# Adapters and elementwise operations are recomputed. What nothing needs, such as
-# `ATTENDED` where no adapter stands at `out`, is not kept.
+# Adapters and elementwise operations are recomputed. What nothing needs, such
+# as `ATTENDED` where no adapter stands at `out`, is not kept.
 SAVED = ('query', 'key', 'value', ATTENDED, 'out', 'wi', 'wi_0', 'wi_1')
 
 

@@ -1,4 +1,4 @@
-"""Attention in blocks is attention: values and gradients, in every situation."""
+"""Attention in blocks is attention: values and gradients, everywhere."""
 
 import jax
 import jax.numpy as jnp
