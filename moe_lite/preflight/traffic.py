@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 
 from moe_lite.preflight.hlo import Instruction, Program
 from moe_lite.preflight.sizes import count, parts, size
@@ -30,32 +31,45 @@ _FREE = {
 }
 # A custom call that only makes room.
 _MAKES_ROOM = 'custom_call_target="AllocateBuffer"'
+# The first and the last phase of a collective that runs beside something else.
+_PHASES = 'async-collective-'
 _CHANNEL = re.compile(r'channel_id=(\d+)')
 
 
 def collectives(program: Program) -> dict[str, tuple[int, int]]:
   """How often each kind runs, and the bytes that each chip gives to it."""
   found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-  # A collective that runs while something is computed stands in several
-  # fusions, one for each of its phases, under one channel.
+  for _, instruction, types, times in _collectives(program):
+    given = sum(size(x, everywhere=True) for x in types)
+    kind = instruction.opcode.removesuffix('-start')
+    found[kind][0] += times
+    found[kind][1] += times * given
+  return {kind: (n, b) for kind, (n, b) in sorted(found.items())}
+
+
+def _collectives(
+  program: Program,
+) -> Iterator[tuple[str, Instruction, list[str], int]]:
+  """Yields each collective once.
+
+  A collective that runs while something is computed stands in several fusions,
+  one for each of its phases, under one channel.
+
+  Yields:
+    The computation that it stands in, the instruction, the types of its
+    operands, and how often it runs.
+  """
   seen: set[str] = set()
   for name, instructions in program.computations.items():
     times = program.runs.get(name, 0)
     types = {i.name: i.type for i in instructions}
-    for instruction in instructions if times else ():
-      kind = instruction.opcode.removesuffix('-start')
-      channel = _CHANNEL.search(instruction.rest)
+    for i in instructions if times else ():
+      channel = _CHANNEL.search(i.rest)
       if channel and channel[1] in seen:
         continue
-      if kind in COLLECTIVES:
+      if i.opcode.removesuffix('-start') in COLLECTIVES:
         seen |= {channel[1]} if channel else set()
-        given = sum(
-          size(types.get(operand, ''), everywhere=True)
-          for operand in instruction.operands
-        )
-        found[kind][0] += times
-        found[kind][1] += times * given
-  return {kind: (n, b) for kind, (n, b) in sorted(found.items())}
+        yield name, i, [types.get(x, '') for x in i.operands], times
 
 
 def bytes_moved(program: Program) -> int:
@@ -68,6 +82,9 @@ def bytes_moved(program: Program) -> int:
       continue
     by_name = {i.name: i for i in instructions}
     total += times * sum(traffic.moved(i, by_name) for i in instructions)
+  for name, i, types, times in _collectives(program):
+    if name in program.fused:
+      total += times * (size(i.type) + sum(map(size, types)))
   return total
 
 
@@ -86,7 +103,7 @@ class _Traffic:
     """
     if i.opcode in _FREE or i.opcode.endswith(('-done', '-update')):
       return 0
-    if _MAKES_ROOM in i.rest:
+    if _MAKES_ROOM in i.rest or i.name.startswith(_PHASES):
       return 0
     if i.opcode == 'slice-start':
       # Its type lists the array that is cut, the slice, and a context.
@@ -112,6 +129,9 @@ class _Traffic:
       return []
     return self._computations.get(i.called.get('calls', ''), [])
 
+  # A fusion may hold a phase of a collective. Such a fusion gets the arrays of
+  # the collective, and hands them on; it moves none of them.
+
   def _read(self, body: list[Instruction], source: Instruction) -> int:
     """The bytes that a fusion reads of one of its parameters."""
     return int(size(source.type) * self._share_read(body, source))
@@ -135,6 +155,8 @@ class _Traffic:
             if p.opcode == 'parameter' and p.arguments == str(position)
           )
           share += self._share_read(inner, parameter)
+        elif user.opcode == 'tuple' or user.opcode in COLLECTIVES:
+          continue
         elif user.opcode != 'dynamic-update-slice' or position:
           return 1.0
     return min(share, 1.0)
@@ -147,6 +169,8 @@ class _Traffic:
     by_name = {i.name: i for i in body}
 
     def written(result: Instruction) -> int:
+      if result.opcode == 'parameter' or result.opcode in COLLECTIVES:
+        return 0
       if result.opcode in ('tuple', 'bitcast'):
         sources = [by_name[o] for o in result.operands if o in by_name]
         if result.opcode == 'bitcast' and sources[0].opcode not in (

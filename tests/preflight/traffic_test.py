@@ -13,6 +13,47 @@ def test_collectives_count_once_a_trip_and_once_a_channel():
   assert traffic.collectives(hlo.parse(TEXT)) == {'all-reduce': (24, 24 * ROW)}
 
 
+# Two fusions compute while an array is gathered. Each gets the arrays of the
+# collective, has a phase of it, and hands them on.
+ALL = '(f32[16]{0}, bf16[8,64]{1,0}, bf16[32,64]{1,0})'
+OVERLAPPED = """HloModule jit_step, is_scheduled=true
+
+%phase_1 (p0: bf16[8,64], p1: bf16[32,64], p2: f32[16]) -> (f32[16]) {
+  %p0 = bf16[8,64]{1,0} parameter(0)
+  %p1 = bf16[32,64]{1,0} parameter(1)
+  %p2 = f32[16]{0} parameter(2)
+  %g = bf16[32,64]{1,0} all-gather(%p0), channel_id=7, dimensions={0}
+  %n = f32[16]{0} negate(%p2)
+  ROOT %t = ALL tuple(%n, %p0, %g)
+}
+
+%phase_2 (p0: bf16[8,64], p1: bf16[32,64], p2: f32[16]) -> (f32[16]) {
+  %p0.2 = bf16[8,64]{1,0} parameter(0)
+  %p1.2 = bf16[32,64]{1,0} parameter(1)
+  %p2.2 = f32[16]{0} parameter(2)
+  %g.2 = bf16[32,64]{1,0} all-gather(%p0.2), channel_id=7, dimensions={0}
+  %n.2 = f32[16]{0} negate(%p2.2)
+  ROOT %t.2 = ALL tuple(%n.2, %p0.2, %g.2)
+}
+
+ENTRY %main (x: bf16[8,64], y: f32[16]) -> f32[16] {
+  %x = bf16[8,64]{1,0} parameter(0)
+  %y = f32[16]{0} parameter(1)
+  %async-collective-start = ALL fusion(%x), kind=kCustom
+  %b = bf16[32,64]{1,0} get-tuple-element(%async-collective-start), index=2
+  %f = ALL fusion(%x, %b, %y), calls=%phase_1
+  %y.1 = f32[16]{0} get-tuple-element(%f), index=0
+  %h = ALL fusion(%x, %b, %y.1), calls=%phase_2
+  ROOT %y.2 = f32[16]{0} get-tuple-element(%h), index=0
+}
+""".replace('ALL', ALL)
+
+
+def test_what_is_gathered_beside_something_else_is_moved_once():
+  moved = traffic.bytes_moved(hlo.parse(OVERLAPPED))
+  assert moved == 2 * (16 + 16) * 4 + (8 + 32) * 64 * 2
+
+
 def test_making_room_moves_nothing():
   line = (
     '  %room = bf16[1024,1024]{1,0} custom-call(), '
