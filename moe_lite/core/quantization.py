@@ -9,6 +9,7 @@ A quantised parameter stands in the parameter tree at its usual path. It has the
 shape of the parameter, and consists of two arrays.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,6 +117,50 @@ def matmul(
     x.astype(dtype), values.astype(dtype), preferred_element_type=out
   )
   return y * kernel.scale[0].astype(out) if isinstance(kernel, Int8) else y
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def int8_matmul(x: Array, kernel: Int8, dtype: DType) -> Array:
+  """Returns `x @ kernel`, multiplied as int8 numbers.
+
+  The activations of each token are rounded to int8 with a scale of their own.
+  Chips multiply int8 numbers up to twice as fast as bfloat16. The gradient by
+  `x` is computed in `dtype`, as if nothing had been rounded; there is none by
+  the kernel.
+
+  Args:
+    x: the activations, [..., in].
+    kernel: the kernel, [in, out].
+    dtype: the type of the result.
+
+  Returns:
+    An array [..., out].
+  """
+  largest = jnp.abs(x.astype(jnp.float32)).max(axis=-1, keepdims=True)
+  scale = jnp.where(largest == 0, 1.0, largest / _LARGEST)
+  values = jnp.rint(x.astype(jnp.float32) / scale).astype(jnp.int8)
+  y = jnp.matmul(values, kernel.values, preferred_element_type=jnp.int32)
+  y = y.astype(jnp.float32) * scale * kernel.scale[0].astype(jnp.float32)
+  return y.astype(dtype)
+
+
+def _int8_matmul_fwd(
+  x: Array, kernel: Int8, dtype: DType
+) -> tuple[Array, tuple[Int8, Array]]:
+  # Only the type of `x` is needed, and an empty array has it, too.
+  return int8_matmul(x, kernel, dtype), (kernel, jnp.zeros(0, x.dtype))
+
+
+def _int8_matmul_bwd(
+  dtype: DType, kept: tuple[Int8, Array], gradient: Array
+) -> tuple[Array, None]:
+  kernel, like_x = kept
+  scaled = gradient.astype(dtype) * kernel.scale[0].astype(dtype)
+  of_x = jnp.matmul(scaled, kernel.values.T.astype(dtype))
+  return of_x.astype(like_x.dtype), None
+
+
+int8_matmul.defvjp(_int8_matmul_fwd, _int8_matmul_bwd)
 
 
 def lookup(table: Any, ids: Array, dtype: DType) -> Array:

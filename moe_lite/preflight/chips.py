@@ -27,6 +27,7 @@ class Chip:
   Attributes:
     hbm: the bytes of main memory.
     flops: the bfloat16 operations a second.
+    int8: how many times as many int8 operations there are in a second.
     bandwidth: the bytes a second to and from main memory.
     links: the bytes a second that a chip can send to others.
     slices: the topologies that are on offer; libtpu compiles for others, too.
@@ -36,6 +37,7 @@ class Chip:
 
   hbm: int
   flops: float
+  int8: int
   bandwidth: float
   links: float
   slices: tuple[str, ...]
@@ -45,10 +47,12 @@ class Chip:
 _FLAT = ('1x1', '2x2', '2x4', '4x4', '4x8', '8x8', '8x16', '16x16')
 _CUBIC = ('2x2x1', '2x2x2', '2x2x4', '2x4x4', '4x4x4', '4x4x8', '4x8x8')
 CHIPS = {
-  'v4': Chip(32 * 2**30, 275e12, 1.228e12, 300e9, _CUBIC, 'v4-{cores}'),
-  'v5e': Chip(16 * 2**30, 197e12, 0.819e12, 200e9, _FLAT, 'v5litepod-{chips}'),
-  'v5p': Chip(95 * 2**30, 459e12, 2.765e12, 600e9, _CUBIC, 'v5p-{cores}'),
-  'v6e': Chip(32 * 2**30, 918e12, 1.638e12, 448e9, _FLAT, 'v6e-{chips}'),
+  'v4': Chip(32 * 2**30, 275e12, 1, 1.228e12, 300e9, _CUBIC, 'v4-{cores}'),
+  'v5e': Chip(
+    16 * 2**30, 197e12, 2, 0.819e12, 200e9, _FLAT, 'v5litepod-{chips}'
+  ),
+  'v5p': Chip(95 * 2**30, 459e12, 2, 2.765e12, 600e9, _CUBIC, 'v5p-{cores}'),
+  'v6e': Chip(32 * 2**30, 918e12, 2, 1.638e12, 448e9, _FLAT, 'v6e-{chips}'),
 }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from jax.extend import core
 from jax.interpreters import partial_eval
 
@@ -20,7 +21,10 @@ from moe_lite.t5.config import T5Config
 
 
 def of_matmuls(
-  function: Callable[..., Any], *arguments: Any, loops: int = 1
+  function: Callable[..., Any],
+  *arguments: Any,
+  loops: int = 1,
+  only_int8: bool = False,
 ) -> int:
   """The operations of a function's matmuls, for arguments of these shapes.
 
@@ -28,12 +32,13 @@ def of_matmuls(
     function: the function.
     *arguments: the shapes of its arguments.
     loops: how often the body of a `while_loop` runs.
+    only_int8: whether to count only products of int8 numbers.
   """
   closed = jax.make_jaxpr(function)(*arguments)
   jaxpr, _ = partial_eval.dce_jaxpr(
     closed.jaxpr, [True] * len(closed.jaxpr.outvars)
   )
-  return _count(jaxpr, loops)
+  return _count(jaxpr, loops, only_int8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,14 +122,15 @@ def _of_a_token(config: T5Config) -> tuple[int, int]:
   return attention, (factors + 1) * config.emb_dim * config.mlp_dim
 
 
-def _count(jaxpr: core.Jaxpr, loops: int) -> int:
+def _count(jaxpr: core.Jaxpr, loops: int, only_int8: bool) -> int:
   total = 0
   for equation in jaxpr.eqns:
     name, params = equation.primitive.name, equation.params
     if name == 'dot_general':
-      total += _of_dot(equation)
+      if not only_int8 or _is_int8(equation):
+        total += _of_dot(equation)
       continue
-    inner = [_count(sub, loops) for sub in _subprograms(params)]
+    inner = [_count(sub, loops, only_int8) for sub in _subprograms(params)]
     if name == 'cond':
       total += max(inner, default=0)
     else:
@@ -141,6 +147,10 @@ def _times(name: str, params: dict[str, Any], loops: int) -> int:
   if name == 'pallas_call':
     return math.prod(params['grid_mapping'].grid)
   return 1
+
+
+def _is_int8(equation: Any) -> bool:
+  return all(x.aval.dtype == np.int8 for x in equation.invars)
 
 
 def _of_dot(equation: Any) -> int:

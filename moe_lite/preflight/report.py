@@ -35,6 +35,7 @@ class Report:
     bytes: the bytes of 'base', 'trainable', 'optimizer', 'batch',
       'activations', 'outputs', 'code' and 'total'.
     flops: the operations of matmuls, of all chips together.
+    int8_flops: those of them that multiply int8 numbers.
     least_flops: the operations that no program can save; see `flops`.
     bytes_moved: the bytes that go to and from memory.
     collectives: each kind to how often it runs, and the bytes given to it.
@@ -59,6 +60,7 @@ class Report:
   bytes: Mapping[str, int | None]
   flops: int
   least_flops: int
+  int8_flops: int = 0
   bytes_moved: int | None = None
   collectives: Mapping[str, tuple[int, int]] | None = None
   least_seconds: float | None = None
@@ -89,8 +91,14 @@ def report(program: Program, on: Slice) -> Report:
   """
   parts = {k: memory.on_a_device(v) for k, v in program.parts.items()}
   topology, chip = on.topology, on.topology.chip
-  count = flops.of_matmuls(
-    program.function, *program.arguments, loops=program.loops
+  count, in_int8 = (
+    flops.of_matmuls(
+      program.function,
+      *program.arguments,
+      loops=program.loops,
+      only_int8=only_int8,
+    )
+    for only_int8 in (False, True)
   )
   known: dict[str, Any] = {
     'program': program.name,
@@ -101,6 +109,7 @@ def report(program: Program, on: Slice) -> Report:
     'rows': program.rows,
     'tokens': program.tokens,
     'flops': count,
+    'int8_flops': in_int8,
     'least_flops': program.least_flops,
   }
   start, start_cpu = time.monotonic(), time.process_time()
@@ -126,7 +135,9 @@ def report(program: Program, on: Slice) -> Report:
   usage = memory.usage(compiled)
   bytes_: dict[str, int | None] = {**parts, 'total': sum(parts.values())}
   bytes_moved = None
-  times = [count / topology.chips / chip.flops, links / chip.links]
+  # As many bfloat16 operations would take the same time.
+  alike = count - in_int8 + in_int8 / chip.int8
+  times = [alike / topology.chips / chip.flops, links / chip.links]
   if on.is_real:
     # The chip pads arguments to tiles, beyond what their shapes say.
     bytes_ |= {
@@ -175,6 +186,8 @@ def as_text(report: Report) -> str:
     f'  operations   {r.flops / 1e12:9.3f} TFLOP, '
     f'{r.flops / r.least_flops:.3f} x the least ({r.least_flops / 1e12:.3f})'
   )
+  if r.int8_flops:
+    lines.append(f'  of them int8 {r.int8_flops / 1e12:9.3f} TFLOP')
   if r.bytes_moved is not None:
     lines.append(f'  moved        {r.bytes_moved / GB:9.3f} GB a chip')
   for kind, (count, given) in (r.collectives or {}).items():

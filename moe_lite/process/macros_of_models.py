@@ -65,6 +65,14 @@ MODELS: tuple[Macro, ...] = (
     "`'auto'` takes blocks where the logits are large",
   ),
   Macro(
+    'BASE_COMPUTE',
+    'model',
+    OneOf(('activations', 'int8')),
+    "how a base with `BASE_DTYPE = 'int8'` is multiplied: in the type of "
+    "activations, or with each token's activations rounded to int8 as well, "
+    'which chips do faster; experimental',
+  ),
+  Macro(
     'NETWORK',
     'model',
     Function(('t5.Transformer',), is_called=True),

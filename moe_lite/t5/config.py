@@ -23,6 +23,8 @@ ACTIVATIONS = {
 DECIDED_AT = ('layer', 'stack')
 # What the backward pass may recompute.
 REMAT = ('none', 'minimal', 'full')
+# How a base in int8 is multiplied.
+BASE_COMPUTES = ('activations', 'int8')
 
 ATTENTION_SITES = {
   'query': Site('query', ('embed',), ('heads', 'kv')),
@@ -82,6 +84,9 @@ class T5Config:
       everything except the named matmul outputs of each layer. 'full': whole
       layers.
     attention: how attention is computed, one of `attention.FORMS`.
+    base_compute: how the products with the weights of a base in int8 are
+      computed. 'activations': in the type of activations. 'int8': both sides
+      in int8; see `quantization.int8_matmul`. Experimental.
     adapters: from the name of a site to what builds the adapter there, such as
       {'key': MoV}.
     decisions: from a place, 'layer' or 'stack', to what builds the decision for
@@ -109,6 +114,7 @@ class T5Config:
   scan_layers: bool = False
   remat: str = 'none'
   attention: str = 'auto'
+  base_compute: str = 'activations'
   adapters: Adapters = dataclasses.field(default_factory=dict)
   decisions: Mapping[str, DecisionFactory] = dataclasses.field(
     default_factory=dict
@@ -125,6 +131,10 @@ class T5Config:
       ) from error
     if self.remat not in REMAT:
       raise UserError(f'REMAT = {self.remat!r} must be one of {REMAT}.')
+    if self.base_compute not in BASE_COMPUTES:
+      raise UserError(
+        f'BASE_COMPUTE = {self.base_compute!r} must be one of {BASE_COMPUTES}.'
+      )
     if self.attention not in FORMS:
       raise UserError(f'ATTENTION = {self.attention!r} must be one of {FORMS}.')
     for name in self.mlp_activations:

@@ -5,6 +5,8 @@ checkpoints load. Adapters add parameters under paths of their own and change
 none of these.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -17,11 +19,15 @@ from moe_lite.adapters.adapter import (
   joined,
 )
 from moe_lite.core import partitioning, quantization
+from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Axes, Initializer, Shape
 from moe_lite.routing.context import Context
 from moe_lite.t5.attention import Visible, attend
 from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 
+# Projections whose products stay in the type of activations if others are in
+# int8. What `wo` reads has outliers, and logits decide between answers.
+IN_ACTIVATIONS = ('wo', 'logits_dense')
 # What `remat` calls the output of attention.
 ATTENDED = 'attended'
 # The collection of keys and values that are computed once for each input.
@@ -117,8 +123,22 @@ class Projection(nn.Module):
       jnp.float32,
       self.axes,
     )
-    y = quantization.matmul(x, kernel, self.config.dtype, self.accumulate)
+    cfg = self.config
+    if cfg.base_compute == 'int8' and self.name not in IN_ACTIVATIONS:
+      y = self._in_int8(x, kernel)
+    else:
+      y = quantization.matmul(x, kernel, cfg.dtype, self.accumulate)
     return y.reshape(*x.shape[:-1], *self.features)
+
+  def _in_int8(self, x: Array, kernel: Any) -> Array:
+    if isinstance(kernel, quantization.Int8):
+      return quantization.int8_matmul(x, kernel, self.config.dtype)
+    if not self.is_initializing():
+      raise UserError(
+        "BASE_COMPUTE = 'int8' multiplies a base that is held in int8: give "
+        """--gin.BASE_DTYPE="'int8'" as well, or leave BASE_COMPUTE out."""
+      )
+    return quantization.matmul(x, kernel, self.config.dtype)
 
 
 def dropout(

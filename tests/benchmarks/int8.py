@@ -3,9 +3,12 @@
 python -m tests.benchmarks.int8 --gin_file=... (as of `python -m moe_lite.eval`)
 
 Scores the tasks of the configured evaluation with the base held in float32,
-bfloat16 and int8, and prints a line of JSON for each type beside float32.
+bfloat16 and int8, and prints a line of JSON for each type beside float32. The
+last one, `COMPUTED`, holds it in int8 and multiplies int8 numbers.
 """
 
+import copy
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping
@@ -22,7 +25,9 @@ from moe_lite.inference.source import ModelSource
 from moe_lite.inference.trained import Trained
 from moe_lite.process import cli
 
-TYPES = ('float32', 'bfloat16', 'int8')
+# The base in int8, with BASE_COMPUTE = 'int8'.
+COMPUTED = 'int8 x int8'
+TYPES = ('float32', 'bfloat16', 'int8', COMPUTED)
 
 
 def main(argv: list[str]) -> None:
@@ -61,12 +66,17 @@ def measure(
   arguments: Mapping[str, Any], dtype: str, rows: list[answers.Rows]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
   """Logits of some rows, all scores, all choices, and mean accuracy."""
+  model = arguments['model']
+  if dtype == COMPUTED:
+    config = dataclasses.replace(model.module.config, base_compute='int8')
+    model = copy.copy(model)
+    model.module = model.module.clone(config=config)
   trained = ModelSource(
-    arguments['model'],
+    model,
     arguments['checkpoint_path'],
     arguments['initial_checkpoint_path'],
     arguments['trainable'],
-    dtype,
+    'int8' if dtype == COMPUTED else dtype,
   ).load()
   lengths = arguments['task_feature_lengths']
   shapes = Shapes(
