@@ -27,7 +27,13 @@ CASES = (
 def case(request):
   method, scan_layers, remat = request.param
   golden = reader.Golden(method)
-  config = reader.config(method, scan_layers=scan_layers, remat=remat)
+  # Where layers are scanned, attention takes its queries in blocks, too.
+  config = reader.config(
+    method,
+    scan_layers=scan_layers,
+    remat=remat,
+    attention='blocks' if scan_layers else 'auto',
+  )
   model = EncoderDecoderModel(
     Transformer(config), z_loss=1e-4, loss_normalizing_factor=None
   )

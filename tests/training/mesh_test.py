@@ -32,6 +32,8 @@ CASES = {
   'microbatches': ((2, 2), True, 2, False, False),
   'gradients apart': ((4, 2), True, 2, True, True),
 }
+# Beside the cases: attention alone, in blocks.
+ATTENTION = 'attention'
 STEPS = 3
 TOLERANCE = 1e-5
 
@@ -119,7 +121,43 @@ def measure(names):
       'embedding': embedding.size,
     }
 
-  return {name: train(*CASES[name]) for name in names}
+  return {name: train(*CASES[name]) for name in names} | {ATTENTION: attend()}
+
+
+def attend():
+  """Attention and its gradients in blocks on a mesh, beside the plain form.
+
+  Returns:
+    The largest differences over the largest number, and how many of all queries
+    and keys a device holds.
+  """
+  import jax
+  from jax.sharding import NamedSharding, PartitionSpec
+
+  from moe_lite.core import partitioning
+  from tests.t5 import attention_test
+
+  shape = (8, 512, 4, 8)
+  q, k, v = (attention_test.draw(i, *shape) for i in range(3))
+  _, _, _, visible = attention_test.arguments('packed', 512)
+  ids = visible.query_segments[np.arange(8) % 3]
+  visible = visible.replace(
+    query_segments=ids,
+    key_segments=ids,
+    distances=attention_test.draw(3, 4, 1023),
+  )
+  wanted = attention_test.compute('plain', q, k, v, visible)
+  mesh = partitioning.make_mesh((4, 2))
+  split = NamedSharding(mesh, PartitionSpec('data', None, 'model'))
+  with partitioning.axis_rules(mesh):
+    given = jax.device_put((q, k, v), split)
+    found = attention_test.compute('blocks', *given, visible)
+  differences = [
+    float(abs(x - y).max() / abs(y).max())
+    for x, y in zip(found, wanted, strict=True)
+  ]
+  parts = [x.size / x.addressable_shards[0].data.size for x in found[:4]]
+  return {'differences': differences, 'parts': parts}
 
 
 @pytest.fixture(
@@ -140,8 +178,15 @@ def measured(request):
   return json.loads(done.stdout.splitlines()[-1])
 
 
+def test_attention_in_blocks_is_split_over_a_mesh(measured):
+  found = measured[ATTENTION]
+  assert max(found['differences']) < TOLERANCE
+  assert found['parts'] == [8, 8, 8, 8]
+
+
 def test_a_mesh_changes_no_number(measured):
-  for name, found in measured.items():
+  for name in measured.keys() - {ATTENTION}:
+    found = measured[name]
     one = 'one device, scanned' if CASES[name][-1] else 'one device'
     for what in ('losses', 'scores'):
       np.testing.assert_allclose(
@@ -153,6 +198,7 @@ def test_a_device_holds_its_part_of_the_base(measured):
   parts = {
     name: found['embedding'] / found['embedding on a device']
     for name, found in measured.items()
+    if name != ATTENTION
   }
   expected = {
     'one device': 1,
@@ -163,7 +209,7 @@ def test_a_device_holds_its_part_of_the_base(measured):
     'microbatches': 4,
     'gradients apart': 8,
   }
-  assert parts == {name: expected[name] for name in measured}
+  assert parts == {name: expected[name] for name in parts}
 
 
 if __name__ == '__main__':
