@@ -16,7 +16,14 @@ import numpy as np
 import seqio
 
 from moe_lite.checkpoints import runs
-from moe_lite.core import locks, parameters, partitioning, progress, tables
+from moe_lite.core import (
+  ahead,
+  locks,
+  parameters,
+  partitioning,
+  progress,
+  tables,
+)
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.data import catalog, dataset
@@ -133,24 +140,25 @@ def evaluate(
   )
   generator = Generator(trained, shapes, decode_fn, num_decodes, seed)
   bar = progress.Progress(len(tasks), len(done), unit='task')
+  read = functools.partial(
+    dataset.read,
+    split=split,
+    lengths=task_feature_lengths,
+    use_cached=use_cached,
+    vocab_size=model.module.config.vocab_size,
+  )
+  waiting = [task for task in tasks if task.name not in done]
+  start = time.monotonic()
   try:
-    for task in tasks:
-      if task.name in done:
-        continue
-      start = time.monotonic()
-      rows = dataset.read(
-        task,
-        split,
-        task_feature_lengths,
-        use_cached,
-        vocab_size=model.module.config.vocab_size,
-      )
+    # A host reads the next task while devices score this one.
+    for task, rows in ahead.prepared(waiting, read):
       rows = _first(rows, num_examples)
       if has_choices(rows[0]):
         found, lines = ranker.measure(task, rows)
       else:
         found, lines = measure_text(task, rows, generator)
-      seconds = time.monotonic() - start
+      start, before = time.monotonic(), start
+      seconds = start - before
       folder.add(dataclasses.replace(found, seconds=seconds), lines)
       bar.advance()
       bar.report(**{found.metric: found.value})
