@@ -72,8 +72,9 @@ def ours(folder: str, scan_layers: bool):
 def main(argv: list[str]) -> None:
   del argv
   ids = np.random.default_rng(0).integers(2, 32000, (ROWS.value, INPUTS.value))
-  network = their_network()
-  tokens = torch.as_tensor(ids)
+  device = 'cuda' if torch.cuda.is_available() else 'cpu'
+  network = their_network().to(device)
+  tokens = torch.as_tensor(ids, device=device)
   generate = functools.partial(
     network.generate,
     tokens,
@@ -86,11 +87,11 @@ def main(argv: list[str]) -> None:
 
   def theirs() -> None:
     with torch.no_grad():
-      found['Hugging Face'] = generate().numpy()[:, 1:]
+      found['Hugging Face'] = generate().cpu().numpy()[:, 1:]
 
   def encode() -> None:
     with torch.no_grad():
-      network.encoder(tokens)
+      network.encoder(tokens).last_hidden_state.cpu()
 
   contestants += [
     Contestant('Hugging Face', '', theirs, {}),
