@@ -1,4 +1,6 @@
-"""Makes tables of what `gpu.sh` measured: python -m tests.benchmarks.gpu_table FOLDER
+"""Makes tables of what `gpu.sh` measured.
+
+  python -m tests.benchmarks.gpu_table FOLDER
 
 MFU is the operations of a step, as XLA counts them, over its time and over what
 the same device reaches in one large product of bfloat16 matrices.
@@ -27,9 +29,8 @@ def main(argv: list[str]) -> None:
   )
   for path in sorted(folder.glob('train_*.jsonl')):
     lines = read(path)
-    print(
-      f'{path.stem}: {lines[0]["sizes"] if lines else "nothing measured"}\n'
-    )
+    sizes = lines[0]['sizes'] if lines else 'nothing measured'
+    print(f'{path.stem}: {sizes}\n')
     print_table(
       ('library', 'method', 'ms', 'over PEFT', 'MFU, %', 'scratch MiB'),
       [
