@@ -221,6 +221,17 @@ def shard_size(shape: Sequence[int], axes: Sequence[str]) -> int:
   return math.prod(shape) // math.prod(parts)
 
 
+def platform() -> str:
+  """Returns what a program is traced for, such as 'cpu' or 'tpu'.
+
+  It is that of the mesh, which may be of devices that are not present.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return jax.default_backend()
+  return mesh.abstract_device.platform
+
+
 def split_first(x: Array) -> Array:
   """Splits an array over `data` along its first axis."""
   return constrain(x, ('batch', *[None] * (x.ndim - 1)))

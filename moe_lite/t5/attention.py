@@ -26,6 +26,9 @@ MASKED = -1e10
 # Logits of at most so many bytes a device are small: they stay in the memory of
 # a chip itself in any form.
 _SMALL = 2**25
+# A CPU has no such memory, and blocks take it a tenth longer. They only keep
+# large logits from filling its memory.
+_SMALL_ON_CPU = 2**30
 # The logits of a block should have at most so many bytes a device, because
 # several arrays of their size are alive at once.
 _OF_BLOCK = 2**24
@@ -171,7 +174,8 @@ def block_size(
     return None
   share = partitioning.shard_size((batch, heads), ('batch', 'heads'))
   row = share * num_keys * jnp.dtype(dtype).itemsize
-  if form == 'auto' and row * length <= _SMALL:
+  small = _SMALL_ON_CPU if partitioning.platform() == 'cpu' else _SMALL
+  if form == 'auto' and row * length <= small:
     return None
   fitting = [size for size in _SIZES if row * size <= _OF_BLOCK]
   return min(length, fitting[0] if fitting else _SIZES[-1])

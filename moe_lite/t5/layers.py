@@ -274,14 +274,14 @@ class Attention(AdaptedLayer):
     """Writes keys and values of the encoder's outputs, [B, S, H, K]."""
     if self.is_mutable_collection(ENCODED):
       # A step then reads them in the order in which it multiplies.
-      self.variable(ENCODED, 'encoded_key', k.swapaxes, 1, 2)
-      self.variable(ENCODED, 'encoded_value', v.swapaxes, 1, 2)
+      self.variable(ENCODED, 'encoded_key', k.transpose, 0, 2, 3, 1)
+      self.variable(ENCODED, 'encoded_value', v.transpose, 0, 2, 3, 1)
 
   def _encoded(self) -> tuple[Array, Array]:
     """Reads what `_keep_encoded` wrote."""
     k = self.get_variable(ENCODED, 'encoded_key')
     v = self.get_variable(ENCODED, 'encoded_value')
-    return k.swapaxes(1, 2), v.swapaxes(1, 2)
+    return k.transpose(0, 3, 1, 2), v.transpose(0, 3, 1, 2)
 
   def _cache(self, k: Array, v: Array, index: Array) -> tuple[Array, Array]:
     """Writes one position of the cache, or creates the cache if there is none.

@@ -19,6 +19,8 @@ import transformers
 from absl import app, flags
 
 from moe_lite.checkpoints.bases import load_base
+from moe_lite.core import parameters, partitioning
+from moe_lite.models import layout
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import T5Config, Transformer
 from tests.benchmarks.contestant import Contestant, interleave
@@ -64,8 +66,10 @@ def ours(folder: str, scan_layers: bool):
     scan_layers=scan_layers,
   )
   model = EncoderDecoderModel(Transformer(config))
-  wanted = model.abstract_variables()['params']
-  params = load_base(folder, wanted, config)[0]
+  where = layout.layout(
+    model, parameters.EVERYTHING, partitioning.make_mesh((1, 1))
+  )
+  params = load_base(folder, where.hold('float32'), config)[0]
   return jax.jit(model.predict_batch), jax.jit(model.encode), params
 
 

@@ -24,16 +24,28 @@ TASK = 'mini_who_blank_score_eval'
 FEW = ('--gin.BATCH_SIZE=8', '--gin.LEARNING_RATE=0.03')
 
 
+# `python -m MODULE`, but with what jestimator asks of jax; see docs/t5x.md.
+MAIN = """
+import runpy
+import sys
+from moe_lite.integrations import t5x_parts
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+"""
+
+
 def command(module, *arguments, devices=1, files=(), code=0, processes=1):
   """Runs `python -m module` with gin files; returns what it printed.
 
   With more than one of `processes`, they run it together.
   """
+  is_theirs = module.startswith('t5x')
   flags = f'--xla_force_host_platform_device_count={devices}'
   search = (f'--gin_search_paths={gin_paths.folder()}',)
   words = [
-    *(sys.executable, '-m', *module.split()),
-    *(search if module.startswith('t5x') else ()),
+    *(sys.executable, *(('-c', MAIN) if is_theirs else ('-m',))),
+    *module.split(),
+    *(search if is_theirs else ()),
     *(f'--gin_file={name}.gin' for name in files),
     *arguments,
   ]

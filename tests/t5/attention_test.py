@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from moe_lite.core import partitioning
 from moe_lite.t5 import attention
 from moe_lite.t5.attention import Visible
 
@@ -141,9 +142,18 @@ def test_a_decoding_step_sees_what_was_decoded():
     ('plain', 32, 4096, None),
   ],
 )
-def test_size_of_blocks(form, rows, length, size):
+def test_size_of_blocks(form, rows, length, size, monkeypatch):
+  monkeypatch.setattr(partitioning, 'platform', lambda: 'tpu')
   shape = (rows, length, 8, 64)
   assert attention.block_size(shape, length, 'bfloat16', form) == size
+
+
+def test_on_a_cpu_only_huge_logits_are_cut():
+  sizes = [
+    attention.block_size((rows, 1024, 8, 64), 1024, 'bfloat16', 'auto')
+    for rows in (64, 128)
+  ]
+  assert sizes == [None, 64]
 
 
 def memory(form, length):
