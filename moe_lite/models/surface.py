@@ -1,6 +1,6 @@
 """What a model needs of a network. Networks of T5X have the same surface."""
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from moe_lite.core.types import Array
 
@@ -17,7 +17,7 @@ class Network(Protocol):
     ENCODED: the collection of what decoding computes once for each input.
   """
 
-  ENCODED: str
+  ENCODED: ClassVar[str]
 
   config: Any
 

@@ -6,6 +6,8 @@ import pathlib
 
 import jax
 
+# JAX's name for where it keeps programs.
+_FOLDER = 'jax_compilation_cache_dir'
 # Where no limit is set, the programs that were not used for longest go first.
 _MAX_BYTES = 2**32
 # Programs that compile faster than this are not kept, in seconds.
@@ -20,7 +22,7 @@ def keep() -> None:
   JAX_ENABLE_COMPILATION_CACHE=false, which keeps nothing; and
   JAX_COMPILATION_CACHE_MAX_SIZE, in bytes.
   """
-  if jax.config.jax_compilation_cache_dir is not None:
+  if getattr(jax.config, _FOLDER) is not None:
     return
   place = folder()
   try:
@@ -29,7 +31,7 @@ def keep() -> None:
     return  # Nothing can be kept here. It only takes longer.
   if not os.access(place, os.W_OK):
     return
-  jax.config.update('jax_compilation_cache_dir', str(place))
+  jax.config.update(_FOLDER, str(place))
   if 'JAX_COMPILATION_CACHE_MAX_SIZE' not in os.environ:
     jax.config.update('jax_compilation_cache_max_size', _MAX_BYTES)
   if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:

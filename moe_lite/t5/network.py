@@ -1,5 +1,7 @@
 """T5 as a whole, with the methods and argument names that T5X calls."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -21,7 +23,7 @@ class Transformer(nn.Module):
   """
 
   # The collection of what a decoding step may be given of its inputs.
-  ENCODED = ENCODED
+  ENCODED: ClassVar[str] = ENCODED
 
   config: T5Config
 
