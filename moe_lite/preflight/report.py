@@ -23,7 +23,7 @@ class Report:
   libtpu is missing or because the program did not compile.
 
   Attributes:
-    program: 'train step', 'encode' or 'score'.
+    program: 'train step', 'encode', 'score' or 'generate'.
     topology: the name of the slice, such as 'v5e:4x4'.
     accelerator_type: what gcloud calls the slice.
     chips: the number of chips.

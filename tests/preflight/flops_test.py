@@ -78,7 +78,7 @@ def test_a_pallas_kernel_counts_once_for_each_point_of_its_grid():
   assert flops.of_matmuls(multiply, x, w) == 2 * 32 * 16 * 16
 
 
-@pytest.mark.parametrize('beams', [1, 3])
+@pytest.mark.parametrize('beams', [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_decoding_does_little_more_than_it_must(beams):
   """At XL, for 32 rows of 512 tokens, also where a search has many beams."""
   files = ('models/t5_1_1_xl', 'methods/mov', 'data/p3', 'runs/infer')

@@ -11,7 +11,7 @@ from moe_lite.t5.attention import Visible
 
 BATCH, HEADS, DIM = 3, 2, 8
 # More than one block, with and without queries that fill the last one up.
-LENGTHS = (512, 600)
+LENGTHS = (pytest.param(512, marks=pytest.mark.slow), 600)
 KEYS = 320
 
 
