@@ -199,7 +199,8 @@ def read(
       # They are trimmed below, in the same way, so that this is known.
       trim_output_features=False,
     )
-    rows = list(dataset.take(-1 if most is None else most).as_numpy_iterator())
+    dataset = dataset.take(-1 if most is None else most)
+    rows = list(dataset.with_options(_at_once()).as_numpy_iterator())
   if not rows:
     raise UserError(
       f'Split {split!r} of task {task.name!r} is empty. Choose another split, '
@@ -282,6 +283,14 @@ def load(
   options.deterministic = True
   batches = rows.batch(dataset.batch_size // num_shards, drop_remainder=True)
   return batches.prefetch(2).with_options(options)
+
+
+def _at_once() -> tf.data.Options:
+  """Options of a pipeline that is read once: it is not worth to be tuned."""
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  options.experimental_optimization.apply_default_optimizations = False
+  return options
 
 
 def _trim(

@@ -106,10 +106,6 @@ def evaluate(
   dataset.check_vocabulary(provider, model.module.config.vocab_size)
   tasks = _tasks(provider, split)
   names = [task.name for task in tasks]
-  shapes = Shapes(
-    batch_size, task_feature_lengths['inputs'], task_feature_lengths['targets']
-  )
-
   trained = ModelSource(
     model,
     checkpoint_path,
@@ -121,6 +117,12 @@ def evaluate(
     fully_sharded,
   ).load()
   trained.check_batch(batch_size)
+  shapes = Shapes(
+    batch_size,
+    task_feature_lengths['inputs'],
+    task_feature_lengths['targets'],
+    parts=trained.mesh.shape['data'],
+  )
 
   settings = _settings(provider, **given)
   folder = ResultsFolder(

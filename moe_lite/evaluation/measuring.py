@@ -57,9 +57,8 @@ class Ranker:
       UserError: if the rows are not choices, or a score is not finite.
     """
     collected = answers.collect(task.name, rows)
-    scores = ranking.score(
-      collected, self.encode, self.score_choices, self.shapes
-    )
+    shapes = self.shapes.for_examples(len(collected.choices))
+    scores = ranking.score(collected, self.encode, self.score_choices, shapes)
     ranked = ranking.rank(collected, scores, self.length_normalized)
     metrics = {ACCURACY: ranked.accuracy}
     if ranked.f1 is not None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from moe_lite.core.errors import UserError
-from moe_lite.core.features import DECODER_INPUTS
+from moe_lite.core.features import DECODER_INPUTS, ENCODER_INPUTS
 from moe_lite.core.types import Array, Tree
 from moe_lite.inference.padding import Input, Shapes, pad_inputs
 from moe_lite.inference.trained import Trained
@@ -69,7 +69,8 @@ class Generator:
     def predict(
       params: Tree, seed: Array, index: Array, inputs: Mapping[str, Array]
     ) -> Array:
-      outputs = jnp.zeros((shapes.batch_size, shapes.target_length), jnp.int32)
+      size = (len(inputs[ENCODER_INPUTS]), shapes.target_length)
+      outputs = jnp.zeros(size, jnp.int32)
       decode = lambda rng, **options: model.predict_batch(
         params,
         {**inputs, DECODER_INPUTS: outputs},
@@ -108,6 +109,8 @@ class Generator:
     key = np.int64(self._seed if seed is None else seed)
     size = self._shapes.batch_size
     for index, batch in enumerate(_batched(inputs, size), first_batch):
+      if index == 0:  # If it is not full, there are no others.
+        size = self._shapes.for_examples(len(batch)).batch_size
       padded = pad_inputs(batch, size, self._shapes.input_length)
       outputs = np.asarray(self._predict(key, np.int32(index), padded))
       outputs = outputs[:, : len(batch)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import numpy as np
 
@@ -13,8 +14,6 @@ from moe_lite.core.features import (
   INPUTS_EMBEDDING,
 )
 
-_SMALLEST_BUCKET = 8
-
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
@@ -24,11 +23,13 @@ class Shapes:
     batch_size: the number of examples in a batch.
     input_length: the greatest number of input ids.
     target_length: the greatest number of target ids.
+    parts: the number of equal parts that a mesh splits a batch into.
   """
 
   batch_size: int
   input_length: int
   target_length: int
+  parts: int = 1
 
   def __post_init__(self) -> None:
     """Raises UserError unless both lengths are positive."""
@@ -39,6 +40,18 @@ class Shapes:
           f'TASK_FEATURE_LENGTHS gives {name!r} {length} tokens, and must give '
           'at least 1.'
         )
+
+  def for_examples(self, count: int) -> Self:
+    """Returns shapes for so many examples in all.
+
+    Where they fill less than half of a batch, batches are halved as often as
+    the examples and the mesh allow. Many examples keep the size, although their
+    last batch may be nearly empty: to compile another size takes longer.
+    """
+    size = self.batch_size
+    while size % (2 * self.parts) == 0 and size // 2 >= count:
+      size //= 2
+    return dataclasses.replace(self, batch_size=size)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,19 +73,22 @@ class Input:
     return cls(row['inputs'], row.get(INPUTS_EMBEDDING))
 
 
-def bucket(length: int, limit: int) -> int:
-  """The length to pad to: a power of two, at least 8 and at most `limit`."""
-  size = _SMALLEST_BUCKET
+def bucket(length: int, limit: int, least: int = 8) -> int:
+  """The length to pad to: `least` times a power of two, at most `limit`."""
+  size = least
   while size < length:
     size *= 2
   return min(size, limit)
 
 
 def pad(
-  arrays: Sequence[Sequence[int] | np.ndarray], batch_size: int, limit: int
+  arrays: Sequence[Sequence[int] | np.ndarray],
+  batch_size: int,
+  limit: int,
+  least: int = 8,
 ) -> np.ndarray:
   """Stacks ids to int32 [batch_size, L], padded with 0; L is a `bucket`."""
-  length = bucket(max(len(a) for a in arrays), limit)
+  length = bucket(max(len(a) for a in arrays), limit, least)
   padded = np.zeros((batch_size, length), np.int32)
   for row, array in zip(padded, arrays, strict=False):
     row[: len(array)] = array

@@ -114,11 +114,6 @@ def infer(
   with locks.owned(output_dir, 'INFER_OUTPUT_DIR', 'A prediction'):
     provider = dataset.find(mixture_or_task_name)
     dataset.check_vocabulary(provider, model.module.config.vocab_size)
-    shapes = Shapes(
-      batch_size,
-      task_feature_lengths['inputs'],
-      task_feature_lengths['targets'],
-    )
     if input_path is None:
       dataset.check_split(provider, split, use_cached)
       examples = inputs.of_task(
@@ -126,7 +121,9 @@ def infer(
       )
     else:
       feature = provider.output_features['inputs']
-      examples = inputs.of_file(input_path, feature, shapes.input_length)
+      examples = inputs.of_file(
+        input_path, feature, task_feature_lengths['inputs']
+      )
     if not examples:
       raise UserError(f'{input_path or provider.name} holds no inputs.')
     if len(examples) < num_shards:
@@ -166,6 +163,12 @@ def infer(
     }
     folder = epath.Path(output_dir)
     vocabulary = provider.output_features['targets'].vocabulary
+    shapes = Shapes(
+      batch_size,
+      task_feature_lengths['inputs'],
+      task_feature_lengths['targets'],
+      parts=trained.mesh.shape['data'],
+    ).for_examples(len(examples))
     predict = Predict(
       trained, shapes, decode_fn, num_decodes, seed, mode, vocabulary
     )

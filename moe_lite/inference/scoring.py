@@ -33,6 +33,8 @@ ScoreChoices = Callable[..., Array]
 # One call decodes one of these numbers of targets for each input, so that few
 # shapes are compiled.
 _NUMBERS_OF_TARGETS = (1, 2, 3, 4, 8)
+# Targets are padded to this length, twice it, and so on. Most are short.
+_SHORTEST = 4
 # The logits of all targets of a call are in memory together. For each input, a
 # call therefore decodes at most so many tokens, or else a single target.
 _MOST_TOKENS = 256
@@ -118,7 +120,7 @@ def _batches(
 def _parts(members: Sequence[Choices], target_length: int) -> Iterator[range]:
   """Yields which targets of every input of a batch each call decodes."""
   longest = max(len(target) for x in members for target in x.targets)
-  length = bucket(longest, target_length)
+  length = bucket(longest, target_length, _SHORTEST)
   fitting = [
     n for n in _NUMBERS_OF_TARGETS if n == 1 or n * length <= _MOST_TOKENS
   ]
@@ -136,5 +138,5 @@ def _targets(
     x.targets[i] if i < len(x.targets) else () for x in members for i in part
   ]
   count = shapes.batch_size * len(part)
-  padded = pad(ids, count, shapes.target_length)
+  padded = pad(ids, count, shapes.target_length, _SHORTEST)
   return padded.reshape(shapes.batch_size, len(part), -1)

@@ -244,15 +244,10 @@ class TextModel:
     return [x[:limit] for x in ids]
 
   def _shapes(self, count: int, target_length: int) -> Shapes:
-    """The shapes of a call.
-
-    The batch is a power of two, so that a single text does not take a full one.
-    """
-    size = self._trained.mesh.shape['data']
-    while size < min(count, self._batch_size):
-      size *= 2
-    size = min(size, self._batch_size)
-    return Shapes(size, self._input_length, target_length)
+    """The shapes of a call; a single text does not take a full batch."""
+    parts = self._trained.mesh.shape['data']
+    shapes = Shapes(self._batch_size, self._input_length, target_length, parts)
+    return shapes.for_examples(count)
 
   def _generator(
     self, count: int, max_length: int, num_beams: int, options: dict[str, Any]

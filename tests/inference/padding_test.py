@@ -18,6 +18,14 @@ def test_buckets_are_few_and_end_at_the_limit():
   )
 
 
+def test_few_examples_make_small_batches():
+  shapes = padding.Shapes(32, 64, 8)
+  sizes = {n: shapes.for_examples(n).batch_size for n in (1, 5, 16, 17, 32, 99)}
+  assert sizes == {1: 1, 5: 8, 16: 16, 17: 32, 32: 32, 99: 32}
+  split = padding.Shapes(24, 64, 8, parts=4)
+  assert [split.for_examples(n).batch_size for n in (1, 12, 13)] == [12, 12, 24]
+
+
 def test_padding_fills_rows_and_batch():
   padded = padding.pad([[5, 6], np.array([7])], batch_size=3, limit=16)
   assert padded.dtype == np.int32

@@ -86,7 +86,7 @@ def test_long_choices_are_decoded_in_parts():
   (scores,) = scoring.score([asked], encode, score_choices, shapes)
   wanted = [checksum([5], t) for t in targets]
   np.testing.assert_allclose(scores, wanted, rtol=1e-6)
-  lengths = (256, 128, 8, 256, 128)
+  lengths = (256, 128, 4, 256, 128)
   assert calls['score'] == [(2, 8, 1, length) for length in lengths]
   assert len(calls['encode']) == 1
 
@@ -102,4 +102,4 @@ def test_a_batch_holds_inputs_of_like_numbers_of_targets_and_lengths():
   # Inputs of 2 and 3 ids, then of 9 and 12, then of 20: these have 3 and 2
   # targets, then 2 and 1, then 1.
   assert calls['encode'] == [(2, 8), (2, 16), (2, 32)]
-  assert calls['score'] == [(2, 8, 3, 8), (2, 16, 2, 8), (2, 32, 1, 8)]
+  assert calls['score'] == [(2, 8, 3, 4), (2, 16, 2, 4), (2, 32, 1, 4)]

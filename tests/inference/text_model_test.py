@@ -123,7 +123,7 @@ def test_a_second_call_compiles_nothing(model):
     model.score(text, ['yes', more])
     model.routing(text, more)
 
-  use('the red robin', 'no')
+  use('the red robin', 'no, never')
   with Compiled() as compiled:
     use('is a heron a fish', 'maybe not')
   assert not compiled.count
