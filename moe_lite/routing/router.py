@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeGuard
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Axes, Shape
@@ -16,6 +17,9 @@ STATISTICS = 'routing'
 # The collection of what routers decide for every single token. Tools that look
 # at single sentences read it.
 TOKEN_STATISTICS = 'routing_tokens'
+# The name of logits for `jax.checkpoint`'s policies. They are small, and to
+# compute them again reads all that the router reads.
+ROUTED = 'routed'
 # A logit whose probability is zero. It is finite, because 0 * inf is NaN.
 NEVER = -1e9
 
@@ -83,7 +87,7 @@ class BaseRouter(nn.Module):
       Float32 weights. [B, L, ..., E] has weights for each vector of `x`,
       [B, L, E] for each position, and [B, 1, E] for each row.
     """
-    logits = self.logits(x, axis, context)
+    logits = checkpoint_name(self.logits(x, axis, context), ROUTED)
     probabilities = jax.nn.softmax(logits)
     weights = self.select(probabilities)
     is_sown = is_sown and not self.is_initializing()

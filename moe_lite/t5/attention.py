@@ -25,7 +25,7 @@ FORMS = ('auto', 'plain', 'blocks')
 MASKED = -1e10
 # Logits of at most so many bytes a device are small: they stay in the memory of
 # a chip itself in any form.
-_SMALL = 2**25
+_SMALL = 2**24
 # A CPU has no such memory, and blocks take it a tenth longer. They only keep
 # large logits from filling its memory.
 _SMALL_ON_CPU = 2**30

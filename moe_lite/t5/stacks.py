@@ -12,7 +12,7 @@ from moe_lite.core import partitioning
 from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
 from moe_lite.routing.learned import ROUTER_RNG
-from moe_lite.routing.router import STATISTICS, TOKEN_STATISTICS
+from moe_lite.routing.router import ROUTED, STATISTICS, TOKEN_STATISTICS
 from moe_lite.routing.shared import decide
 from moe_lite.t5.attention import Visible
 from moe_lite.t5.biases import RelativePositionBias
@@ -31,9 +31,10 @@ from moe_lite.t5.layers import (
 )
 
 # The outputs of matmuls that `remat='minimal'` keeps for the backward pass.
-# Adapters and elementwise operations are recomputed. What nothing needs, such
+# Of adapters only the logits of routers are kept. Other parts of adapters and
+# elementwise operations are recomputed. What nothing needs, such
 # as `ATTENDED` where no adapter stands at `out`, is not kept.
-SAVED = ('query', 'key', 'value', ATTENDED, 'out', 'wi', 'wi_0', 'wi_1')
+SAVED = ('query', 'key', 'value', ATTENDED, 'out', 'wi', 'wi_0', 'wi_1', ROUTED)
 
 
 class EncoderLayer(AdaptedLayer):
