@@ -165,6 +165,7 @@ def evaluate(
       bar.advance()
       bar.report(**{found.metric: found.value})
   finally:
+    folder.flush()
     bar.close()
 
   evaluation = folder.write(names, complete=True)

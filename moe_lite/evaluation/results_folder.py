@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,9 @@ from moe_lite.evaluation.results import (
 from moe_lite.evaluation.summaries import summarize
 from moe_lite.inference.facts import Facts
 from moe_lite.process.environment import environment
+
+# A process that is killed has to repeat the tasks of so many seconds at most.
+_SECONDS_TO_LOSE = 10.0
 
 
 class ResultsFolder:
@@ -61,6 +65,8 @@ class ResultsFolder:
       raise UserError(f'EVAL_OUTPUT_DIR = {folder!r} is a file; name a folder.')
     self._tasks: dict[str, TaskResult] = {}
     self._lines: json_lines.Lines | None = None
+    self._is_behind = False
+    self._next_write = 0.0
     self._empty = _as_read(
       Evaluation(
         complete=False,
@@ -93,7 +99,19 @@ class ResultsFolder:
         self._lines = self._open_lines()
       self._lines.append([json_text.dumps(line) for line in lines])
     self._tasks[task.task] = task
-    self.write(list(self._tasks), complete=False)
+    self._is_behind = True
+    start = time.monotonic()
+    if start < self._next_write:
+      return
+    self.flush()
+    # The file grows with every task. Writing it takes a tenth of the time.
+    end = time.monotonic()
+    self._next_write = end + min(10 * (end - start), _SECONDS_TO_LOSE)
+
+  def flush(self) -> None:
+    """Writes the tasks that `add` was given, if it has not done so."""
+    if self._is_behind:
+      self.write(list(self._tasks), complete=False)
 
   def write(self, names: Sequence[str], complete: bool) -> Evaluation:
     """Writes the results of the tasks of these names, and returns them."""
@@ -110,6 +128,7 @@ class ResultsFolder:
       if complete:
         compared = comparison.compare([evaluation])
         plots.prompt_boxes(compared, self._folder / PLOT)
+    self._is_behind = False
     return evaluation
 
   def _open_lines(self) -> json_lines.Lines:

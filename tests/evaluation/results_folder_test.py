@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import pytest
 
@@ -26,6 +27,7 @@ def test_every_task_is_on_disk_once_it_is_finished(tmp_path):
   assert folder.finished(NAMES) == set()
   for i, one in enumerate(TASKS):
     folder.add(one)
+    folder.flush()
     written = results_file.read(tmp_path / 'x' / results.JSON)
     assert not written.complete and written.tasks == TASKS[: i + 1]
     assert 'Not complete' in (tmp_path / 'x' / results.MARKDOWN).read_text()
@@ -34,6 +36,21 @@ def test_every_task_is_on_disk_once_it_is_finished(tmp_path):
   assert results_file.read(tmp_path / 'x' / results.JSON) == whole
   assert whole.complete and whole.average.median == (1.5 + 3) / 2
   assert (tmp_path / 'x' / results.PLOT).exists()
+
+
+def test_quick_tasks_are_written_together(tmp_path, monkeypatch):
+  now = iter([5, 6, 10, 17])  # The first takes a second, so the next waits ten.
+  monkeypatch.setattr(time, 'monotonic', lambda: next(now))
+  folder = open_folder(tmp_path)
+  saved = lambda: results_file.read(tmp_path / results.JSON).tasks
+  folder.add(TASKS[0])
+  folder.add(TASKS[1])
+  assert saved() == TASKS[:1]
+  folder.flush()
+  assert saved() == TASKS[:2]
+  stamp = (tmp_path / results.JSON).stat().st_mtime_ns
+  folder.flush()  # There is nothing new.
+  assert (tmp_path / results.JSON).stat().st_mtime_ns == stamp
 
 
 def test_a_later_call_goes_on(tmp_path):
