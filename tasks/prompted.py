@@ -101,15 +101,19 @@ def column_source(
     columns: returns the columns of a split, by name.
     splits: the names of the splits.
   """
-  columns = functools.cache(columns)
+
+  @functools.cache
+  def rows(split: str) -> tf.data.Dataset:
+    found = columns(split)
+    if not found or not len(next(iter(found.values()))):
+      raise UserError(f'Split {split!r} has no examples.')
+    return tf.data.Dataset.from_tensor_slices(cast(Any, found))
 
   def dataset(
     split: str, shuffle_files: bool = False, seed: int | None = None
   ) -> tf.data.Dataset:
     del shuffle_files, seed  # There are no files.
-    if not columns(split) or not len(next(iter(columns(split).values()))):
-      raise UserError(f'Split {split!r} has no examples.')
-    return tf.data.Dataset.from_tensor_slices(cast(Any, columns(split)))
+    return rows(split)
 
   # SeqIO's protocol for sources demands a size, which its own sources may lack.
   return seqio.FunctionDataSource(  # pyright: ignore[reportReturnType]
@@ -152,13 +156,16 @@ def _checked(name: str, split: str, i: int, example: Example) -> Example:
 
 def _rows(examples: Sequence[Example], ranked: bool) -> dict[str, Any]:
   """Columns with one row for each example."""
-  columns = {
+  columns: dict[str, Any] = {
     'inputs': [example.inputs for example in examples],
     'targets': [example.target for example in examples],
   }
   if ranked:
-    choices = [list(example.choices) for example in examples]
-    columns['answer_choices'] = tf.ragged.constant(choices, dtype=tf.string)
+    ragged: Any = tf.RaggedTensor
+    columns['answer_choices'] = ragged.from_row_lengths(
+      [choice for example in examples for choice in example.choices],
+      [len(example.choices) for example in examples],
+    )
   return columns
 
 

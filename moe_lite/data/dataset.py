@@ -11,7 +11,7 @@ from absl import logging
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.features import INPUTS_EMBEDDING
-from moe_lite.data import caches
+from moe_lite.data import caches, texts
 from moe_lite.data.faults import check_ids, reading
 from moe_lite.data.registry import find, splits_of, tasks_of, verbosity
 
@@ -190,17 +190,19 @@ def read(
       beyond the embedding, or if a vector is missing or has another size.
   """
   with reading(task.name, split, use_cached):
-    dataset = task.get_dataset(
-      _trimmed(lengths),
-      split=split,
-      use_cached=use_cached and task.supports_caching,
-      shuffle=False,
-      try_in_mem_cache=False,
-      # They are trimmed below, in the same way, so that this is known.
-      trim_output_features=False,
-    )
-    dataset = dataset.take(-1 if most is None else most)
-    rows = list(dataset.with_options(_at_once()).as_numpy_iterator())
+    rows = None if use_cached else texts.rows(task, split, most)
+    if rows is None:
+      dataset = task.get_dataset(
+        _trimmed(lengths),
+        split=split,
+        use_cached=use_cached and task.supports_caching,
+        shuffle=False,
+        try_in_mem_cache=False,
+        # They are trimmed below, in the same way, so that this is known.
+        trim_output_features=False,
+      )
+      dataset = dataset.take(-1 if most is None else most)
+      rows = list(dataset.with_options(_at_once()).as_numpy_iterator())
   if not rows:
     raise UserError(
       f'Split {split!r} of task {task.name!r} is empty. Choose another split, '
@@ -214,7 +216,7 @@ def read(
       check_ids(ids, vocab_size, f'An example of {task.name!r}')
   size = lengths.get(INPUTS_EMBEDDING)
   for row in rows if size is not None else ():
-    shape = np.shape(row.get(INPUTS_EMBEDDING))
+    shape = np.shape(row.get(INPUTS_EMBEDDING, ()))
     if shape != (size,):
       raise UserError(
         f'TASK_FEATURE_LENGTHS gives {INPUTS_EMBEDDING!r} {size} numbers, but '
@@ -249,16 +251,14 @@ def load(
     reading(provider.name, dataset.split, dataset.use_cached),
     verbosity(logging.FATAL),
   ):
-    examples = provider.get_dataset(
+    examples = texts.get_dataset(
+      provider,
       _trimmed(dataset.task_feature_lengths),
       split=dataset.split,
       use_cached=dataset.use_cached,
       shuffle=dataset.shuffle,
       seed=seed,
       shard_info=shards,
-      num_epochs=None,
-      # The whole cache would be saved with each position.
-      try_in_mem_cache=False,
     )
   vector = seqio.FeatureConverter.FeatureSpec(dtype=tf.float32)
   size = dataset.task_feature_lengths.get(INPUTS_EMBEDDING)

@@ -8,7 +8,6 @@ from absl import logging
 from etils import epath
 
 from moe_lite.core.errors import UserError, nearest
-from moe_lite.data import tokenizers
 
 
 def find(name: str) -> seqio.Task | seqio.Mixture:
@@ -24,7 +23,6 @@ def find(name: str) -> seqio.Task | seqio.Mixture:
       f'registered tasks and mixtures.{nearest(name, names)} A gin/data file '
       'imports the module that registers it.'
     )
-  tokenizers.share()
   return seqio.get_mixture_or_task(name)
 
 

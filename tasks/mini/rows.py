@@ -7,6 +7,7 @@ that fine-tuning did not show.
 """
 
 import dataclasses
+import functools
 import random
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ _JUDGED = (
 )
 
 
+@functools.cache
 def _pairs(relation: str, split: str) -> world.Pairs:
   """The pairs that a split may ask about.
 

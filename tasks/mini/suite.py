@@ -37,9 +37,16 @@ FEATURES = {
 def _examples(
   data_set: prompts.DataSet, template: prompts.Template, split: str
 ) -> Iterator[prompted.Example]:
-  for row in data_set.draw(split, ROWS[split]):
+  for row in _rows(data_set.name, split):
     choices = template.choices(row)
     yield prompted.Example(template.prompt(row), choices[row.answer], choices)
+
+
+@functools.cache
+def _rows(name: str, split: str) -> list[prompts.Row]:
+  """The rows of a data set, which all of its templates share."""
+  (data_set,) = (x for x in data_sets.DATA_SETS if x.name == name)
+  return data_set.draw(split, ROWS[split])
 
 
 def _passages(split: str) -> dict[str, list]:
