@@ -28,7 +28,7 @@ _PACKAGE = pathlib.Path(__file__).parents[1]
 
 def run(module: str) -> NoReturn:
   """Runs `main(sys.argv)` of a module, and exits with the code it returns."""
-  _check()
+  _begin()
   sys.exit(importlib.import_module(module).main(sys.argv))
 
 
@@ -39,7 +39,7 @@ def run_gin(entry: str, run_file: str) -> NoReturn:
     entry: the function to call, such as 'training.train'.
     run_file: a gin file that configures it. Messages name it.
   """
-  _check()
+  _begin()
   from moe_lite.process import cli
 
   sys.exit(cli.main(entry, run_file, sys.argv))
@@ -78,9 +78,12 @@ def check_not_hidden(folder: str) -> None:
     )
 
 
-def _check() -> None:
+def _begin() -> None:
   try:
     check_not_hidden(os.getcwd())
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
+  from moe_lite.process import allocator
+
+  allocator.keep_freed()
