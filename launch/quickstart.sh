@@ -11,7 +11,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 run=${RUN:-runs/quickstart}
-steps=600
+steps=200
+examples=150  # Of each task, of 1000.
 case "${1:-}" in
   '') ;;
   --fresh) rm -rf "$run" ;;
@@ -39,6 +40,7 @@ model_and_method=(
 evaluation=(
   -m moe_lite.eval "${model_and_method[@]}"
   --gin_file=data/mini_eval.gin --gin_file=runs/eval.gin
+  --gin.NUM_EXAMPLES=$examples
 )
 
 step -m moe_lite.train "${model_and_method[@]}" \
