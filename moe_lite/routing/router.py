@@ -17,9 +17,12 @@ STATISTICS = 'routing'
 # The collection of what routers decide for every single token. Tools that look
 # at single sentences read it.
 TOKEN_STATISTICS = 'routing_tokens'
-# The name of logits for `jax.checkpoint`'s policies. They are small, and to
-# compute them again reads all that the router reads.
+# The name of logits for `jax.checkpoint`'s policies. To compute them again, all
+# that the router reads is read again.
 ROUTED = 'routed'
+# They bear it where what the router reads has so many times their bytes. The
+# logits of MoV at heads do not, and would fill the memory.
+_LEAST_SAVING = 16
 # A logit whose probability is zero. It is finite, because 0 * inf is NaN.
 NEVER = -1e9
 
@@ -87,7 +90,9 @@ class BaseRouter(nn.Module):
       Float32 weights. [B, L, ..., E] has weights for each vector of `x`,
       [B, L, E] for each position, and [B, 1, E] for each row.
     """
-    logits = checkpoint_name(self.logits(x, axis, context), ROUTED)
+    logits = self.logits(x, axis, context)
+    if _LEAST_SAVING * logits.nbytes <= x.nbytes:
+      logits = checkpoint_name(logits, ROUTED)
     probabilities = jax.nn.softmax(logits)
     weights = self.select(probabilities)
     is_sown = is_sown and not self.is_initializing()

@@ -24,6 +24,7 @@ from moe_lite.core import parameters, partitioning
 from moe_lite.core.types import Tree
 from moe_lite.models import layout
 from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import allocator
 from moe_lite.t5 import T5Config, Transformer
 from moe_lite.training import optimizers, train_step
 from tests.benchmarks.contestant import (
@@ -40,6 +41,9 @@ LORA_SITES = ('query', 'key', 'value', 'out', 'wi_0', 'wo')
 METHODS = flags.DEFINE_list('methods', _METHODS, f'Of {", ".join(_METHODS)}.')
 PEER = flags.DEFINE_bool(
   'peer', False, 'Also time Hugging Face T5 + PEFT; needs the extra `hf`.'
+)
+KEEP_FREED = flags.DEFINE_bool(
+  'keep_freed', True, 'Keep the memory that a step frees, as commands do.'
 )
 REPEATS = flags.DEFINE_integer('repeats', 15, 'Timed steps of each method.')
 DTYPE = flags.DEFINE_enum(
@@ -183,6 +187,8 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'Unexpected arguments: {argv[1:]}.')
   if unknown := set(METHODS.value) - set(_METHODS):
     raise app.UsageError(f'--methods: {unknown} must be of {_METHODS}.')
+  if KEEP_FREED.value:
+    allocator.keep_freed()
   sizes = Sizes(
     batch=BATCH.value,
     input_length=INPUT_LENGTH.value,
