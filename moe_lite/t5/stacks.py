@@ -31,8 +31,8 @@ from moe_lite.t5.layers import (
 )
 
 # The outputs of matmuls that `remat='minimal'` keeps for the backward pass.
-# Of adapters only small logits of routers are kept. Everything else of adapters,
-# and elementwise operations, are computed again. What nothing needs, such as
+# Of adapters only small logits of routers are kept. Other parts of adapters and
+# elementwise operations are computed again. What nothing needs, such as
 # `ATTENDED` where no adapter stands at `out`, is not kept.
 SAVED = ('query', 'key', 'value', ATTENDED, 'out', 'wi', 'wi_0', 'wi_1', ROUTED)
 
