@@ -10,7 +10,7 @@ that are preprocessed, so that a first batch waits until the shuffle buffers of
 all tasks are full of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,14 +42,14 @@ def get_dataset(
   """
   # With `try_in_mem_cache`, a saved position would hold the whole cache.
   options.update(split=split, num_epochs=None, try_in_mem_cache=False)
-  mixed = None if use_cached else _mixed_texts(provider, split, options)
-  if mixed is None:
+  tasks = [] if use_cached else _tasks_of_texts(provider, split)
+  if not tasks:
     return provider.get_dataset(lengths, use_cached=use_cached, **options)
+  mixed = _mixed_texts(provider, tasks, options)
   texts = seqio.FunctionDataSource(
     lambda split, shuffle_files=False, seed=None: mixed, splits=(split,)
   )
-  assert isinstance(provider, seqio.Mixture)
-  whole = provider.tasks[0].replace(name=provider.name, source=texts)
+  whole = tasks[0].replace(name=provider.name, source=texts)
   options.update(shuffle=False, shard_info=None, num_epochs=1)
   # TensorFlow need not search the source code of SeqIO's own two preprocessors
   # for a Python `if` over tensors, which takes it a second. They have none.
@@ -91,19 +91,26 @@ def rows(
   return found
 
 
-def _mixed_texts(
-  provider: seqio.Task | seqio.Mixture, split: str, options: Mapping[str, Any]
-) -> tf.data.Dataset | None:
-  """The stream before it is preprocessed; None unless that can be done last."""
+def _tasks_of_texts(
+  provider: seqio.Task | seqio.Mixture, split: str
+) -> list[seqio.Task]:
+  """The tasks of a mixture that have the split; none unless all are alike."""
   if not isinstance(provider, seqio.Mixture):
-    return None
+    return []
   tasks = [task for task in provider.tasks if split in splits_of(task)]
   if len(tasks) < 2 or not all(
     _is_of_texts(task, split)
     and task.output_features == tasks[0].output_features
     for task in tasks
   ):
-    return None
+    return []
+  return tasks
+
+
+def _mixed_texts(
+  provider: Any, tasks: Sequence[seqio.Task], options: Mapping[str, Any]
+) -> tf.data.Dataset:
+  """The stream of a mixture of these tasks before it is preprocessed."""
   text = seqio.Feature(
     seqio.PassThroughVocabulary(0), add_eos=False, dtype=tf.string, rank=0
   )

@@ -11,7 +11,9 @@ from tasks.mini import suite
 LENGTHS = {'inputs': 12, 'targets': 99}  # Inputs are trimmed.
 
 
-def add_task(name: str, rows: int, preprocessors=None) -> str:
+def add_task(
+  name: str, rows: int, preprocessors=None, split: str = 'train'
+) -> str:
   texts = [f'the red box {name} is number {i} .' for i in range(rows)]
   columns = {'inputs': texts, 'targets': texts[::-1], 'more': list(range(rows))}
   seqio.TaskRegistry.add(
@@ -20,7 +22,7 @@ def add_task(name: str, rows: int, preprocessors=None) -> str:
       lambda split, shuffle_files=False, seed=None: (
         tf.data.Dataset.from_tensor_slices(columns)
       ),
-      splits=('train',),
+      splits=(split,),
     ),
     preprocessors=preprocessors
     or (
@@ -65,6 +67,21 @@ def test_the_stream_is_that_of_seqio(mixture, options):
   assert found == rows(theirs)
   assert max(len(inputs) for inputs, _ in found) == LENGTHS['inputs']
   assert {targets[-1] for _, targets in found} == {1}  # EOS.
+
+
+def test_a_task_without_the_split_has_no_say():
+  def unlike(dataset):
+    raise AssertionError('It is not read.')
+
+  names = [add_task('a_without', 3, (unlike,), split='validation')]
+  names += [add_task(f'b_with_{n}', n) for n in (5, 6)]
+  mixture = seqio.MixtureRegistry.add('some_without', names, default_rate=1.0)
+  options = {'shuffle': True, 'seed': 1, 'shard_info': None}
+  ours = texts.get_dataset(mixture, LENGTHS, 'train', False, **options)
+  theirs = mixture.get_dataset(
+    LENGTHS, split='train', num_epochs=None, try_in_mem_cache=False, **options
+  )
+  assert rows(ours, 20) == rows(theirs, 20)
 
 
 def test_tasks_that_are_preprocessed_otherwise_are_left_to_seqio(monkeypatch):
