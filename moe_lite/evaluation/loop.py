@@ -165,8 +165,8 @@ def evaluate(
       bar.advance()
       bar.report(**{found.metric: found.value})
   finally:
-    folder.flush()
     bar.close()
+    folder.flush()
 
   evaluation = folder.write(names, complete=True)
   say(
