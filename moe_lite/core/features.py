@@ -1,4 +1,4 @@
-"""Names of the features of a batch.
+"""Names of the features of a batch, and of what is kept of them in decoding.
 
 SeqIO's EncDecFeatureConverter makes all of them but the last. Tokens are int32:
 the inputs have the shape [B, S], the targets [B, T].
@@ -22,3 +22,6 @@ PACKING = (
 # A task may bring one vector for each input, for routers to read. The feature
 # is float32 [B, size of the vector].
 INPUTS_EMBEDDING = 'inputs_embedding'
+# The collection of variables of what all decoding steps read of the inputs. It
+# is computed once.
+ENCODED = 'encoded'

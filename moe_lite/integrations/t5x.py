@@ -24,6 +24,7 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.features import (
   DECODER_INPUTS,
   DECODER_TARGETS,
+  ENCODED,
   ENCODER_INPUTS,
   PACKING,
 )
@@ -34,6 +35,7 @@ from moe_lite.models import cached_decoder, router_losses
 from moe_lite.routing.learned import ROUTER_RNG
 from moe_lite.routing.router import STATISTICS
 from moe_lite.routing.statistics import sum_by_path
+from moe_lite.t5.network import Transformer
 
 # What gin files of T5X name.
 __all__ = [
@@ -175,10 +177,13 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
       decoder_input_tokens,
       prefill_decoder_prompt,
     )
+    if not isinstance(self.module, Transformer):
+      # T5X's networks have nothing but their cache.
+      return cache, index
     given = (encoded_inputs, encoder_input_tokens, None)
     once = cached_decoder.of_inputs(self.module, params, given)
     # T5X's decoders hand on what a cache holds, whatever it is.
-    return {'cache': cache, self.module.ENCODED: once}, index
+    return {'cache': cache, ENCODED: once}, index
 
   def _compute_logits_from_slice(
     self,
@@ -188,6 +193,14 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
     raw_inputs: jax.Array,
     max_decode_length: int,
   ) -> tuple[jax.Array, Any]:
+    if not isinstance(self.module, Transformer):
+      return super()._compute_logits_from_slice(
+        decoding_state,
+        params,
+        encoded_inputs,
+        raw_inputs,
+        max_decode_length,
+      )
     logits, cache = cached_decoder.decode(
       self.module,
       {'params': params, **decoding_state.cache},

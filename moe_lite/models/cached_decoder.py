@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from moe_lite.core.features import ENCODER_INPUTS, INPUTS_EMBEDDING
+from moe_lite.core.features import ENCODED, ENCODER_INPUTS, INPUTS_EMBEDDING
 from moe_lite.core.types import Array, Batch, Tree
 from moe_lite.models.decoding import TokensToLogits
 from moe_lite.models.surface import Network
@@ -49,7 +49,7 @@ def prepare(
   given = jax.tree.map(lambda x: jnp.repeat(x, num_decodes, axis=0), given)
 
   def tokens_to_logits(ids: Array, cache: Tree) -> tuple[Array, Tree]:
-    variables = {'params': params, 'cache': cache, network.ENCODED: once}
+    variables = {'params': params, 'cache': cache, ENCODED: once}
     logits, cache = decode(network, variables, given, ids, starts.shape[1])
     return logits[:, 0], cache
 
@@ -60,15 +60,15 @@ def of_inputs(network: Network, params: Tree, given: Given) -> Tree:
   """Computes what every decoding step would compute again of its inputs.
 
   Returns:
-    The collection `network.ENCODED`: the keys and values that the decoder's
-    layers attend to.
+    The collection `ENCODED`: the keys and values that the decoder's layers
+    attend to.
   """
   # XLA drops what one decoding step computes besides.
   ids = jnp.zeros((given[0].shape[0], 1), jnp.int32)
   _, made = _apply(
-    network, {'params': params}, given, ids, 1, ['cache', network.ENCODED]
+    network, {'params': params}, given, ids, 1, ['cache', ENCODED]
   )
-  return made[network.ENCODED]
+  return made[ENCODED]
 
 
 def decode(

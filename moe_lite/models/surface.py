@@ -1,6 +1,6 @@
 """What a model needs of a network. Networks of T5X have the same surface."""
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from moe_lite.core.types import Array
 
@@ -14,10 +14,7 @@ class Network(Protocol):
   Attributes:
     config: the sizes of the network, and the adapters that stand in it.
     scan_layers: whether parameters are stacked over layers.
-    ENCODED: the collection of what decoding computes once for each input.
   """
-
-  ENCODED: ClassVar[str]
 
   config: Any
 

@@ -20,6 +20,7 @@ from moe_lite.adapters.adapter import (
 )
 from moe_lite.core import partitioning, quantization
 from moe_lite.core.errors import UserError
+from moe_lite.core.features import ENCODED
 from moe_lite.core.types import Array, Axes, Initializer, Shape
 from moe_lite.routing.context import Context
 from moe_lite.t5.attention import Visible, attend
@@ -30,9 +31,6 @@ from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 IN_ACTIVATIONS = ('wo', 'logits_dense')
 # What `remat` calls the output of attention.
 ATTENDED = 'attended'
-# The collection of keys and values that are computed once for each input.
-# Without it, each decoding step computes them again.
-ENCODED = 'encoded'
 # The logical axes of activations between layers, [B, L, D].
 HIDDEN_AXES = ('batch', 'length', 'embed')
 

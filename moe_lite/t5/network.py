@@ -1,7 +1,5 @@
 """T5 as a whole, with the methods and argument names that T5X calls."""
 
-from typing import ClassVar
-
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -9,7 +7,7 @@ from moe_lite.core import partitioning
 from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
 from moe_lite.t5.config import T5Config
-from moe_lite.t5.layers import ENCODED, Embed
+from moe_lite.t5.layers import Embed
 from moe_lite.t5.positions import Source, make_context, segment_ids
 from moe_lite.t5.stacks import Decoder, Encoder
 
@@ -21,9 +19,6 @@ class Transformer(nn.Module):
   has segment ids, it holds several examples, which do not see each other.
   `inputs_embedding`, [B, F], is read by routers alone.
   """
-
-  # The collection of what a decoding step may be given of its inputs.
-  ENCODED: ClassVar[str] = ENCODED
 
   config: T5Config
 

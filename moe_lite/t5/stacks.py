@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from moe_lite.core import partitioning
+from moe_lite.core.features import ENCODED
 from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
 from moe_lite.routing.learned import ROUTER_RNG
@@ -19,7 +20,6 @@ from moe_lite.t5.biases import RelativePositionBias
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.layers import (
   ATTENDED,
-  ENCODED,
   HIDDEN_AXES,
   MLP,
   AdaptedLayer,
