@@ -22,6 +22,7 @@ ELSEWHERE = {
   'moe_lite/process/macros_of_training.py': 'process/macros_test',
   'moe_lite/checkpoints/run_items.py': 'checkpoints/run_checkpoints_test',
   'moe_lite/adapters/adapter.py': 'adapters/contract_test: every adapter',
+  'moe_lite/adapters/growing.py': 'checkpoints/initial_adapters_test',
   'moe_lite/adapters/lora.py': 'adapters/contract_test, t5/golden_test',
   'moe_lite/adapters/mov.py': 'adapters/contract_test, t5/golden_test',
   'moe_lite/checkpoints/peft/leaves.py': 'checkpoints/peft/folder_test',

@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable, Mapping
 
 import flax.linen as nn
+import numpy as np
 
 from moe_lite.core.errors import UserError
-from moe_lite.core.parameters import ADAPTER_SUFFIX
-from moe_lite.core.types import Array, Axes, Shape
+from moe_lite.core.types import ADAPTER_SUFFIX, Array, Axes, Shape
 from moe_lite.routing.context import Context
 
 # The tensors of a site that the router of a mixture may read.
@@ -86,6 +86,38 @@ class Adapter(nn.Module):
       [E, E], or None if experts cannot be compared. The default is None.
     """
     return None
+
+  def begin_from(
+    self, source: 'Adapter', params: Mapping[str, np.ndarray]
+  ) -> dict[str, np.ndarray]:
+    """Returns parameters with which this adapter does what another one did.
+
+    A run that begins with the adapters of another run asks this for every site
+    and layer. What the result leaves out is drawn.
+
+    Args:
+      source: the adapter that was trained at this site.
+      params: its parameters, by their paths below the adapter.
+
+    Raises:
+      UserError: if this adapter cannot do what the other one did.
+    """
+    if type(source) is not type(self):
+      raise self.cannot_begin(source)
+    return dict(params)
+
+  def cannot_begin(self, source: 'Adapter', why: str = '') -> UserError:
+    """The error for a source of `begin_from` that does not serve.
+
+    Args:
+      source: the adapter that was to be begun from.
+      why: the reason, as a sentence.
+    """
+    kinds = type(source).__name__, type(self).__name__
+    return UserError(
+      f'INITIAL_ADAPTERS has {kinds[0]} at {self.site.name}, and this run has '
+      f'{kinds[1]} there, which cannot begin from it.{why and " " + why}'
+    )
 
   def out_shape(self, outputs: Array) -> Shape:
     """Returns the shape of one token of the outputs, one size for each axis."""

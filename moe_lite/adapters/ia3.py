@@ -34,4 +34,6 @@ class IA3(Adapter):
       jnp.float32,
       self.site.out_axes,
     )
-    return outputs * scale.astype(outputs.dtype)
+    # A difference keeps all its bits in bfloat16, in which numbers near 1
+    # are 1/128 apart.
+    return outputs + outputs * (scale - 1.0).astype(outputs.dtype)

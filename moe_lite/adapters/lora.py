@@ -3,8 +3,12 @@
 Source: Hu et al., arXiv 2106.09685, section 4.1.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from moe_lite.adapters.adapter import Adapter, joined
 from moe_lite.core import partitioning
@@ -12,6 +16,18 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.matmuls import narrow, widen
 from moe_lite.core.types import Array, Initializer
 from moe_lite.routing.context import Context
+
+
+def check_scale(adapter: Any, source: Any) -> None:
+  """Raises UserError unless two pairs of matrices have one rank and alpha."""
+  for name in ('rank', 'alpha'):
+    before, now = getattr(source, name), getattr(adapter, name)
+    if before != now:
+      raise adapter.cannot_begin(
+        source,
+        f'Its {name.upper()} is {before} there and {now} here: give '
+        f'--gin.{name.upper()}={before}.',
+      )
 
 
 class LoRA(Adapter):
@@ -38,6 +54,13 @@ class LoRA(Adapter):
     if self.rank < 1:
       raise UserError(f'RANK = {self.rank}: LoRA needs a rank of at least 1.')
     super().__post_init__()
+
+  def begin_from(
+    self, source: Adapter, params: Mapping[str, np.ndarray]
+  ) -> dict[str, np.ndarray]:
+    taken = super().begin_from(source, params)
+    check_scale(self, source)
+    return taken
 
   @nn.compact
   def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:

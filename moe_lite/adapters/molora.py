@@ -7,8 +7,11 @@ from collections.abc import Mapping
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from moe_lite.adapters.adapter import Adapter, check_router_reads, joined
+from moe_lite.adapters.growing import copies, more_experts
+from moe_lite.adapters.lora import LoRA, check_scale
 from moe_lite.core import partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.matmuls import narrow, widen
@@ -68,6 +71,18 @@ class MoLoRA(Adapter):
       jnp.einsum('eir,fis->efrs', a, a),
       jnp.einsum('ero,fso->efrs', b, b),
     )
+
+  def begin_from(
+    self, source: Adapter, params: Mapping[str, np.ndarray]
+  ) -> dict[str, np.ndarray]:
+    """Begins from LoRA by copies of it, or from fewer experts."""
+    if isinstance(source, LoRA):
+      taken = copies(self, source, params)
+    else:
+      super().begin_from(source, params)
+      taken = more_experts(self, source, params)
+    check_scale(self, source)
+    return taken
 
   @nn.compact
   def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:

@@ -6,9 +6,13 @@ Source: Zadouri et al., arXiv 2309.05444, section 2.
 from collections.abc import Mapping
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from moe_lite.adapters.adapter import Adapter, check_router_reads
+from moe_lite.adapters.growing import copies, more_experts
+from moe_lite.adapters.ia3 import IA3
 from moe_lite.core import partitioning
 from moe_lite.core.matmuls import widen
 from moe_lite.core.types import Array
@@ -33,11 +37,12 @@ class MoV(Adapter):
       'inputs' is the equation of the paper: each token is routed once, by what
       the layer read.
 
-  Note: the mixture is computed as `1 + sum_e p_e (scale_e - 1)`, which is equal
-  if p sums to one. At initialisation every term of this sum is exactly zero.
-  The adapter is then the identity bit for bit, which it would not be with a
+  Note: the mixture is computed as `scale_0 + sum_e p_e (scale_e - scale_0)`,
+  which is equal if p sums to one. While the experts are equal, every term of
+  this sum is exactly zero. The adapter is then the identity at initialisation,
+  or the (IA)³ that it began from, bit for bit, which it would not be with a
   rounded sum of p. In bfloat16 the small learned differences also keep all
-  their bits.
+  their bits, because 1 is subtracted from `scale_0` before it is rounded.
   """
 
   num_experts: int = 10
@@ -54,6 +59,15 @@ class MoV(Adapter):
     difference = difference.reshape(len(difference), -1)
     return difference @ difference.T
 
+  def begin_from(
+    self, source: Adapter, params: Mapping[str, np.ndarray]
+  ) -> dict[str, np.ndarray]:
+    """Begins from (IA)³ by copies of its vector, or from fewer experts."""
+    if isinstance(source, IA3):
+      return copies(self, source, params)
+    super().begin_from(source, params)
+    return more_experts(self, source, params)
+
   @nn.compact
   def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:
     reads_outputs = self.router_reads == 'outputs'
@@ -69,7 +83,8 @@ class MoV(Adapter):
       jnp.float32,
       ('expert', *self.site.out_axes),
     )
-    difference = (scale - 1.0).astype(outputs.dtype)
+    first = jax.lax.stop_gradient(scale[0])
+    difference = (scale - first).astype(outputs.dtype)
     p = weights.astype(outputs.dtype)
     if len(self.site.out_axes) == 1:
       mixture = widen(p, difference)
@@ -78,7 +93,8 @@ class MoV(Adapter):
     else:
       mixture = jnp.einsum('ble,ehk->blhk', p, difference)
     if router.normalized:
+      mixture = (first - 1.0).astype(outputs.dtype) + mixture
       return outputs + outputs * mixture
     kept = p.sum(-1, keepdims=True)
     kept = kept.reshape(kept.shape + (1,) * (outputs.ndim - kept.ndim))
-    return outputs * (kept + mixture)
+    return outputs * (kept * first.astype(outputs.dtype) + mixture)

@@ -5,7 +5,7 @@ A run writes it beside every checkpoint, and exported adapters carry it in their
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moe_lite.core.errors import UserError
@@ -31,6 +31,8 @@ class BaseInfo:
 
 # What a run says that trained everything from random values.
 NO_BASE = BaseInfo('none', 'none')
+# The fingerprint of a base that a checkpoint does not name.
+NOT_RECORDED = 'not recorded'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Description:
     training: what exported adapters say of their run, for people to read.
     text: how texts became ids; see `inference.vocabulary.Text`. None in what a
       run wrote itself.
+    stages: the stages before the run's own, if it began with other adapters;
+      see `checkpoints.stages`.
     version: the version of the format of exported adapters. None in what a run
       wrote itself.
     metrics: the sums of the metrics of the steps since the last line of
@@ -72,6 +76,7 @@ class Description:
   settings: Mapping[str, Any] | None = None
   training: Mapping[str, Any] | None = None
   text: Mapping[str, Any] | None = None
+  stages: Sequence[Mapping[str, Any]] | None = None
   version: int | None = None
   metrics: Mapping[str, Any] | None = None
   hashes: Mapping[str, Any] | None = None
@@ -87,7 +92,7 @@ class Description:
     base = said['base']
     later = (
       *('optimizer', 'data', 'batches', 'training', 'text', 'version'),
-      *('settings', 'metrics', 'hashes'),
+      *('settings', 'metrics', 'hashes', 'stages'),
     )
     return cls(
       method=Method.from_json(said),
@@ -115,6 +120,7 @@ class Description:
       'data': self.data,
       'batches': self.batches,
       'settings': self.settings,
+      'stages': self.stages,
       'metrics': self.metrics,
       'hashes': self.hashes,
     }
@@ -122,7 +128,7 @@ class Description:
 
   def of_run(self) -> dict[str, Any]:
     """The part of `to_json` that holds for all checkpoints of a run."""
-    kept = ('method', 'network', 'trainable', 'base', 'data')
+    kept = ('method', 'network', 'trainable', 'base', 'data', 'stages')
     return {name: x for name, x in self.to_json().items() if name in kept}
 
   @property

@@ -19,6 +19,7 @@ from moe_lite.checkpoints import lazy_arrays
 from moe_lite.checkpoints.description import Description
 from moe_lite.checkpoints.lazy_arrays import Stored
 from moe_lite.checkpoints.metadata import read_metadata
+from moe_lite.checkpoints.stages import told
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
@@ -55,7 +56,8 @@ class Found:
     """Makes it of what a run trained, and of what that says of itself."""
     base = f'{said.base.source} (fingerprint {said.base.fingerprint})'
     sites = {f'at {site}': what for site, what in said.method.sites.items()}
-    return cls.of_tree(kind, tree, {'step': said.step, 'base': base, **sites})
+    facts = {'step': said.step, 'base': base, **sites, **told(said.stages)}
+    return cls.of_tree(kind, tree, facts)
 
 
 class Format(abc.ABC):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from moe_lite.checkpoints.description import Description
+from moe_lite.checkpoints.stages import told
 
 _CARD = """\
 ---
@@ -57,6 +58,7 @@ def write_card(
     'base': f'{said.base.source}, fingerprint {said.base.fingerprint}',
     **{f'at `{site}`': what for site, what in said.method.sites.items()},
     **(said.training or {}),
+    **told(said.stages),
   }
   card = _CARD + (_FOR_TORCH if for_torch else '')
   return card.format(

@@ -23,8 +23,7 @@ from moe_lite.adapters.molora import MoLoRA
 from moe_lite.adapters.mov import MoV
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
-from moe_lite.core.parameters import ADAPTER_SUFFIX
-from moe_lite.core.types import Tree
+from moe_lite.core.types import ADAPTER_SUFFIX, Tree
 from moe_lite.routing.statistics import Usage
 from moe_lite.t5 import description
 from moe_lite.t5.config import T5Config

@@ -25,10 +25,8 @@ import numpy as np
 from flax import traverse_util
 
 from moe_lite.core.errors import UserError, nearest
-from moe_lite.core.types import DType, Tree
+from moe_lite.core.types import ADAPTER_SUFFIX, DType, Tree
 
-# An adapter's parameters lie under the name of its site with this suffix.
-ADAPTER_SUFFIX = '_adapter'
 TRAINABLE_ADAPTERS = rf'.*{ADAPTER_SUFFIX}/.*'
 ALL_BUT_ADAPTERS = rf'(?!{TRAINABLE_ADAPTERS}).*'
 EVERYTHING = r'.*'
@@ -80,6 +78,27 @@ def split(params: Tree, pattern: str) -> tuple[Tree, Tree]:
     )
   base = {path: x for path, x in leaves.items() if path not in trainable}
   return unflatten(trainable), unflatten(base)
+
+
+def held(params: Tree, pattern: str) -> Tree:
+  """Returns what the checkpoints of a run hold: what trains, and all adapters.
+
+  A run whose pattern names a part of the adapters is still whole then.
+
+  Args:
+    params: a parameter tree.
+    pattern: says what trains; see `split`.
+  """
+  trains = flatten(split(params, pattern)[0])
+  leaves = flatten(params)
+  return unflatten(
+    {x: leaf for x, leaf in leaves.items() if x in trains or is_adapter(x)}
+  )
+
+
+def adapters_of(params: Tree) -> Tree:
+  """Returns the part of a tree that belongs to adapters."""
+  return unflatten({x: y for x, y in flatten(params).items() if is_adapter(x)})
 
 
 def merge(trainable: Tree, base: Tree) -> Tree:

@@ -26,3 +26,5 @@ Batch = Mapping[str, Array]
 # `routing` holds the statistics of every router.
 Metrics = dict[str, Any]
 Axes = tuple[str, ...]
+# An adapter's parameters lie under the name of its site with this suffix.
+ADAPTER_SUFFIX = '_adapter'

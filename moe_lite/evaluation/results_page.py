@@ -48,6 +48,9 @@ def summary(evaluation: Evaluation) -> str:
     f'Checkpoint: {checkpoint.checkpoint}{step}. Base: {base.source} '
     f'(fingerprint {base.fingerprint}). {trained(checkpoint)}.',
   ]
+  if checkpoint.stages:
+    lines += ['', 'It began with the adapters of earlier stages:', '']
+    lines += [f'- {name}: {what}' for name, what in checkpoint.stages.items()]
   if not evaluation.complete:
     lines += ['', 'Not complete: run the same command again to go on.']
   if most := settings.num_examples:

@@ -21,6 +21,7 @@ class Facts:
     base_parameters: the number of parameters of the base.
     trainable_fingerprint: tells two runs that used the same folder apart; None
       where nothing was trained. See `parameters.fingerprint`.
+    stages: the stages before the run's own, in words; see `stages.told`.
   """
 
   checkpoint: str
@@ -30,6 +31,7 @@ class Facts:
   trainable_parameters: int
   base_parameters: int
   trainable_fingerprint: str | None
+  stages: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   @classmethod
   def from_json(cls, content: Mapping[str, Any]) -> 'Facts':

@@ -13,11 +13,13 @@ import numpy as np
 
 from moe_lite.checkpoints import bases, exported, formats
 from moe_lite.checkpoints.description import (
+  NOT_RECORDED,
   BaseInfo,
   Description,
   check_same,
 )
 from moe_lite.checkpoints.leaf_shapes import check_fits
+from moe_lite.checkpoints.stages import told
 from moe_lite.core import memory, parameters, partitioning
 from moe_lite.core.meshes import AUTO, first_mesh
 from moe_lite.core.types import Tree
@@ -30,8 +32,6 @@ from moe_lite.t5.method import check_method
 
 # The CHECKPOINT_PATH that stands for the frozen base without any run.
 BASE = 'base'
-# The fingerprint of a base that a checkpoint does not name.
-_NOT_RECORDED = 'not recorded'
 # Where the mesh is chosen here, parameters may take this share of a device's
 # memory: what a program computes needs the rest.
 _LARGEST_SHARE = 0.7
@@ -124,7 +124,7 @@ class ModelSource:
     # for both, so that only its shapes are checked.
     assumed = Description(
       describe_run(self.model.module.config, self.trainable),
-      BaseInfo(str(self.initial_checkpoint_path), _NOT_RECORDED),
+      BaseInfo(str(self.initial_checkpoint_path), NOT_RECORDED),
     )
     path = exported.local(self.checkpoint_path)
     leaves, description = formats.read_trained(path, self.step, assumed)
@@ -154,7 +154,7 @@ class ModelSource:
   ) -> dict[str, jax.Array]:
     """Puts what was trained on the mesh, by path, in the network's form."""
     unrolled = jax.eval_shape(parameters.unstack_layers, where.abstract)
-    wanted, _ = parameters.split(unrolled, self.trainable)
+    wanted = parameters.held(unrolled, self.trainable)
     check_fits(leaves, wanted, self.checkpoint_path)
     form = parameters.like_network(leaves, self.model.module.config.scan_layers)
     places = parameters.flatten(where.hold('float32'))
@@ -186,7 +186,7 @@ class ModelSource:
       ),
       model.module.config,
     )
-    if description and description.base.fingerprint != _NOT_RECORDED:
+    if description and description.base.fingerprint != NOT_RECORDED:
       check_same(self.checkpoint_path, description.base, info)
     return parameters.flatten(base), info
 
@@ -226,4 +226,5 @@ def _facts(
       if not parameters.is_adapter(path)
     ),
     trainable_fingerprint=parameters.fingerprint(leaves) if count else None,
+    stages=told(None if description is None else description.stages),
   )

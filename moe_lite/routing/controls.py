@@ -12,6 +12,8 @@ from moe_lite.routing.router import NEVER, BaseRouter, is_whole
 class UniformRouter(BaseRouter):
   """A control in which every expert has the same weight, 1 / E."""
 
+  shares_among_copies = True
+
   def logits(self, x: Array, axis: str, context: Context) -> Array:
     return jnp.zeros((len(x), 1, self.num_experts), jnp.float32)
 

@@ -166,6 +166,8 @@ class Router(BaseRouter):
 class SoftRouter(Router):
   """Mixes all experts, each with its probability as weight (soft merging)."""
 
+  shares_among_copies = True
+
 
 class TopKRouter(Router):
   """Mixes only the k likeliest experts of a token.

@@ -42,6 +42,9 @@ class BaseRouter(nn.Module):
   # Whether the weights of a token sum to one, whatever the kernel is. If they
   # do, an adapter is the identity at initialisation.
   normalized = True
+  # Whether copies of an expert share its probability when their columns of the
+  # kernel are copies too.
+  shares_among_copies = False
   # Fields that later versions added. The description of a network leaves such a
   # field out while it has its default. The description then stays equal to what
   # earlier versions wrote.

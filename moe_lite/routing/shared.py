@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from moe_lite.core.errors import UserError
-from moe_lite.core.parameters import ADAPTER_SUFFIX
-from moe_lite.core.types import Array
+from moe_lite.core.types import ADAPTER_SUFFIX, Array
 from moe_lite.routing.context import Context
 from moe_lite.routing.learned import SoftRouter
 from moe_lite.routing.router import BaseRouter, RouterFactory
@@ -104,6 +103,8 @@ def decide(
 
 class SharedRouter(BaseRouter):
   """Takes the weights that the `Decision` of its layer or stack made."""
+
+  shares_among_copies = True
 
   @property
   def needs(self) -> frozenset[str]:

@@ -9,11 +9,11 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from moe_lite.core import parameters
-from moe_lite.core.types import Array, Tree
+from moe_lite.core.types import ADAPTER_SUFFIX, Array, Tree
 
 # The statistics that have a value for each expert.
 OF_EXPERTS = ('probability', 'weight', 'load', 'first')
-_ROUTER = f'{parameters.ADAPTER_SUFFIX}/router'
+_ROUTER = f'{ADAPTER_SUFFIX}/router'
 
 
 def by_path(statistics: Tree) -> dict[str, dict[str, Array]]:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from moe_lite.core import parameters
-from moe_lite.core.parameters import ADAPTER_SUFFIX
-from moe_lite.core.types import Tree
+from moe_lite.core.types import ADAPTER_SUFFIX, Tree
 from moe_lite.routing_report.places import choose
 from moe_lite.routing_report.rows import Row
 from moe_lite.t5.config import T5Config

@@ -18,12 +18,19 @@ from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import locks, memory, parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
+from moe_lite.core.types import Tree
 from moe_lite.data.batches import Batches, open_first, with_shards
 from moe_lite.data.dataset import Dataset, check
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import distributed, endings, interrupts
 from moe_lite.t5.description import describe_run
-from moe_lite.training import next_command, run_folder, starting, train_step
+from moe_lite.training import (
+  next_command,
+  run_folder,
+  starting,
+  train_step,
+  warm_start,
+)
 from moe_lite.training.curve import training_curve
 from moe_lite.training.optimizers import OptimizerFactory, Schedule
 from moe_lite.training.plan import compile_plan
@@ -40,6 +47,8 @@ def train(
   train_steps: int,
   trainable: str = parameters.TRAINABLE_ADAPTERS,
   initial_checkpoint_path: str | None = None,
+  initial_adapters: str | None = None,
+  expert_noise: float = 0.0,
   base_dtype: str = 'bfloat16',
   mesh: partitioning.MeshShape = None,
   fully_sharded: bool = False,
@@ -63,6 +72,10 @@ def train(
       `parameters.split`.
     initial_checkpoint_path: the base; see `checkpoints.bases.load_base` for
       what it may be. None if everything trains, from random values.
+    initial_adapters: adapters to begin with; see `initial_adapters.read` for
+      what they may be. None draws them.
+    expert_noise: the standard deviation, relative to each number, of what is
+      added to copies of an expert.
     base_dtype: the type in which the frozen base is held, one of
       `quantization.BASE_DTYPES`.
     mesh: the shape (data, model) of the mesh. None puts every device on `data`.
@@ -107,8 +120,17 @@ def train(
       _say_results(model_dir)
       return
     dataset = with_shards(dataset, before and before.data_shards)
-    settings = starting.settings_of(model, schedule)
-    if before is not None:
+    settings = {
+      **starting.settings_of(model, schedule),
+      'INITIAL_ADAPTERS': initial_adapters,
+      'EXPERT_NOISE': expert_noise,
+    }
+    read_adapters = functools.cache(
+      lambda: warm_start.read(initial_adapters, model, expert_noise, seed)
+    )
+    if before is None:
+      read_adapters()  # Mistakes show before anything is compiled.
+    else:
       starting.check_unchanged(
         model_dir,
         before,
@@ -143,16 +165,41 @@ def train(
     base, loaded, info = starting.load_base(
       initial_checkpoint_path, where, trainable, base_dtype, model.module.config
     )
-    begin = functools.partial(
-      train_step.init_state, model, planned.optimizer, planned.state, seed
-    )
-    state = begin(loaded)
     batches = Batches(dataset, where.mesh, seed, vocab_size, opened)
     description = starting.describe(method, info, dataset, seed, settings)
-    if before is not None:
-      state, before = starting.restore(
-        model_dir, checkpoints, before, state, batches, description
+
+    def begin() -> tuple[train_step.TrainState, Tree]:
+      """The state before the first step, and the adapters that do not train."""
+      taken, fixed = warm_start.place(
+        read_adapters(), model, where, trainable, seed
       )
+      state = train_step.init_state(
+        model,
+        planned.optimizer,
+        planned.state,
+        seed,
+        parameters.merge(taken, loaded),
+      )
+      return state, fixed
+
+    restored = before and starting.restore(
+      model_dir,
+      checkpoints,
+      before,
+      planned.state,
+      parameters.adapters_of(planned.base),
+      batches,
+      description,
+    )
+    if restored:
+      state, fixed, before = restored
+      stages = starting.stages_of(model_dir, before, description)
+    else:
+      before = None
+      stages = warm_start.check(read_adapters(), info)
+      state, fixed = begin()
+    base = parameters.merge(fixed, base)
+    description = dataclasses.replace(description, stages=stages or None)
     batch = next(batches)
 
     # Describe the run, on the terminal and in its folder.
@@ -187,7 +234,7 @@ def train(
     def last_saved() -> int | None:
       """The last checkpoint of a run that diverges: at least its beginning."""
       if checkpoints.last_saved() is None and is_base_frozen:
-        starting.save_beginning(checkpoints, begin(), description)
+        starting.save_beginning(checkpoints, *begin(), description)
       return checkpoints.last_saved()
 
     # Take the steps.
@@ -215,7 +262,7 @@ def train(
             recorder.check(done)
             checkpoints.save(
               done,
-              state.trainable,
+              parameters.merge(state.trainable, fixed),
               starting.beside_trainable(state),
               batches.position(),
               dataclasses.replace(

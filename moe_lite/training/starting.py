@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from moe_lite.checkpoints.description import (
   check_same,
 )
 from moe_lite.checkpoints.run_checkpoints import IMPORTED, Checkpoints
+from moe_lite.checkpoints.stages import stage_of
 from moe_lite.core import parameters
 from moe_lite.core.errors import Damaged, UserError
 from moe_lite.core.progress import say
@@ -77,7 +78,8 @@ def find_before(
       raise UserError(
         f'{model_dir} was made by `convert import`. It has no state of an '
         'optimizer and no place in the data, so training cannot go on there. '
-        'It can be evaluated, and exported. Name a new MODEL_DIR to train.'
+        'Name a new MODEL_DIR, and begin with these adapters: '
+        f'--gin.INITIAL_ADAPTERS="\'{model_dir}\'"'
       )
     return Before(step, description)
   return None
@@ -165,9 +167,10 @@ def restore(
   checkpoints: Checkpoints,
   before: Before,
   state: TrainState,
+  fixed: Tree,
   batches: Batches,
   description: Description,
-) -> tuple[TrainState, Before | None]:
+) -> tuple[TrainState, Tree, Before] | None:
   """Reads the state of a checkpoint, and moves `batches` to its place.
 
   A damaged checkpoint is set aside, a message says so, and the one before it is
@@ -180,13 +183,15 @@ def restore(
     model_dir: the folder of the run. Messages name it.
     checkpoints: the checkpoints of the run.
     before: the checkpoint to read.
-    state: a state with the shapes, types and places that are wanted.
+    state: the shapes, types and places of the state.
+    fixed: those of the adapters that do not train.
     batches: the stream of this command's data, at its beginning.
     description: what this command's checkpoints say; see `describe`.
 
   Returns:
-    The state of the checkpoint, and the checkpoint that was taken; None if the
-    run begins anew, because all its checkpoints are damaged.
+    The state of the checkpoint, its adapters that do not train, and which
+    checkpoint was taken. None if the run begins anew, because all its
+    checkpoints are damaged.
 
   Raises:
     UserError: if the checkpoint belongs to another base, or holds other
@@ -194,19 +199,21 @@ def restore(
   """
   step, saved = before.step, before.description
   check_same(model_dir, saved.base, description.base)
-  shapes = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.format), state
-  )
   try:
     values, rest, position = checkpoints.restore(
-      step, shapes.trainable, beside_trainable(shapes), batches.shard_names()
+      step,
+      parameters.merge(state.trainable, fixed),
+      beside_trainable(state),
+      batches.shard_names(),
     )
   except Damaged as error:
     _set_aside(checkpoints, step, error)
     earlier = find_before(model_dir, checkpoints, description.method)
     if earlier is None:
-      return state, None
-    return restore(model_dir, checkpoints, earlier, state, batches, description)
+      return None
+    return restore(
+      model_dir, checkpoints, earlier, state, fixed, batches, description
+    )
   if changed := changes_of_data(saved, description):
     say(
       f'The data differ from those before step {step} ({"; ".join(changed)}). '
@@ -214,7 +221,14 @@ def restore(
     )
   elif step and not batches.restore(position, saved.batches or 0):
     say(f'Read {batches.count} batches again to find the place in the data.')
-  return state.replace(trainable=values, **rest), before
+  leaves = parameters.flatten(values)
+  others = parameters.flatten(fixed)
+  trained = {x: leaf for x, leaf in leaves.items() if x not in others}
+  return (
+    state.replace(trainable=parameters.unflatten(trained), **rest),
+    parameters.unflatten({x: leaves[x] for x in others}),
+    before,
+  )
 
 
 def _set_aside(checkpoints: Checkpoints, step: int, error: Damaged) -> None:
@@ -276,6 +290,7 @@ def describe(
   dataset: Dataset,
   seed: int,
   settings: Mapping[str, Any],
+  stages: Sequence[Mapping[str, Any]] | None = None,
 ) -> Description:
   """Returns what the checkpoints of a run say about it.
 
@@ -285,13 +300,34 @@ def describe(
     dataset: what it trains on.
     seed: the seed of the data.
     settings: see `settings_of`.
+    stages: the stages before this run, if it began with other adapters.
   """
   stream = {
     **dataclasses.asdict(dataset),
     'task_feature_lengths': dict(dataset.task_feature_lengths),
     'seed': seed,
   }
-  return Description(method, base, data=stream, settings=settings)
+  return Description(
+    method, base, data=stream, settings=settings, stages=stages or None
+  )
+
+
+def stages_of(
+  model_dir: str, before: Before, now: Description
+) -> list[Mapping[str, Any]]:
+  """Returns the stages of a run that goes on from a checkpoint.
+
+  With other data than before, what was done so far is a stage of its own.
+
+  Args:
+    model_dir: the folder of the run.
+    before: the checkpoint.
+    now: what this command's checkpoints would say.
+  """
+  so_far = list(before.description.stages or ())
+  if before.step and changes_of_data(before.description, now):
+    return [*so_far, stage_of(model_dir, before.description, None)]
+  return so_far
 
 
 def settings_of(
@@ -322,12 +358,22 @@ def settings_of(
 
 
 def save_beginning(
-  checkpoints: Checkpoints, state: TrainState, description: Description
+  checkpoints: Checkpoints,
+  state: TrainState,
+  fixed: Tree,
+  description: Description,
 ) -> None:
-  """Saves the state before the first step, and the beginning of the data."""
+  """Saves the state before the first step, and the beginning of the data.
+
+  Args:
+    checkpoints: the checkpoints of the run.
+    state: the state.
+    fixed: the adapters that do not train.
+    description: what the checkpoint says.
+  """
   checkpoints.save(
     0,
-    state.trainable,
+    parameters.merge(state.trainable, fixed),
     beside_trainable(state),
     {},
     dataclasses.replace(description, batches=0),

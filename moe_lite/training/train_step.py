@@ -98,23 +98,9 @@ def init_state(
     loaded: parameters to take in place of random values, because a base has
       them and they train. None if there are none.
   """
-  init_rng, rng = jax.random.split(jax.random.key(seed))
-  trainable = parameters.flatten(abstract.trainable)
-
-  def draw(key: Array) -> Tree:
-    shapes: Mapping[str, Shape] = dict.fromkeys(
-      (ENCODER_INPUTS, DECODER_INPUTS), (1, 8)
-    )
-    params = model.get_initial_variables(key, shapes)['params']
-    # The base is not returned, so the compiler drops the code that draws it.
-    drawn = parameters.flatten(params)
-    return parameters.cast(
-      parameters.unflatten({path: drawn[path] for path in trainable}),
-      jnp.float32,
-    )
-
+  _, rng = jax.random.split(jax.random.key(seed))
   shardings = jax.tree.map(lambda x: x.format, abstract)
-  values = jax.jit(draw, out_shardings=shardings.trainable)(init_rng)
+  values = draw(model, abstract.trainable, seed)
   if loaded:
     values = jax.device_put(
       parameters.merge(loaded, values), shardings.trainable
@@ -127,6 +113,34 @@ def init_state(
     ),
     rng=jax.device_put(jax.random.key_data(rng), shardings.rng),
   )
+
+
+def draw(model: EncoderDecoderModel, wanted: Tree, seed: int) -> Tree:
+  """Draws some parameters of a run, in float32.
+
+  A parameter has one value for a seed, whatever is drawn beside it.
+
+  Args:
+    model: the model.
+    wanted: the shapes and places of these parameters.
+    seed: the seed of the run.
+  """
+  key, _ = jax.random.split(jax.random.key(seed))
+  paths = parameters.flatten(wanted)
+
+  def some(key: Array) -> Tree:
+    shapes: Mapping[str, Shape] = dict.fromkeys(
+      (ENCODER_INPUTS, DECODER_INPUTS), (1, 8)
+    )
+    params = model.get_initial_variables(key, shapes)['params']
+    # What is not returned, such as the base, the compiler does not draw.
+    drawn = parameters.flatten(params)
+    return parameters.cast(
+      parameters.unflatten({path: drawn[path] for path in paths}), jnp.float32
+    )
+
+  shardings = jax.tree.map(lambda x: x.format, wanted)
+  return jax.jit(some, out_shardings=shardings)(key)
 
 
 def make_step(

@@ -1,5 +1,7 @@
 """The card of exported adapters names what they are and what they need."""
 
+import dataclasses
+
 from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.model_card import write_card
 from moe_lite.t5.method import Method
@@ -30,3 +32,20 @@ def test_it_shows_how_to_use_them_from_torch():
   card = write_card('mine', SAID, 1, for_torch=True)
   assert card.startswith(write_card('mine', SAID, 1, for_torch=False))
   assert 'torch_adapters.attach(network)' in card
+
+
+def test_it_tells_the_stages_before():
+  stage = {
+    'source': 'runs/first',
+    'method': {'key': 'IA3()'},
+    'trainable': '.*_adapter/.*',
+    'steps': 4000,
+    'data': 'a_mixture',
+    'rates': {'100': 0.003},
+  }
+  said = dataclasses.replace(SAID, stages=[stage])
+  card = write_card('mine', said, 1, for_torch=False)
+  assert (
+    '| stage 1 | IA3, 4,000 steps, on a_mixture, at a rate of 0.003 '
+    '(runs/first, where .*_adapter/.* trained) |'
+  ) in card

@@ -14,7 +14,7 @@ from etils import epath
 from moe_lite.checkpoints.hugging_face import names
 from moe_lite.checkpoints.peft import config
 from moe_lite.core.errors import UserError
-from moe_lite.core.parameters import ADAPTER_SUFFIX
+from moe_lite.core.types import ADAPTER_SUFFIX
 from moe_lite.t5.config import T5Config
 
 _PREFIX = 'base_model.model.'

@@ -1,0 +1,161 @@
+"""Runs that begin with the adapters of other runs, and train a part of them."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+import tests.tiny_task  # noqa: F401  registers the tasks
+from moe_lite import adapters
+from moe_lite.checkpoints import runs
+from moe_lite.checkpoints.run_checkpoints import Checkpoints
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.data import dataset
+from moe_lite.process import interrupts
+from moe_lite.training import loop, optimizers
+from tests import tiny
+
+SITES = ('key', 'intermediate')
+ROUTERS = '.*router/.*'
+IA3 = dict.fromkeys(SITES, adapters.IA3)
+MOV = dict.fromkeys(SITES, functools.partial(adapters.MoV, num_experts=3))
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory):
+  return tiny.save_base(tmp_path_factory.mktemp('bases') / 'tiny')
+
+
+def train(folder, base, sites, steps=4, scan_layers=False, **changes):
+  arguments = {
+    'dataset': dataset.Dataset(
+      'tiny_task', {'inputs': 32, 'targets': 16}, batch_size=4
+    ),
+    'schedule': optimizers.constant(0.02),
+    'optimizer': optimizers.adafactor,
+    'initial_checkpoint_path': base,
+    'base_dtype': 'float32',
+    'log_period': 2,
+    'save_period': 2,
+    **changes,
+  }
+  loop.train(
+    tiny.model(sites, scan_layers), str(folder), train_steps=steps, **arguments
+  )
+  return str(folder)
+
+
+def read(folder, step=None):
+  tree, description = runs.restore_trainable(folder, step)
+  return parameters.flatten(tree), description
+
+
+@pytest.fixture(scope='module')
+def first(base, tmp_path_factory):
+  """(IA)³, the first stage."""
+  return train(tmp_path_factory.mktemp('stages') / 'first', base, IA3)
+
+
+@pytest.fixture(scope='module')
+def second(base, first, tmp_path_factory):
+  """MoV that began from it, the second stage."""
+  folder = tmp_path_factory.mktemp('stages') / 'second'
+  return train(folder, base, MOV, initial_adapters=first)
+
+
+@pytest.fixture(scope='module')
+def third(base, second, tmp_path_factory):
+  """Its routers alone, the third stage."""
+  folder = tmp_path_factory.mktemp('stages') / 'third'
+  return train(folder, base, MOV, 6, initial_adapters=second, trainable=ROUTERS)
+
+
+def test_a_part_trains_and_the_checkpoint_holds_all(second, third):
+  before, (after, description) = read(second)[0], read(third)
+  assert after.keys() == before.keys()
+  for path, leaf in after.items():
+    is_equal = np.array_equal(leaf, before[path])
+    assert is_equal == ('router' not in path), path
+  assert description.method.trainable == ROUTERS
+
+
+def test_the_chain_is_told(first, second, third, capsys):
+  _, description = read(third)
+  stages = description.stages
+  assert [x['source'] for x in stages] == [first, second]
+  assert [x['steps'] for x in stages] == [4, 4]
+  assert [x['data'] for x in stages] == ['tiny_task'] * 2
+  assert stages[0]['fingerprint'] == parameters.fingerprint(read(first)[0])
+  with open(f'{third}/run.json') as file:
+    assert json.load(file)['stages'] == stages
+
+
+@pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
+def test_interrupted_stages_end_in_the_same_bytes(
+  base, second, third, scan_layers, tmp_path, monkeypatch
+):
+  """The third stage stops after every step."""
+  folder = tmp_path / 'run'
+  monkeypatch.setattr(Checkpoints, 'reached_preemption', lambda *_: True)
+  for _ in range(6):
+    try:
+      train(
+        folder,
+        base,
+        MOV,
+        6,
+        scan_layers,
+        initial_adapters=second,
+        trainable=ROUTERS,
+      )
+    except interrupts.Interrupted:
+      continue
+  found, description = read(str(folder))
+  wanted, told = read(third)
+  assert description.step == 6
+  assert description.stages == told.stages
+  for path, leaf in wanted.items():
+    if scan_layers:
+      np.testing.assert_allclose(found[path], leaf, rtol=1e-5, atol=1e-6)
+    else:
+      np.testing.assert_array_equal(found[path], leaf)
+
+
+def test_frozen_adapters_without_a_source_keep_their_draws(base, tmp_path):
+  part = train(tmp_path / 'part', base, MOV, trainable=ROUTERS)
+  leaves, _ = read(part)
+  assert np.all(leaves['encoder/layers_0/mlp/intermediate_adapter/scale'] == 1)
+  whole = train(tmp_path / 'whole', base, MOV, steps=1)
+  assert leaves.keys() == read(whole)[0].keys()
+
+
+def test_other_data_are_a_stage(base, tmp_path):
+  run = train(tmp_path / 'run', base, IA3, steps=2)
+  other = dataset.Dataset('tiny_task', {'inputs': 32, 'targets': 8}, 4)
+  with pytest.raises(UserError, match='ALLOW_CHANGES'):
+    train(run, base, IA3, dataset=other)
+  train(run, base, IA3, dataset=other, allow_changes=True)
+  _, description = read(run)
+  (stage,) = description.stages
+  assert (stage['source'], stage['steps']) == (run, 2)
+
+
+def test_mistakes(base, first, tmp_path, tmp_path_factory):
+  folder = tmp_path / 'run'
+  begin = functools.partial(train, folder, base)
+  with pytest.raises(UserError, match='EXPERT_NOISE = 0.1 is for copies'):
+    begin(MOV, expert_noise=0.1)
+  with pytest.raises(UserError, match='matches none of'):
+    begin(MOV, trainable='.*rooter.*')
+  other = tiny.save_base(tmp_path / 'other', seed=1)
+  with pytest.raises(UserError, match='stands on another base'):
+    train(folder, other, MOV, initial_adapters=first)
+  assert not (folder / 'checkpoints').exists() or not list(
+    (folder / 'checkpoints').iterdir()
+  )
+  # A run keeps what it began with.
+  begin(MOV, steps=2, initial_adapters=first)
+  with pytest.raises(UserError, match='INITIAL_ADAPTERS .* is now None'):
+    begin(MOV, steps=4)
