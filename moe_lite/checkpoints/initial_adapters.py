@@ -16,7 +16,13 @@ import numpy as np
 
 from moe_lite.adapters.growing import repeated
 from moe_lite.checkpoints import exported, formats, stages
-from moe_lite.checkpoints.description import NOT_RECORDED, BaseInfo, Description
+from moe_lite.checkpoints.description import (
+  NO_BASE,
+  NOT_RECORDED,
+  BaseInfo,
+  Description,
+  check_same,
+)
 from moe_lite.checkpoints.leaf_shapes import difference, shapes
 from moe_lite.checkpoints.peft import config as peft_config
 from moe_lite.checkpoints.peft import folder as peft_folder
@@ -49,6 +55,19 @@ class InitialAdapters:
   base: BaseInfo
   stages: Sequence[Mapping[str, Any]]
   notes: Sequence[str]
+
+  def check_base(self, base: BaseInfo) -> None:
+    """Raises UserError if they were trained on another base.
+
+    Args:
+      base: the base of the run that begins with them.
+    """
+    is_known = NOT_RECORDED not in (self.base.fingerprint, base.fingerprint)
+    if is_known and NO_BASE not in (self.base, base):
+      check_same(self.source, self.base, base)
+
+  def __str__(self) -> str:
+    return f'adapters: those of {self.source}; {"; ".join(self.notes)}'
 
 
 def read(

@@ -8,6 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
+from orbax.checkpoint import checkpoint_managers
 
 from moe_lite.checkpoints import run_items
 from moe_lite.checkpoints.data_positions import (
@@ -41,10 +42,13 @@ class Checkpoints:
     """
     if keep is not None and keep < 1:
       raise UserError(f'KEEP = {keep} must be at least 1, or None for all.')
+    self._best = _OneStep()
+    policies = [checkpoint_managers.LatestN(keep), self._best]
     self._manager = run_items.open_manager(
       run_folder,
       ocp.CheckpointManagerOptions(
-        max_to_keep=keep, cleanup_tmp_directories=True
+        preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        cleanup_tmp_directories=True,
       ),
     )
 
@@ -72,6 +76,7 @@ class Checkpoints:
     optimizer: Any,
     data_position: Mapping[str, bytes],
     description: Description,
+    best: int | None = None,
   ) -> None:
     """Starts writing; returns as soon as the device's values are copied.
 
@@ -83,6 +88,8 @@ class Checkpoints:
         saves.
       description: what the run says of itself; its `step`, `tree`,
         `optimizer` and `hashes` are filled in here.
+      best: the step of the best checkpoint so far, which is kept besides the
+        last ones.
 
     Raises:
       UserError: if something that is not a checkpoint of this run stands in the
@@ -99,6 +106,7 @@ class Checkpoints:
         run_items.OPTIMIZER: integrity.checksums(optimizer),
       },
     )
+    self._best.step = best
     is_saved = self._manager.save(
       step,
       args=ocp.args.Composite(
@@ -221,6 +229,17 @@ class Checkpoints:
         restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
       ),
     )
+
+
+class _OneStep(checkpoint_managers.PreservationPolicy):
+  """Keeps the checkpoint of one step."""
+
+  step: int | None = None
+
+  def should_preserve(
+    self, checkpoints: Sequence[Any], *, context: Any
+  ) -> list[bool]:
+    return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
 @jax.jit

@@ -9,12 +9,14 @@ from moe_lite.core import facade
 
 if TYPE_CHECKING:
   from moe_lite.evaluation.loop import evaluate
+  from moe_lite.evaluation.validation import Validation
 
-__all__ = ['evaluate']
+__all__ = ['Validation', 'evaluate']
 
 __getattr__ = facade.lazy(
   __name__,
   {
+    'Validation': 'validation',
     'evaluate': 'loop',
   },
 )

@@ -7,7 +7,6 @@ written down, and a second call with the same settings does not repeat it.
 
 import dataclasses
 import functools
-import itertools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -24,13 +23,13 @@ from moe_lite.core import (
   progress,
   tables,
 )
-from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.data import catalog, dataset
 from moe_lite.evaluation import results, results_folder, results_page
 from moe_lite.evaluation.measuring import Ranker, has_choices, measure_text
 from moe_lite.evaluation.results import Evaluation, Settings
 from moe_lite.evaluation.results_folder import ResultsFolder
+from moe_lite.evaluation.rows import first_examples, tasks_with
 from moe_lite.inference.generation import Generator, describe_decoder
 from moe_lite.inference.padding import Shapes
 from moe_lite.inference.source import ModelSource
@@ -104,7 +103,7 @@ def evaluate(
   provider = dataset.find(mixture_or_task_name)
   dataset.check_split(provider, split, use_cached)
   dataset.check_vocabulary(provider, model.module.config.vocab_size)
-  tasks = _tasks(provider, split)
+  tasks = tasks_with(provider, split)
   names = [task.name for task in tasks]
   trained = ModelSource(
     model,
@@ -154,7 +153,7 @@ def evaluate(
   try:
     # A host reads the next task while devices score this one.
     for task, rows in ahead.prepared(waiting, read):
-      rows = _first(rows, num_examples)
+      rows = first_examples(rows, num_examples)
       if has_choices(rows[0]):
         found, lines = ranker.measure(task, rows)
       else:
@@ -226,38 +225,6 @@ def _settings(
     vocabulary=_describe_vocabulary(provider),
     activation_dtype=str(np.dtype(model.module.config.dtype)),
   )
-
-
-def _first(
-  rows: list[dict[str, Any]], num_examples: int | None
-) -> list[dict[str, Any]]:
-  """The rows of the first examples; None takes those of all."""
-  if num_examples is None or not has_choices(rows[0]):
-    return rows[:num_examples]
-  examples = dict.fromkeys(int(row['idx'][0]) for row in rows)
-  kept = set(itertools.islice(examples, num_examples))
-  return [row for row in rows if int(row['idx'][0]) in kept]
-
-
-def _tasks(
-  provider: seqio.Task | seqio.Mixture, split: str
-) -> list[seqio.Task]:
-  """The tasks that have the split, by name; one of a mixture may lack it."""
-  tasks = [provider] if isinstance(provider, seqio.Task) else provider.tasks
-  tasks = sorted(tasks, key=lambda task: task.name)
-  found = [task for task in tasks if split in dataset.splits_of(task)]
-  if not found:
-    splits = sorted(set().union(*map(dataset.splits_of, tasks)))
-    raise UserError(
-      f'No task has a split {split!r}; there is {", ".join(splits) or "none"}. '
-      'Give --gin.EVAL_SPLIT.'
-    )
-  if others := [task.name for task in tasks if task not in found]:
-    say(
-      f'{len(others)} of {len(tasks)} tasks have no split {split!r} and are '
-      f'left out: {", ".join(others)}.'
-    )
-  return found
 
 
 def _describe_vocabulary(provider: seqio.Task | seqio.Mixture) -> str:

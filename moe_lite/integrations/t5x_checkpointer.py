@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from tensorflow.io import gfile
 
-from moe_lite.checkpoints import bases
+from moe_lite.checkpoints import bases, initial_adapters
 from moe_lite.checkpoints.description import BaseInfo, Description, check_same
 from moe_lite.checkpoints.t5x import native
-from moe_lite.core import parameters
+from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError, some
 from moe_lite.core.parameters import unflatten
 from moe_lite.core.progress import say
@@ -37,6 +37,8 @@ _TYPES = ('bfloat16', 'float32')
 # The base that this process has read. T5X makes one checkpointer to restore,
 # and another one to save, which says on what base the run stands.
 _loaded: dict[str, BaseInfo] = {}
+# The stages before the run, by the same base.
+_stages: dict[str, Sequence[Mapping[str, Any]] | None] = {}
 
 
 class Checkpointer(require(checkpoints, 'Checkpointer')):
@@ -54,6 +56,8 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     base_dtype: str = 'bfloat16',
     dataset: Dataset | None = None,
     seed: int = 0,
+    initial_adapters: str | None = None,
+    expert_noise: float = 0.0,
     **kwargs: Any,
   ):
     """Checks the arguments.
@@ -66,6 +70,10 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
       base_dtype: the type in which the frozen base is held.
       dataset: what is trained on; None where nothing is saved.
       seed: the seed of the data.
+      initial_adapters: the adapters to begin with; see `initial_adapters.read`.
+        None draws them.
+      expert_noise: relative to each number, what is added to copies of an
+        expert.
       **kwargs: arguments of T5X's checkpointer.
 
     Raises:
@@ -81,6 +89,7 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     self._base_path, self._network = base_path, module.config
     self._pattern, self._base_dtype = trainable, base_dtype
     self._dataset, self._seed = dataset, seed
+    self._initial, self._noise = initial_adapters, expert_noise
     # What the next restoring reads the base from; and which checkpoint it
     # reads, with what that says of itself.
     self._source = base_path
@@ -133,15 +142,45 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     drawn = t5x_checkpoints.flatten(fallback_state['target'])
     names = [x for x in drawn if not parameters.is_adapter(x)]
     leaves = self._load(self._base_path, names)
-    say(f'The base is {self._base_path}. Adapters begin anew.')
-    target = unflatten({**drawn, **leaves})
+    say(f'The base is {self._base_path}.')
+    if self._initial is None:
+      say('Adapters begin anew.')
+    target = unflatten({**drawn, **leaves, **self._begin_with()})
     return self._restore_train_state({**fallback_state, 'target': target})
+
+  def _begin_with(self) -> dict[str, jax.Array]:
+    """Reads the adapters to begin with: path to leaf, in the network's form."""
+    if self._initial is None:
+      return {}
+    infos = t5x_checkpoints.flatten(self._parameter_infos['target'])
+    shapes = {
+      x: jax.ShapeDtypeStruct(info.shape, 'float32')
+      for x, info in infos.items()
+    }
+    wanted = jax.eval_shape(parameters.unstack_layers, unflatten(shapes))
+    taken = initial_adapters.read(
+      self._initial, self._network, wanted, self._noise, self._seed
+    )
+    taken.check_base(_loaded[self._base_path])
+    _stages[self._base_path] = taken.stages
+    say(str(taken))
+    form = parameters.like_network(
+      unflatten(dict(taken.leaves)), self._network.scan_layers
+    )
+    return {
+      x: partitioning.put(
+        np.asarray(leaf),
+        jax.sharding.NamedSharding(self._partitioner.mesh, infos[x].axes),
+      )
+      for x, leaf in parameters.flatten(form).items()
+    }
 
   def _add_base(self, where: str, state_dict: Any, wanted: Any) -> Any:
     """The transformation of what T5X found in a checkpoint."""
     said = native.description_in(state_dict, where)
     if said is not None:
       check_method(where, said.method, self._method)
+      _stages[self._base_path] = said.stages
     if not np.asarray(t5x_checkpoints.flatten(state_dict).get('state/step', 1)):
       # T5X looks at the first batch before it saves step 0, so that the place
       # in the data that it saves there lies behind that batch.
@@ -221,4 +260,5 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     assert self._dataset is not None
     data = {**dataclasses.asdict(self._dataset), 'seed': self._seed}
     data['task_feature_lengths'] = dict(self._dataset.task_feature_lengths)
-    return Description(self._method, base, data=data)
+    stages = _stages.get(self._base_path)
+    return Description(self._method, base, data=data, stages=stages)

@@ -45,7 +45,7 @@ def save(
 ) -> tuple[Any, Any]:
   """Drops the base from what T5X saves, and adds what the run says of itself.
 
-  What trains, its optimizer state and the step stay.
+  What trains, its optimizer state, all adapters and the step stay.
 
   Args:
     state_dict: the state that T5X saves.
@@ -172,11 +172,12 @@ def flatten(tree: Any) -> dict[str, Any]:
 
 
 def _keep_trainable(tree: Any, trainable: str) -> Any:
-  """Drops parameters that do not train, and the state of them."""
+  """Drops parameters of the base that do not train, and unneeded states."""
   is_trainable = re.compile(trainable).fullmatch
   kept = {}
   for path, leaf in flatten(tree).items():
     name = path.removeprefix(TARGET).removeprefix(STATES)
-    if name == path or is_trainable(name):
+    is_adapter = path.startswith(TARGET) and parameters.is_adapter(name)
+    if name == path or is_adapter or is_trainable(name):
       kept[path] = leaf
   return traverse_util.unflatten_dict(kept, sep='/')

@@ -45,7 +45,10 @@ RESULTS: tuple[Macro, ...] = (
     'EVAL_OUTPUT_DIR', 'eval', Text('a folder'), 'the folder of the results'
   ),
   Macro(
-    'EVAL_SPLIT', 'eval', Text('the name of a split'), 'the split of every task'
+    'EVAL_SPLIT',
+    'eval, finetune',
+    Text('the name of a split'),
+    'the split of every task',
   ),
   Macro(
     'NUM_EXAMPLES',
@@ -123,10 +126,40 @@ RESULTS: tuple[Macro, ...] = (
     'which of these commands this one is, from 0',
   ),
   Macro(
+    'EVAL_MIXTURE',
+    'finetune',
+    Optional(Text('a task or mixture')),
+    'what is measured while a run trains; None measures nothing',
+  ),
+  Macro(
     'EVAL_PERIOD',
-    't5x/validation',
+    'finetune, t5x/validation',
     Whole(1),
-    'the steps between two evaluations while T5X trains',
+    'the steps between two validations of a run that trains',
+  ),
+  Macro(
+    'EVAL_EXAMPLES',
+    'finetune',
+    Optional(Whole(1)),
+    'how many examples of each task a validation measures; None takes all',
+  ),
+  Macro(
+    'BEST_BY',
+    'finetune',
+    Optional(OneOf(('accuracy', 'loss'))),
+    'the metric of validation by which the best checkpoint is kept',
+  ),
+  Macro(
+    'CHOOSE_BY_HELD_OUT',
+    'finetune',
+    YesNo(),
+    'whether data sets that are held out may choose the best checkpoint',
+  ),
+  Macro(
+    'PATIENCE',
+    'finetune',
+    Optional(Whole(1)),
+    'after how many validations that were not better a run ends',
   ),
   Macro(
     'EVAL_STEPS',

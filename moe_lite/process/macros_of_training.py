@@ -60,13 +60,13 @@ TRAINING: tuple[Macro, ...] = (
   Macro('MODEL_DIR', 'finetune', Text('a folder'), 'the run folder'),
   Macro(
     'INITIAL_ADAPTERS',
-    'finetune',
+    'finetune, t5x/finetune',
     Optional(Text('a run, an export, or a folder of PEFT')),
     'the adapters to begin with; None draws them',
   ),
   Macro(
     'EXPERT_NOISE',
-    'finetune',
+    'finetune, t5x/finetune',
     _WEIGHT,
     'the deviation, relative to each number, of draws that let copies of an '
     'expert part',

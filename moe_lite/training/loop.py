@@ -10,7 +10,6 @@ import signal
 import time
 
 import jax
-from etils import epath
 
 from moe_lite.checkpoints import run_items
 from moe_lite.checkpoints.description import NO_BASE
@@ -29,6 +28,7 @@ from moe_lite.training import (
   run_folder,
   starting,
   train_step,
+  validating,
   warm_start,
 )
 from moe_lite.training.curve import training_curve
@@ -58,6 +58,9 @@ def train(
   save_period: int = 1000,
   keep: int | None = 3,
   allow_changes: bool = False,
+  validation: validating.Validation | None = None,
+  best_by: str | None = None,
+  patience: int | None = None,
 ) -> None:
   """Trains the run in a folder, from its start or from its last checkpoint.
 
@@ -89,6 +92,11 @@ def train(
     keep: how many of the last checkpoints are kept. None keeps all.
     allow_changes: whether a run may go on with other data or another schedule
       than it had.
+    validation: measures the run while it trains; see `evaluation.validation`.
+    best_by: a metric of the validation, one of `validating.METRICS`. The best
+      checkpoint by it is kept besides the last ones.
+    patience: after how many validations without a better one training ends.
+      None takes all steps.
 
   Raises:
     UserError: if the configuration asks for what is not possible.
@@ -105,6 +113,7 @@ def train(
     LOG_PERIOD=log_period,
     SAVE_PERIOD=save_period,
   )
+  choosing = validating.Choosing(best_by, patience)
   run_folder.check(model_dir)
   check(dataset, model.module.config.vocab_size)
 
@@ -112,12 +121,15 @@ def train(
   with Checkpoints(model_dir, keep) as checkpoints:
     method = describe_run(model.module.config, trainable)
     before = starting.find_before(model_dir, checkpoints, method)
-    if before is not None and before.step >= train_steps:
+    lines = run_folder.validations(model_dir, before.step if before else 0)
+    is_over = choosing.is_over(lines)
+    if before is not None and (before.step >= train_steps or is_over):
+      why = f'no better {best_by} was found' if is_over else 'they are all'
       say(
-        f'{model_dir}: all {before.step} steps are done, and nothing is left '
-        'to do.'
+        f'{model_dir}: {before.step} steps are done ({why}), and nothing is '
+        'left to do.'
       )
-      _say_results(model_dir)
+      _say_results(model_dir, choosing.result(lines))
       return
     dataset = with_shards(dataset, before and before.data_shards)
     settings = {
@@ -159,6 +171,10 @@ def train(
       microbatches=microbatches,
     )
     where = planned.where
+    measure = None
+    if validation is not None:
+      lengths = dataset.task_feature_lengths
+      measure = validation.prepare(model, where.mesh, lengths, best_by)
     compile_seconds = time.monotonic() - start
 
     # Load what the run begins with: the base, a state, and a place in the data.
@@ -195,8 +211,11 @@ def train(
       state, fixed, before = restored
       stages = starting.stages_of(model_dir, before, description)
     else:
-      before = None
-      stages = warm_start.check(read_adapters(), info)
+      before, stages = None, None
+      if (taken := read_adapters()) is not None:
+        taken.check_base(info)
+        stages = taken.stages
+        say(str(taken))
       state, fixed = begin()
     base = parameters.merge(fixed, base)
     description = dataclasses.replace(description, stages=stages or None)
@@ -250,15 +269,33 @@ def train(
       log_period,
       last_saved,
       before.description.metrics if before else None,
+      lines,
     )
+
+    def validate() -> bool:
+      """Measures the present parameters if it is time; says whether."""
+      if measure is None or not validation:
+        return False
+      if done % validation.period and done != train_steps:
+        return False
+      recorder.check(done)
+      params = parameters.merge(state.trainable, base)
+      recorder.add_validation(done, measure(params))
+      return True
+
     try:
       with interrupts.catch_signals() as caught:
+        if not done:
+          validate()
         while done < train_steps:
           state, values = program(state, base, batch)
           done += 1
           recorder.add(done, values)
+          is_chosen = validate() and best_by is not None
+          is_over = choosing.is_over(recorder.validations)
           stop = bool(caught) or checkpoints.reached_preemption(done)
-          if stop or done % save_period == 0 or done == train_steps:
+          is_last = done == train_steps or is_over
+          if stop or is_last or is_chosen or done % save_period == 0:
             recorder.check(done)
             checkpoints.save(
               done,
@@ -268,7 +305,14 @@ def train(
               dataclasses.replace(
                 description, batches=batches.count, metrics=recorder.state()
               ),
+              choosing.best_step(recorder.validations),
             )
+          if is_over:
+            say(
+              f'Stopped at step {done}: {patience} validations in turn were '
+              f'not better in {best_by}.'
+            )
+            break
           if stop and done < train_steps:
             checkpoints.wait()
             raise interrupts.Interrupted(
@@ -284,9 +328,8 @@ def train(
 
     # Draw the curve, and say where everything is.
     if jax.process_index() == 0:
-      folder = epath.Path(model_dir)
-      training_curve(folder / run_folder.METRICS, folder / run_folder.CURVE)
-    _say_results(model_dir)
+      training_curve(model_dir)
+    _say_results(model_dir, choosing.result(recorder.validations))
 
 
 def _check_positive(**values: int) -> None:
@@ -308,9 +351,10 @@ def _describe_saved(model_dir: str, checkpoints: Checkpoints) -> str:
   return f'Everything up to step {step} is saved in {model_dir}.'
 
 
-def _say_results(model_dir: str) -> None:
-  """Prints where the results are, and what to run next."""
+def _say_results(model_dir: str, best: str | None) -> None:
+  """Prints where the results are, which is the best, and what to run next."""
   say(
+    *([best] if best else []),
     f'Results are in {model_dir}: {run_folder.CURVE}, {run_folder.METRICS}, '
     f'{run_folder.CONFIG}, {run_items.FOLDER}/.',
     *next_command.lines(model_dir),

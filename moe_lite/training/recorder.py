@@ -1,6 +1,6 @@
 """Reports how training goes: on the terminal, and in the run's folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ class Recorder:
     log_period: int,
     saved: Callable[[], int | None],
     state: Mapping[str, Any] | None = None,
+    validations: Sequence[Mapping[str, Any]] = (),
   ):
     """Opens the files of the run and starts the clock.
 
@@ -40,6 +41,7 @@ class Recorder:
       saved: is called if the run diverges; returns the step of the checkpoint
         that is left, for a message.
       state: what the method of this name returned at that checkpoint.
+      validations: the lines of the validations until then.
     """
     self._folder, self._saved = folder, saved
     self._train_steps, self._log_period = train_steps, log_period
@@ -48,6 +50,7 @@ class Recorder:
     self._meter = Meter(batch, reductions)
     self._meter.restore(state)
     self._alarm = routing_metrics.Alarm()
+    self.validations = list(validations)
 
   def add(self, done: int, values: Mapping[str, Any]) -> None:
     """Takes the metrics of a step.
@@ -79,6 +82,16 @@ class Recorder:
       raise divergence.diverged(
         done - ago, self._train_steps, found, self._folder, self._saved()
       )
+
+  def add_validation(self, done: int, values: Mapping[str, float]) -> None:
+    """Writes what a validation found."""
+    if not self.validations or self.validations[-1]['step'] < done:
+      self.validations.append({'step': done, **values})
+      self._metrics.write_validation(done, values)
+    found = ', '.join(
+      f'{name} {x:.4g}' for name, x in values.items() if '/' not in name
+    )
+    say(f'validation at step {done}: {found}')
 
   def state(self) -> dict[str, Any] | None:
     """What a checkpoint has to keep; see `Meter.state`."""

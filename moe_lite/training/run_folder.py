@@ -5,6 +5,7 @@ run.json         the versions, command, device, counts, base and seed
 metrics.jsonl    the metrics, one JSON object for each log period
 routing.jsonl    with ROUTING_METRICS: the measures of every router, one JSON
                  object for each log period
+validation.jsonl with EVAL_MIXTURE: the metrics of every validation
 loss.png         the training curve
 checkpoints/     the checkpoints; see `checkpoints.run_items`
 damaged/         checkpoints that could not be used when the run was resumed
@@ -31,8 +32,9 @@ CONFIG = 'config.gin'
 RUN = 'run.json'
 METRICS = 'metrics.jsonl'
 ROUTING = 'routing.jsonl'
+VALIDATION = 'validation.jsonl'
 CURVE = 'loss.png'
-_OURS = (CONFIG, RUN, METRICS, ROUTING, CURVE, 'checkpoints')
+_OURS = (CONFIG, RUN, METRICS, ROUTING, VALIDATION, CURVE, 'checkpoints')
 _MAY_BE_THERE = re.compile(r'\..*|.*\.(log|txt|out|err)').fullmatch
 
 
@@ -72,7 +74,7 @@ class Metrics:
       # Imported here, because it imports TensorFlow, which reports do not need.
       from clu import metric_writers
 
-      for name in (METRICS, ROUTING):
+      for name in (METRICS, ROUTING, VALIDATION):
         path = epath.Path(folder) / name
         before = json_lines.read(path) if path.exists() else []
         kept = _count_until(first_step, before)
@@ -95,6 +97,11 @@ class Metrics:
     }
     self._write(ROUTING, {'step': step, 'routers': routers}, scalars)
 
+  def write_validation(self, step: int, scalars: Mapping[str, float]) -> None:
+    """Adds a line to `validation.jsonl`."""
+    named = {f'validation/{name}': x for name, x in scalars.items()}
+    self._write(VALIDATION, {'step': step, **scalars}, named)
+
   def close(self) -> None:
     """Closes the file of TensorBoard."""
     if self._tensorboard is not None:
@@ -108,6 +115,13 @@ class Metrics:
     self._files[file].append([json_text.dumps(line)])
     self._tensorboard.write_scalars(line['step'], dict(scalars))
     self._tensorboard.flush()
+
+
+def validations(folder: str, step: int) -> list[Mapping[str, Any]]:
+  """Reads the lines of `validation.jsonl` of the steps until `step`."""
+  path = epath.Path(folder) / VALIDATION
+  lines = json_lines.read(path) if path.exists() else []
+  return list(lines[: _count_until(step, lines)])
 
 
 def write_config(folder: str) -> None:

@@ -1,23 +1,14 @@
 """The adapters that a run begins with, on its mesh: taken, or drawn."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 
 from moe_lite.checkpoints import initial_adapters
-from moe_lite.checkpoints.description import (
-  NO_BASE,
-  NOT_RECORDED,
-  BaseInfo,
-  check_same,
-)
 from moe_lite.checkpoints.initial_adapters import InitialAdapters
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
-from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
 from moe_lite.models.layout import Layout
 from moe_lite.models.model import EncoderDecoderModel
@@ -47,30 +38,6 @@ def read(
     parameters.unstack_layers, model.abstract_variables()['params']
   )
   return initial_adapters.read(source, model.module.config, wanted, noise, seed)
-
-
-def check(
-  taken: InitialAdapters | None, base: BaseInfo
-) -> Sequence[Mapping[str, Any]] | None:
-  """Checks that adapters were trained on the base of this run.
-
-  Args:
-    taken: the adapters to begin with, if any.
-    base: the base of this run.
-
-  Returns:
-    The stages before this run.
-
-  Raises:
-    UserError: if they were trained on another base.
-  """
-  if taken is None:
-    return None
-  is_known = NOT_RECORDED not in (taken.base.fingerprint, base.fingerprint)
-  if is_known and NO_BASE not in (taken.base, base):
-    check_same(taken.source, taken.base, base)
-  say(f'Begins with the adapters of {taken.source}: {"; ".join(taken.notes)}.')
-  return taken.stages
 
 
 def place(

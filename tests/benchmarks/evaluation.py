@@ -3,9 +3,10 @@
   python -m tests.benchmarks.evaluation --rows=FOLDER --vocabulary=FILE
 
 FOLDER has `*.jsonl` files whose lines name a `dataset`, a `prompt`, `inputs`,
-`choices` and a `target`. Each prompt becomes a task. The network is T5 1.1 with
-random weights, in float32. The peer reads the same rows and weights, and scores
-every choice with its input, as T0's evaluation does. Needs the extra `hf`.
+`choices` and a `target`. Of each prompt, every `--examples` rows become a task.
+The network is T5 1.1 with random weights, in float32. The peer reads the same
+rows and weights, and scores every choice with its input, as T0's evaluation
+does. Needs the extra `hf`.
 """
 
 import collections
@@ -55,8 +56,13 @@ def read_prompts() -> dict[tuple[str, str], list[prompted.Example]]:
           row['inputs'], row['target'], tuple(row['choices'])
         )
         found[row['dataset'], row['prompt']].append(example)
-  chosen = sorted(found.items())[: PROMPTS.value]
-  return {key: examples[: EXAMPLES.value] for key, examples in chosen}
+  size = EXAMPLES.value
+  parts = {
+    (dataset, f'{prompt} {start}'): examples[start : start + size]
+    for (dataset, prompt), examples in sorted(found.items())
+    for start in range(0, len(examples) - size + 1, size)
+  }
+  return dict(list(parts.items())[: PROMPTS.value])
 
 
 def register(

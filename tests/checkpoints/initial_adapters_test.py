@@ -127,7 +127,7 @@ def test_what_is_new_is_listed_and_the_chain_goes_on(tmp_path):
   assert taken.stages[-1]['steps'] == 7
   assert taken.stages[-1]['fingerprint'] == parameters.fingerprint(leaves)
   assert taken.base == BASE
-  said = '; '.join(taken.notes)
+  said = str(taken)
   assert 'IA3 as MoV' in said
   assert 'are drawn: decoder/layers_*' in said
 
