@@ -47,18 +47,22 @@ def read(checkpoint):
 
 @pytest.mark.t5x
 @needs_t5x
-def test_runs_of_either_loop_begin_with_the_others_adapters(base, tmp_path):
+def test_runs_of_either_loop_begin_with_the_others_adapters(tmp_path):
   first, second, third = (tmp_path / name for name in 'abc')
   train_here(first, 'ia3')
   here = train_here(tmp_path / 'here', 'mov', TWO_EXPERTS, begin(first))
-  printed = train(second, base, 'mov', *(*TWO_STEPS, TWO_EXPERTS, begin(first)))
+  printed = train(
+    second, 'mini', 'mov', *(*TWO_STEPS, TWO_EXPERTS, begin(first))
+  )
   assert 'IA3 as MoV' in printed
   # Before the first update, the mixture is the (IA)³ that it began with.
   assert losses(second)[1] == pytest.approx(here[1], rel=1e-5)
 
   routers = "--gin.TRAINABLE='.*router/.*'"
   source = second / 'checkpoint_2'
-  train(third, base, 'mov', *(*TWO_STEPS, TWO_EXPERTS, begin(source), routers))
+  train(
+    third, 'mini', 'mov', *(*TWO_STEPS, TWO_EXPERTS, begin(source), routers)
+  )
   before, after = read(source)[0], read(third / 'checkpoint_2')
   assert after[0].keys() == before.keys()
   for path, leaf in after[0].items():
@@ -74,12 +78,12 @@ def test_runs_of_either_loop_begin_with_the_others_adapters(base, tmp_path):
 
 @pytest.mark.t5x
 @needs_t5x
-def test_what_does_not_fit_is_one_message(base, tmp_path):
+def test_what_does_not_fit_is_one_message(tmp_path):
   first = tmp_path / 'first'
   train_here(first, 'ia3')
   printed = train(
     tmp_path / 'second',
-    base,
+    'mini',
     'lora',
     *TWO_STEPS,
     begin(first),
