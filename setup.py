@@ -74,6 +74,7 @@ EXTRAS = {
     'jestimator',
     'tensorboard',
   ],
+  'wandb': ['wandb>=0.19'],
   'hf': ['peft>=0.17', 'torch>=2.5', 'transformers>=4.50'],
 }
 

@@ -58,4 +58,4 @@ def test_nothing_damaged_is_read_as_if_it_were_whole(kind, tmp_path):
     if not equal(expected, found):
       silent.append((seed, mutate.__name__))
   assert not silent
-  assert refused > times / 6
+  assert refused >= times / 6

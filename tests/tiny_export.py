@@ -25,17 +25,17 @@ ADAPTERS = {
 }
 
 
-def model(base='mini', **changes):
-  """A base's network, with `ADAPTERS`."""
+def model(base='mini', sites=None, **changes):
+  """A base's network, with `ADAPTERS` or others."""
   config = dataclasses.replace(
-    bases.network(base), adapters=ADAPTERS, **changes
+    bases.network(base), adapters=sites or ADAPTERS, **changes
   )
   return EncoderDecoderModel(Transformer(config))
 
 
-def draw(shapes):
+def draw(shapes, seed=0):
   """Random float32 parameters."""
-  rng = np.random.default_rng(0)
+  rng = np.random.default_rng(seed)
   return jax.tree.map(
     lambda leaf: rng.normal(0.7, 0.5, leaf.shape).astype(np.float32), shapes
   )
@@ -60,7 +60,9 @@ def write_base(folder):
   return str(folder)
 
 
-def write(folder, base='mini', fingerprint=None, vocabulary=None):
+def write(
+  folder, base='mini', fingerprint=None, vocabulary=None, sites=None, seed=0
+):
   """Writes random adapters for a base; returns the folder.
 
   Args:
@@ -68,10 +70,13 @@ def write(folder, base='mini', fingerprint=None, vocabulary=None):
     base: its path, or the name of one that ships.
     fingerprint: to claim in place of that of the base.
     vocabulary: see `exported.save`.
+    sites: the adapters; None takes `ADAPTERS`.
+    seed: the seed of their leaves.
   """
-  made = model(base)
+  made = model(base, sites)
   trained, _ = parameters.split(
-    draw(made.abstract_variables()['params']), parameters.TRAINABLE_ADAPTERS
+    draw(made.abstract_variables()['params'], seed),
+    parameters.TRAINABLE_ADAPTERS,
   )
   if fingerprint is None:
     fingerprint = read_metadata(formats.local(base))['fingerprint']

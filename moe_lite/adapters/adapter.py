@@ -8,7 +8,8 @@ because the site and the tensors give it the logical axes and the shapes.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import numpy as np
@@ -105,6 +106,40 @@ class Adapter(nn.Module):
     if type(source) is not type(self):
       raise self.cannot_begin(source)
     return dict(params)
+
+  def mixed(
+    self,
+    adapters: Sequence['Adapter'],
+    params: Sequence[Mapping[str, np.ndarray]],
+    weights: Sequence[float],
+  ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Mixes the updates of adapters that stand at one site, by weights.
+
+    Args:
+      adapters: the adapters, of which this is the first.
+      params: the parameters of each, by their paths below the adapter.
+      weights: the weight of each.
+
+    Returns:
+      The parameters of the mixture, and the fields of this class with which it
+      is built.
+
+    Raises:
+      UserError: if such adapters cannot be mixed.
+    """
+    raise UserError(
+      f'{type(self).__name__} at {self.site.name} cannot be mixed by weights. '
+      '(IA)³ and LoRA can.'
+    )
+
+  def check_alike(self, adapters: Sequence['Adapter']) -> None:
+    """Raises UserError unless all adapters to mix are of this class."""
+    others = {type(x).__name__ for x in adapters if type(x) is not type(self)}
+    if others:
+      raise UserError(
+        f'{type(self).__name__} and {others.pop()} at {self.site.name} cannot '
+        'be mixed by weights: both must be of one method.'
+      )
 
   def cannot_begin(self, source: 'Adapter', why: str = '') -> UserError:
     """The error for a source of `begin_from` that does not serve.

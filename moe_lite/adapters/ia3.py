@@ -3,8 +3,12 @@
 Source: Liu et al., arXiv 2205.05638, section 3.3.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from moe_lite.adapters.adapter import Adapter
 from moe_lite.core import partitioning
@@ -22,6 +26,20 @@ class IA3(Adapter):
   factor of `gelu(wi_0 x) * wi_1 x` is scaled, the product is scaled too. A
   second vector at the other factor would therefore express nothing more.
   """
+
+  def mixed(
+    self,
+    adapters: Sequence[Adapter],
+    params: Sequence[Mapping[str, np.ndarray]],
+    weights: Sequence[float],
+  ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Adds up the differences of the vectors from one."""
+    self.check_alike(adapters)
+    parts = [
+      weight * (x['scale'] - 1)
+      for weight, x in zip(weights, params, strict=True)
+    ]
+    return {'scale': np.asarray(1 + sum(parts), np.float32)}, {}
 
   @nn.compact
   def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:

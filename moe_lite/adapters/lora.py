@@ -3,7 +3,7 @@
 Source: Hu et al., arXiv 2106.09685, section 4.1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -61,6 +61,26 @@ class LoRA(Adapter):
     taken = super().begin_from(source, params)
     check_scale(self, source)
     return taken
+
+  def mixed(
+    self,
+    adapters: Sequence[Adapter],
+    params: Sequence[Mapping[str, np.ndarray]],
+    weights: Sequence[float],
+  ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Adds up the products `a b`: the pairs lie side by side in one."""
+    self.check_alike(adapters)
+    a = np.concatenate([x['a'] for x in params], axis=1)
+    scales = [
+      weight * x.alpha / x.rank
+      for weight, x in zip(weights, adapters, strict=True)
+    ]
+    b = np.concatenate(
+      [scale * x['b'] for scale, x in zip(scales, params, strict=True)]
+    )
+    rank = len(b)
+    leaves = {'a': np.asarray(a, np.float32), 'b': np.asarray(b, np.float32)}
+    return leaves, {'rank': rank, 'alpha': float(rank)}
 
   @nn.compact
   def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:

@@ -23,7 +23,7 @@ from moe_lite.inference.facts import Facts
 # Left out of the file where they are None. All other fields are always there.
 _OPTIONAL = {
   *('rows', 'none_correct', 'several_correct', 'trimmed_targets'),
-  *('ties', 'equal_choices', 'shared_accuracy', 'trimmed_inputs'),
+  *('ties', 'equal_choices', 'shared_accuracy', 'trimmed_inputs', 'stages'),
   *(x.name for x in dataclasses.fields(Settings) if x.default is None),
 }
 

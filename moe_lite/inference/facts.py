@@ -21,7 +21,8 @@ class Facts:
     base_parameters: the number of parameters of the base.
     trainable_fingerprint: tells two runs that used the same folder apart; None
       where nothing was trained. See `parameters.fingerprint`.
-    stages: the stages before the run's own, in words; see `stages.told`.
+    stages: the stages before the run's own, in words; see `stages.told`. None
+      if there are none.
   """
 
   checkpoint: str
@@ -31,7 +32,7 @@ class Facts:
   trainable_parameters: int
   base_parameters: int
   trainable_fingerprint: str | None
-  stages: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  stages: Mapping[str, str] | None = None
 
   @classmethod
   def from_json(cls, content: Mapping[str, Any]) -> 'Facts':
@@ -39,5 +40,8 @@ class Facts:
     return cls(**{**content, 'base': BaseInfo(**content['base'])})
 
   def to_json(self) -> dict[str, Any]:
-    """The facts as values that JSON can hold."""
-    return dataclasses.asdict(self)
+    """The facts as values that JSON can hold, without stages if none were."""
+    said = dataclasses.asdict(self)
+    if self.stages is None:
+      del said['stages']
+    return said

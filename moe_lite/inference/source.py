@@ -226,5 +226,5 @@ def _facts(
       if not parameters.is_adapter(path)
     ),
     trainable_fingerprint=parameters.fingerprint(leaves) if count else None,
-    stages=told(None if description is None else description.stages),
+    stages=told(description.stages if description else None) or None,
   )

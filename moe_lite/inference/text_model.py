@@ -5,9 +5,12 @@ is kept, so that a later call with the same shapes compiles nothing. Up to
 rounding, a result does not depend on what else is in its batch.
 """
 
+import dataclasses
 import functools
+import json
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -15,6 +18,7 @@ import numpy as np
 from moe_lite.core.errors import UserError
 from moe_lite.inference import scoring, token_routing
 from moe_lite.inference.generation import Generator
+from moe_lite.inference.named_adapters import NamedAdapters, Which
 from moe_lite.inference.padding import (
   Input,
   Shapes,
@@ -27,6 +31,24 @@ from moe_lite.inference.texts import choices_of_each, several
 from moe_lite.inference.trained import Trained
 from moe_lite.inference.vocabulary import Text
 from moe_lite.models import decoding
+from moe_lite.t5.description import to_json
+
+
+class Programs:
+  """What is compiled for the models of one method.
+
+  Attributes:
+    trained: the model whose parameters are used.
+  """
+
+  def __init__(self, trained: Trained):
+    """Compiles nothing yet."""
+    self.trained, model = trained, trained.model
+    self.encode = trained.compile(model.encode, gather=False)
+    self.score_choices = trained.compile(model.score_choices)
+    self.routing = trained.compile(model.routing_tokens)
+    # A generator compiles anew, so that each is kept under its options.
+    self.generators: dict[Any, Generator] = {}
 
 
 class TextModel:
@@ -56,20 +78,56 @@ class TextModel:
       raise UserError(
         f'max_input_length = {max_input_length} must be positive.'
       )
+    self.vocabulary = text.vocabulary
+    self._text = text
+    self._batch_size, self._input_length = batch_size, max_input_length
+    self._named = NamedAdapters(trained)
+    # Models of one method share what is compiled.
+    self._programs: dict[str, Programs] = {}
+    self._run_with(trained)
+
+  def add(
+    self, name: str, path: str | os.PathLike[str], step: int | None = None
+  ) -> None:
+    """Reads further adapters for the base, which `use` then takes by name.
+
+    Args:
+      name: what to call them.
+      path: see the `adapters` of `loading.load`.
+      step: the step of a run's checkpoint; None takes the last one.
+
+    Raises:
+      UserError: if the name is taken, or if they do not stand on this base.
+    """
+    self._named.add(name, os.fspath(path), step)
+
+  def use(self, adapters: Which) -> None:
+    """Puts adapters over the base, in place of those that are there.
+
+    The base is not copied. Nothing is compiled for adapters of a method that
+    was used before with the same shapes.
+
+    Args:
+      adapters: the name of some that were added, a mapping of such names to
+        weights, or None for the base alone. See `NamedAdapters.find`.
+
+    Raises:
+      UserError: for an unknown name, or adapters that cannot be mixed.
+    """
+    self._run_with(self._named.find(adapters))
+
+  def _run_with(self, trained: Trained) -> None:
+    self._now = trained
     self.network = trained.model.module.config
     self.facts = trained.facts.to_json()
-    self.vocabulary = text.vocabulary
-    self._trained, self._text = trained, text
-    self._batch_size, self._input_length = batch_size, max_input_length
-    model = trained.model
-    self._encode = trained.compile(model.encode, gather=False)
-    self._score_choices = trained.compile(model.score_choices)
-    self._routing = trained.compile(model.routing_tokens)
-    # A generator compiles anew, so that each is kept under its options.
-    self._generators: dict[Any, Generator] = {}
+    method = json.dumps(to_json(self.network), sort_keys=True)
+    if method not in self._programs:
+      self._programs[method] = Programs(dataclasses.replace(trained))
+    self._run = self._programs[method]
+    self._run.trained.params = trained.params
 
   def __repr__(self) -> str:
-    facts = self._trained.facts
+    facts = self._now.facts
     method = ', '.join(f'{k}: {x}' for k, x in facts.method.items())
     return (
       f'TextModel({facts.base.source}, {facts.base_parameters:,} parameters; '
@@ -87,6 +145,7 @@ class TextModel:
     top_k: int = ...,
     top_p: float = ...,
     seed: int = ...,
+    adapters: None = ...,
   ) -> str: ...
 
   @overload
@@ -100,6 +159,7 @@ class TextModel:
     top_k: int = ...,
     top_p: float = ...,
     seed: int = ...,
+    adapters: Sequence[str | None] | None = ...,
   ) -> list[str]: ...
 
   def generate(
@@ -112,6 +172,7 @@ class TextModel:
     top_k: int = 0,
     top_p: float = 1.0,
     seed: int = 0,
+    adapters: Sequence[str | None] | None = None,
   ) -> str | list[str]:
     """Free text for an input, or for each of several.
 
@@ -128,6 +189,8 @@ class TextModel:
       top_k: see `decoding.sample`.
       top_p: see `decoding.sample`.
       seed: the seed of draws, which also depend on all of `inputs`.
+      adapters: for each of several inputs the name of the adapters to use, or
+        None for the base alone. None takes those of `use` for all.
 
     Raises:
       UserError: for an empty input, or for options out of their range.
@@ -140,6 +203,17 @@ class TextModel:
           f'{name} = {value!r} must be a whole number of at least {least}.'
         )
     texts = several(inputs)
+    if adapters is not None:
+      of_rows = functools.partial(
+        self.generate,
+        max_length=max_length,
+        num_beams=num_beams,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+      )
+      return self._by_adapters(adapters, of_rows, texts)
     ids = self._input_ids(texts)
     options = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p}
     generator = self._generator(len(ids), max_length, num_beams, options)
@@ -153,19 +227,25 @@ class TextModel:
     return outputs[0] if isinstance(inputs, str) else outputs
 
   @overload
-  def score(self, inputs: str, choices: Sequence[str]) -> np.ndarray: ...
+  def score(
+    self, inputs: str, choices: Sequence[str], *, adapters: None = ...
+  ) -> np.ndarray: ...
 
   @overload
   def score(
     self,
     inputs: Sequence[str],
     choices: Sequence[str] | Sequence[Sequence[str]],
+    *,
+    adapters: Sequence[str | None] | None = ...,
   ) -> list[np.ndarray]: ...
 
   def score(
     self,
     inputs: str | Sequence[str],
     choices: Sequence[str] | Sequence[Sequence[str]],
+    *,
+    adapters: Sequence[str | None] | None = None,
   ) -> np.ndarray | list[np.ndarray]:
     """The log-probabilities of answers, summed over tokens, EOS included.
 
@@ -174,6 +254,7 @@ class TextModel:
     Args:
       inputs: a text or several.
       choices: C answers; for several inputs, also a list of answers for each.
+      adapters: see `generate`.
 
     Returns:
       The log-probabilities, float32 [C]; for several inputs, a list of those of
@@ -185,6 +266,8 @@ class TextModel:
     """
     texts = several(inputs)
     sets = choices_of_each(inputs, len(texts), choices)
+    if adapters is not None:
+      return self._by_adapters(adapters, self.score, texts, sets)
     asked = [
       Choices(
         Input(ids), [np.array(self._text.targets(x), np.int32) for x in several]
@@ -193,7 +276,9 @@ class TextModel:
     ]
     room = _room([target for x in asked for target in x.targets])
     shapes = self._shapes(len(asked), room)
-    scores = scoring.score(asked, self._encode, self._score_choices, shapes)
+    scores = scoring.score(
+      asked, self._run.encode, self._run.score_choices, shapes
+    )
     if not all(np.isfinite(x).all() for x in scores):
       raise UserError(
         'Some scores are not finite. The checkpoint diverged, or the '
@@ -220,7 +305,7 @@ class TextModel:
     if target is not None:
       ids.append(np.array(self._text.targets(target), np.int32))
       batch |= pad_targets(ids[1:], size, _room(ids[1:]))
-    statistics = self._routing(batch)
+    statistics = self._run.routing(batch)
     if not statistics:
       raise UserError(
         f'{self!r} has no routers. MoV and MoLoRA route: give load() adapters '
@@ -229,6 +314,38 @@ class TextModel:
     return token_routing.of_text(
       statistics, *(self._text.pieces(x.tolist()) for x in ids)
     )
+
+  def _by_adapters(
+    self,
+    names: Sequence[str | None],
+    call: Callable[..., list[Any]],
+    *rows: Sequence[Any],
+  ) -> list[Any]:
+    """Calls a method once for each adapters, with the rows that ask for them.
+
+    Args:
+      names: the name of the adapters of each row, or None.
+      call: the method, which returns a result for each row.
+      *rows: its arguments, with an entry for each row.
+    """
+    if len(names) != len(rows[0]):
+      raise UserError(
+        f'adapters names {len(names)} for {len(rows[0])} inputs: give one for '
+        'each.'
+      )
+    for name in names:
+      self._named.find(name)  # All names are checked before anything runs.
+    before, results = self._now, [None] * len(names)
+    try:
+      for name in dict.fromkeys(names):
+        at = [i for i, other in enumerate(names) if other == name]
+        self.use(name)
+        found = call(*([x[i] for i in at] for x in rows))
+        for i, result in zip(at, found, strict=True):
+          results[i] = result
+    finally:
+      self._run_with(before)
+    return results
 
   def _input_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
     """The ids of every input, trimmed as tasks trim theirs: EOS may go, too."""
@@ -245,7 +362,7 @@ class TextModel:
 
   def _shapes(self, count: int, target_length: int) -> Shapes:
     """The shapes of a call; a single text does not take a full batch."""
-    parts = self._trained.mesh.shape['data']
+    parts = self._now.mesh.shape['data']
     shapes = Shapes(self._batch_size, self._input_length, target_length, parts)
     return shapes.for_examples(count)
 
@@ -260,7 +377,7 @@ class TextModel:
       )
     shapes = self._shapes(count, max_length)
     key = (shapes, num_beams, *options.values())
-    if key not in self._generators:
+    if key not in self._run.generators:
       decode_fn: Any = decoding.greedy
       if drawing:
         temperature = options['temperature']
@@ -268,10 +385,10 @@ class TextModel:
         decode_fn = functools.partial(decoding.sample, **options)
       elif num_beams != 1:
         decode_fn = decoding.beam_search
-      self._generators[key] = Generator(
-        self._trained, shapes, decode_fn, num_beams
+      self._run.generators[key] = Generator(
+        self._run.trained, shapes, decode_fn, num_beams
       )
-    return self._generators[key]
+    return self._run.generators[key]
 
 
 def _room(rows: Sequence[np.ndarray]) -> int:

@@ -15,13 +15,15 @@ from moe_lite.inference.facts import Facts
 from moe_lite.models.model import EncoderDecoderModel
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Trained:
   """A model with its parameters on a mesh.
 
   Attributes:
     model: the model; without adapters where it is the frozen base alone.
-    params: all parameters, trained and frozen, in the network's form.
+    params: all parameters, trained and frozen, in the network's form. Others of
+      the same shapes and places may take their place. What is compiled then
+      serves them.
     mesh: the mesh that they lie on.
     facts: what results say of the model.
   """

@@ -28,13 +28,24 @@ _KINDS = {
   'infer': ('infer', 't5x/infer.gin'),
 }
 _MODEL_DIR = 'MODEL_DIR/gin.macro.value'
+_KEEPS_LAST = 'T5X keeps the last KEEP checkpoints, and takes all steps'
+_MEASURES = (
+  'T5X measures in its own way: add --gin_file=t5x/validation.gin with '
+  'VALIDATION_MIXTURE'
+)
 # Macros of our own loop that mean nothing in T5X's.
 _REASONS = {
   'ALLOW_CHANGES': 'T5X does not compare the settings of a run',
+  'BEST_BY': _KEEPS_LAST,
+  'CHOOSE_BY_HELD_OUT': _KEEPS_LAST,
   'CHECKPOINT_STEP': 'a checkpoint of T5X is a folder of its own',
   'DATA_SHARDS': 'T5X gives each host a shard of the data',
+  'EVAL_EXAMPLES': _MEASURES,
+  'EVAL_MIXTURE': _MEASURES,
+  'LOGGERS': "T5X's trainer makes its own writers, for TensorBoard",
   'OPTIMIZER': "t5x/finetune.gin takes T5X's Adafactor, because T5X's other "
   'optimizers cannot leave parameters out',
+  'PATIENCE': _KEEPS_LAST,
   'ROUTING_METRICS': 'T5X has no place for measures of each router; '
   'python -m moe_lite.routing_report shows them for a checkpoint',
 }

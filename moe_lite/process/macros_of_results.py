@@ -68,6 +68,13 @@ RESULTS: tuple[Macro, ...] = (
     Table("{'NUM_EXPERTS': [5, 10]}"),
     'what varies; see above',
   ),
+  Macro('METHOD', 'ablations/rate', _FILES, 'the method of the rates'),
+  Macro(
+    'RATES',
+    'ablations/rate',
+    Several(Number(above=0), '[0.01, 0.03]'),
+    'the rates that are compared',
+  ),
   Macro('SEEDS', 'suites', Several(Whole(), '[0, 1]'), 'each seed is a run'),
   Macro(
     'LEARNING_RATES',

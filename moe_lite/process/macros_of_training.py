@@ -8,6 +8,7 @@ from moe_lite.process.macro_kinds import (
   OneOf,
   Optional,
   Pair,
+  Several,
   Table,
   Text,
   Whole,
@@ -56,6 +57,15 @@ TRAINING: tuple[Macro, ...] = (
     'p3, t0_train, t0_eval',
     Whole(),
     'the number of sentinels beyond the pieces of `P3_VOCABULARY`',
+  ),
+  Macro(
+    'LOGGERS',
+    'finetune',
+    Several(
+      Function(('loggers.tensorboard', 'loggers.wandb')),
+      '[@loggers.tensorboard]',
+    ),
+    'where metrics go besides `metrics.jsonl`',
   ),
   Macro('MODEL_DIR', 'finetune', Text('a folder'), 'the run folder'),
   Macro(

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import signal
 import time
+from collections.abc import Sequence
 
 import jax
 
@@ -25,6 +26,7 @@ from moe_lite.process import distributed, endings, interrupts
 from moe_lite.t5.description import describe_run
 from moe_lite.training import (
   next_command,
+  rates,
   run_folder,
   starting,
   train_step,
@@ -32,6 +34,7 @@ from moe_lite.training import (
   warm_start,
 )
 from moe_lite.training.curve import training_curve
+from moe_lite.training.loggers import LoggerFactory, tensorboard
 from moe_lite.training.optimizers import OptimizerFactory, Schedule
 from moe_lite.training.plan import compile_plan
 from moe_lite.training.recorder import Recorder
@@ -61,6 +64,7 @@ def train(
   validation: validating.Validation | None = None,
   best_by: str | None = None,
   patience: int | None = None,
+  loggers: Sequence[LoggerFactory] = (tensorboard,),
 ) -> None:
   """Trains the run in a folder, from its start or from its last checkpoint.
 
@@ -97,6 +101,7 @@ def train(
       checkpoint by it is kept besides the last ones.
     patience: after how many validations without a better one training ends.
       None takes all steps.
+    loggers: make what metrics are written to besides the run's files.
 
   Raises:
     UserError: if the configuration asks for what is not possible.
@@ -124,11 +129,10 @@ def train(
     lines = run_folder.validations(model_dir, before.step if before else 0)
     is_over = choosing.is_over(lines)
     if before is not None and (before.step >= train_steps or is_over):
-      why = f'no better {best_by} was found' if is_over else 'they are all'
-      say(
-        f'{model_dir}: {before.step} steps are done ({why}), and nothing is '
-        'left to do.'
-      )
+      done = f'all {before.step} steps are done'
+      if is_over:
+        done = f'no better {best_by} was found until step {before.step}'
+      say(f'{model_dir}: {done}, and nothing is left to do.')
       _say_results(model_dir, choosing.result(lines))
       return
     dataset = with_shards(dataset, before and before.data_shards)
@@ -231,6 +235,8 @@ def train(
       + (f'resumed at step {before.step}' if before else 'begun at step 0'),
       f'compiled in {compile_seconds:.1f} s',
     )
+    if is_slow := rates.warning(schedule, train_steps):
+      say(is_slow)
     run_folder.write_config(model_dir)
     run_folder.write_run(
       model_dir,
@@ -270,6 +276,7 @@ def train(
       last_saved,
       before.description.metrics if before else None,
       lines,
+      loggers,
     )
 
     def validate() -> bool:

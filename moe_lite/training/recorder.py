@@ -9,6 +9,7 @@ from moe_lite.core import progress
 from moe_lite.core.progress import say
 from moe_lite.models.metrics import Reduction
 from moe_lite.training import divergence, routing_metrics
+from moe_lite.training.loggers import LoggerFactory
 from moe_lite.training.meter import Meter
 from moe_lite.training.run_folder import Metrics
 
@@ -27,6 +28,7 @@ class Recorder:
     saved: Callable[[], int | None],
     state: Mapping[str, Any] | None = None,
     validations: Sequence[Mapping[str, Any]] = (),
+    loggers: Sequence[LoggerFactory] = (),
   ):
     """Opens the files of the run and starts the clock.
 
@@ -42,10 +44,11 @@ class Recorder:
         that is left, for a message.
       state: what the method of this name returned at that checkpoint.
       validations: the lines of the validations until then.
+      loggers: make the loggers of the folder.
     """
     self._folder, self._saved = folder, saved
     self._train_steps, self._log_period = train_steps, log_period
-    self._metrics = Metrics(folder, done)
+    self._metrics = Metrics(folder, done, loggers)
     self._bar = progress.Progress(train_steps, done)
     self._meter = Meter(batch, reductions)
     self._meter.restore(state)

@@ -10,11 +10,10 @@ loss.png         the training curve
 checkpoints/     the checkpoints; see `checkpoints.run_items`
 damaged/         checkpoints that could not be used when the run was resumed
 .lock            who writes here at present; see `core.locks`
-events.*         the metrics again, for TensorBoard
+events.*         the metrics again, for TensorBoard; see `loggers`
 """
 
 import itertools
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from moe_lite.core import json_files, json_lines, json_text
 from moe_lite.core.errors import UserError, some
 from moe_lite.core.files import replace_text
 from moe_lite.process.environment import environment
+from moe_lite.training.loggers import Logger, LoggerFactory
 
 CONFIG = 'config.gin'
 RUN = 'run.json'
@@ -58,28 +58,28 @@ def check(folder: str) -> None:
 
 
 class Metrics:
-  """Writes metrics as JSON lines and for TensorBoard, on the first process."""
+  """Writes metrics as JSON lines and to loggers, on the first process."""
 
-  def __init__(self, folder: str, first_step: int):
+  def __init__(
+    self, folder: str, first_step: int, loggers: Sequence[LoggerFactory] = ()
+  ):
     """Opens the files.
 
     Args:
       folder: the folder of the run.
       first_step: how many steps are done. Lines that an earlier process wrote
         about later steps are dropped.
+      loggers: make the loggers of the folder.
     """
     self._files: dict[str, json_lines.Lines] = {}
-    self._tensorboard = None
+    self._loggers: list[Logger] = []
     if jax.process_index() == 0:
-      # Imported here, because it imports TensorFlow, which reports do not need.
-      from clu import metric_writers
-
       for name in (METRICS, ROUTING, VALIDATION):
         path = epath.Path(folder) / name
         before = json_lines.read(path) if path.exists() else []
         kept = _count_until(first_step, before)
         self._files[name] = json_lines.Lines(path, kept)
-      self._tensorboard = metric_writers.SummaryWriter(os.fspath(folder))
+      self._loggers = [make(folder) for make in loggers]
 
   def write(self, step: int, scalars: Mapping[str, float]) -> None:
     """Adds a line to `metrics.jsonl`."""
@@ -103,18 +103,19 @@ class Metrics:
     self._write(VALIDATION, {'step': step, **scalars}, named)
 
   def close(self) -> None:
-    """Closes the file of TensorBoard."""
-    if self._tensorboard is not None:
-      self._tensorboard.close()
+    """Closes the loggers."""
+    for logger in self._loggers:
+      logger.close()
 
   def _write(
     self, file: str, line: Mapping[str, Any], scalars: Mapping[str, float]
   ) -> None:
-    if self._tensorboard is None:
+    if file not in self._files:  # It is not the first process.
       return
     self._files[file].append([json_text.dumps(line)])
-    self._tensorboard.write_scalars(line['step'], dict(scalars))
-    self._tensorboard.flush()
+    for logger in self._loggers:
+      logger.write_scalars(line['step'], dict(scalars))
+      logger.flush()
 
 
 def validations(folder: str, step: int) -> list[Mapping[str, Any]]:

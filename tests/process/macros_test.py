@@ -16,7 +16,7 @@ RUNS = {
   'runs/eval.gin': 'evaluation.evaluate',
   'runs/infer.gin': 'inference.infer',
 }
-GRID = 'ablations/experts.gin'
+GRID = 'ablations/rate.gin'
 METHODS = (
   ('methods/molora.gin', 'routers/top_k.gin'),
   ('methods/mov.gin', 'routers/hash.gin'),
@@ -74,7 +74,7 @@ def test_every_wrong_value_of_every_macro_is_one_message():
   found = places()
   # T5X's own macros need T5X.
   assert macros.BY_NAME.keys() - found.keys() == {
-    *('EVAL_PERIOD', 'EVAL_STEPS', 'VALIDATION_MIXTURE'),
+    *('EVAL_STEPS', 'VALIDATION_MIXTURE'),
   }
   for name, (run, method, data, more) in found.items():
     for wrong in macros.BY_NAME[name].kind.wrong:

@@ -1,0 +1,206 @@
+"""Adapters by name over one base, which is in memory once."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from moe_lite.checkpoints import exported, formats
+from moe_lite.checkpoints.description import NOT_RECORDED, check_same
+from moe_lite.checkpoints.leaf_shapes import check_fits
+from moe_lite.core import parameters, partitioning
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.types import ADAPTER_SUFFIX, Tree
+from moe_lite.inference.facts import Facts
+from moe_lite.inference.trained import Trained
+from moe_lite.models import layout
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.t5 import description
+from moe_lite.t5.config import T5Config
+
+# What to use: adapters by name, a mixture of them by weights, or none.
+Which = str | Mapping[str, float] | None
+
+
+class NamedAdapters:
+  """Adapters over one base.
+
+  Each is a model of its own, whose base is the arrays of the first model.
+  """
+
+  def __init__(self, first: Trained):
+    """Takes a model, with adapters or without."""
+    network = first.model.module
+    config = dataclasses.replace(network.config, adapters={}, decisions={})
+    self._base = dataclasses.replace(
+      first,
+      model=EncoderDecoderModel(network.clone(config=config)),
+      params=_without_adapters(first.params),
+      facts=dataclasses.replace(
+        first.facts,
+        checkpoint='base',
+        step=None,
+        method={},
+        trainable_parameters=0,
+        trainable_fingerprint=None,
+        stages=None,
+      ),
+    )
+    self._named: dict[str, Trained] = {}
+
+  def add(self, name: str, path: str, step: int | None = None) -> None:
+    """Reads adapters; see `loading.load` for what `path` and `step` may be.
+
+    Raises:
+      UserError: if the name is taken, or if they were trained on another base,
+        or do not fit its network.
+    """
+    if name in self._named:
+      raise UserError(f'{name!r} is the name of other adapters: give another.')
+    leaves, said = formats.read_trained(exported.local(path), step)
+    if said.method.network is None:
+      raise UserError(
+        f'{path} does not say which network it belongs to. Export it first: '
+        f'python -m moe_lite.convert export {path} --to=DIR'
+      )
+    if said.base.fingerprint != NOT_RECORDED:
+      check_same(path, said.base, self._base.facts.base)
+    theirs = description.from_json(said.method.network)
+    facts = dataclasses.replace(
+      self._base.facts,
+      checkpoint=path,
+      step=said.step,
+      method=said.method.sites,
+    )
+    model, where = self._lay_out(theirs, path)
+    unrolled = jax.eval_shape(parameters.unstack_layers, where.abstract)
+    check_fits(leaves, parameters.adapters_of(unrolled), path)
+    self._named[name] = self._over(model, where, leaves, facts)
+
+  def find(self, which: Which) -> Trained:
+    """Returns the model with adapters, or the base alone for None.
+
+    Weights mix adapters of one method. Those of (IA)³ add up their differences
+    from one, and those of LoRA their products `a b`.
+
+    Raises:
+      UserError: for an unknown name, or if the adapters cannot be mixed.
+    """
+    if which is None:
+      return self._base
+    if isinstance(which, str):
+      if which not in self._named:
+        names = sorted(self._named)
+        raise UserError(
+          f'{which!r} is not the name of adapters; there are '
+          f'{", ".join(names) or "none"}.{nearest(which, names)}'
+        )
+      return self._named[which]
+    if not which:
+      raise UserError('Weights of adapters are missing: give {NAME: WEIGHT}.')
+    return self._mixed(which)
+
+  def _mixed(self, weights: Mapping[str, float]) -> Trained:
+    parts = [self.find(name) for name in weights]
+    standing = [part.model.module.config.standing() for part in parts]
+    if any(x.keys() != standing[0].keys() for x in standing):
+      raise UserError(
+        f'{", ".join(weights)} stand at different sites, so that they cannot '
+        'be mixed.'
+      )
+    leaves = [
+      parameters.flatten(
+        parameters.unstack_layers(parameters.adapters_of(part.params))
+      )
+      for part in parts
+    ]
+    mixed, factories = {}, {}
+    for site in standing[0]:
+      there = [x[site] for x in standing]
+      start = f'{site}{ADAPTER_SUFFIX}/'
+      groups = {
+        path.rpartition('/')[0]: None
+        for path in leaves[0]
+        if f'/{start}' in f'/{path}'
+      }
+      for group in groups:
+        made, fields = there[0].mixed(
+          there,
+          [
+            {
+              path.removeprefix(f'{group}/'): np.asarray(leaf)
+              for path, leaf in of_part.items()
+              if path.startswith(f'{group}/')
+            }
+            for of_part in leaves
+          ],
+          list(weights.values()),
+        )
+        mixed.update({f'{group}/{name}': leaf for name, leaf in made.items()})
+        factories[site] = functools.partial(type(there[0]), **fields)
+    config = dataclasses.replace(
+      parts[0].model.module.config, adapters=factories
+    )
+    name = ' + '.join(f'{weight:g} {x}' for x, weight in weights.items())
+    model, where = self._lay_out(config, name)
+    facts = dataclasses.replace(
+      self._base.facts,
+      checkpoint=name,
+      method=description.describe_method(config),
+    )
+    return self._over(model, where, parameters.unflatten(mixed), facts)
+
+  def _lay_out(
+    self, theirs: T5Config, path: str
+  ) -> tuple[EncoderDecoderModel, layout.Layout]:
+    """Makes the model of adapters in the form of the base."""
+    network = self._base.model.module
+    for name in description.SIZES:
+      here, there = getattr(network.config, name), getattr(theirs, name)
+      if here != there:
+        raise UserError(
+          f'{path} stands on a network whose {name} is {there!r}, and that of '
+          f'the base is {here!r}.'
+        )
+    config = dataclasses.replace(
+      network.config, adapters=theirs.adapters, decisions=theirs.decisions
+    )
+    model = EncoderDecoderModel(network.clone(config=config))
+    where = layout.layout(model, parameters.EVERYTHING, self._base.mesh)
+    return model, where
+
+  def _over(
+    self,
+    model: EncoderDecoderModel,
+    where: layout.Layout,
+    leaves: Tree,
+    facts: Facts,
+  ) -> Trained:
+    """Puts adapters over the base."""
+    form = parameters.like_network(leaves, model.module.config.scan_layers)
+    places = parameters.flatten(where.hold('float32'))
+    placed = {
+      path: partitioning.put(np.asarray(leaf), places[path].format)
+      for path, leaf in parameters.flatten(form).items()
+    }
+    params = {**parameters.flatten(self._base.params), **placed}
+    facts = dataclasses.replace(
+      facts,
+      trainable_parameters=parameters.count(leaves),
+      trainable_fingerprint=parameters.fingerprint(leaves),
+    )
+    return dataclasses.replace(
+      self._base,
+      model=model,
+      params=parameters.unflatten(params),
+      facts=facts,
+    )
+
+
+def _without_adapters(params: Tree) -> Tree:
+  leaves = parameters.flatten(params)
+  return parameters.unflatten(
+    {x: y for x, y in leaves.items() if not parameters.is_adapter(x)}
+  )
