@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -18,10 +19,11 @@ def test_the_chain_of_stages_runs_as_printed(tmp_path):
   # The last section compares rates, which takes long.
   blocks = re.findall(r'```\n(.*?)```', text[: text.index('## A rate')], re.S)
   assert len(blocks) == 2
+  path = os.pathsep.join((os.path.dirname(sys.executable), os.environ['PATH']))
   done = subprocess.run(
     ('bash', '-euc', '\n'.join(blocks)),
     cwd=tmp_path,
-    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)},
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'PATH': path},
     capture_output=True,
     text=True,
   )

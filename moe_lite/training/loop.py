@@ -129,10 +129,10 @@ def train(
     lines = run_folder.validations(model_dir, before.step if before else 0)
     is_over = choosing.is_over(lines)
     if before is not None and (before.step >= train_steps or is_over):
-      done = f'all {before.step} steps are done'
+      end = f'all {before.step} steps are done'
       if is_over:
-        done = f'no better {best_by} was found until step {before.step}'
-      say(f'{model_dir}: {done}, and nothing is left to do.')
+        end = f'no better {best_by} was found until step {before.step}'
+      say(f'{model_dir}: {end}, and nothing is left to do.')
       _say_results(model_dir, choosing.result(lines))
       return
     dataset = with_shards(dataset, before and before.data_shards)
