@@ -28,7 +28,7 @@ from moe_lite.t5.config import ACTIVATIONS, ATTENTION_SITES, T5Config, mlp_sites
 
 # Projections whose products stay in the type of activations if others are in
 # int8. What `wo` reads has outliers, and logits decide between answers.
-IN_ACTIVATIONS = ('wo', 'logits_dense')
+IN_ACTIVATIONS = ('wo', 'out', 'logits_dense')
 # What `remat` calls the output of attention.
 ATTENDED = 'attended'
 # The logical axes of activations between layers, [B, L, D].
