@@ -83,24 +83,30 @@ def logits(sites, leaves, scan_layers=False):
   return np.asarray(jax.jit(model.logits)(params, tiny.batch()))
 
 
+GROWTH = {
+  'ia3': (IA3, IA3, 0),
+  'lora': (LORA, LORA, 0),
+  'mov': (mov(3), mov(3), 0),
+  'molora': (molora(3), molora(3), 0),
+  'ia3 to mov': (IA3, mov(4), 0),
+  'ia3 to mov of inputs': (IA3, mov(4, router_reads='inputs'), 0),
+  # A sum over more experts is rounded otherwise.
+  'lora to molora': (LORA, molora(4), 1e-5),
+  'mov to more': (mov(2), mov(6), 1e-5),
+  'molora to more': (molora(2), molora(4), 1e-5),
+}
+# The others are slow tests.
+QUICK = ('ia3 to mov', 'lora to molora', 'mov to more')
+
+
 @pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
 @pytest.mark.parametrize(
   ('before', 'now', 'error'),
   [
-    (IA3, IA3, 0),
-    (LORA, LORA, 0),
-    (mov(3), mov(3), 0),
-    (molora(3), molora(3), 0),
-    (IA3, mov(4), 0),
-    (IA3, mov(4, router_reads='inputs'), 0),
-    # A sum over more experts is rounded otherwise.
-    (LORA, molora(4), 1e-5),
-    (mov(2), mov(6), 1e-5),
-    (molora(2), molora(4), 1e-5),
-  ],
-  ids=[
-    *('ia3', 'lora', 'mov', 'molora', 'ia3 to mov', 'ia3 to mov of inputs'),
-    *('lora to molora', 'mov to more', 'molora to more'),
+    pytest.param(
+      *pair, id=name, marks=[] if name in QUICK else [pytest.mark.slow]
+    )
+    for name, pair in GROWTH.items()
   ],
 )
 def test_the_first_step_is_the_sources_last(

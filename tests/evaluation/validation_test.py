@@ -89,6 +89,7 @@ def test_the_best_checkpoint_is_kept_besides_the_last(whole):
   assert set(runs.steps(str(whole))) == {best['step'], 6}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_finds_and_keeps_the_same(
   base, whole, tmp_path, monkeypatch
 ):
