@@ -30,7 +30,12 @@ from moe_lite.core import parameters
 from moe_lite.core.errors import UserError, nearest, some
 from moe_lite.core.types import ADAPTER_SUFFIX, Tree
 from moe_lite.t5.config import T5Config
-from moe_lite.t5.description import SIZES, describe_run, from_json
+from moe_lite.t5.description import (
+  SIZES,
+  describe_method,
+  describe_run,
+  from_json,
+)
 
 # The path of a leaf of an adapter: the adapter, its site, and the rest.
 _LEAF = re.compile(rf'(.*?([^/]+){ADAPTER_SUFFIX})/(.*)').fullmatch
@@ -119,7 +124,10 @@ def read(
     drawn,
     description.base,
     stages.after(source, description, parameters.fingerprint(found)),
-    _notes(kinds, len(taken), drawn, grown, noise),
+    [
+      *_notes(kinds, len(taken), drawn, grown, noise),
+      *_differences(there, network),
+    ],
   )
 
 
@@ -232,6 +240,24 @@ def _parted(
     draw = jax.random.normal(jax.random.fold_in(key, i), leaf.shape)
     parted[path] = np.asarray(leaf * (1 + noise * np.asarray(draw)), leaf.dtype)
   return parted
+
+
+def _differences(there: T5Config, now: T5Config) -> list[str]:
+  """Says where adapters of one class differ, as by another router.
+
+  The first step is not that of the source then.
+  """
+  before, here = describe_method(there), describe_method(now)
+  kind = lambda text: text.partition('(')[0]
+  pairs = {
+    (before[site], here[site]): site
+    for site in before.keys() & here.keys()
+    if before[site] != here[site] and kind(before[site]) == kind(here[site])
+  }
+  return [
+    f'at {site} it was {old} and is {new}'
+    for (old, new), site in sorted(pairs.items())
+  ]
 
 
 def _notes(

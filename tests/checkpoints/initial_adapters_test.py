@@ -138,6 +138,14 @@ def test_what_is_new_is_listed_and_the_chain_goes_on(tmp_path):
   assert 'are drawn: decoder/layers_*' in said
 
 
+def test_another_router_is_told(tmp_path):
+  source, _ = write(tmp_path / 'source', mov(2))
+  said = str(read(source, mov(2, router=routing.TopKRouter)))
+  assert 'it was MoV(num_experts=2, router=SoftRouter(' in said
+  assert 'and is MoV(num_experts=2, router=TopKRouter(' in said
+  assert 'it was' not in str(read(source, mov(2)))
+
+
 def test_noise_lets_copies_part_and_is_seeded(tmp_path):
   source, _ = write(tmp_path / 'source', IA3)
   path = 'encoder/layers_1/attention/key_adapter/scale'
