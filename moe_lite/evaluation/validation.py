@@ -7,6 +7,7 @@ validation serves all others.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ from moe_lite.evaluation.rows import first_examples, tasks_with
 from moe_lite.inference import answers, ranking, scoring
 from moe_lite.inference.padding import Input, Shapes
 from moe_lite.models.model import EncoderDecoderModel
+
+# From all parameters to the metrics of a validation.
+Measure = Callable[[Tree], dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +57,9 @@ class Validation:
   def prepare(
     self,
     model: EncoderDecoderModel,
-    mesh: Mesh,
     lengths: Mapping[str, int],
     best_by: str | None,
-  ) -> Callable[[Tree], dict[str, float]] | None:
+  ) -> Callable[[Mesh], Measure] | None:
     """Reads the rows; see `training.validating.Validation`.
 
     Raises:
@@ -99,24 +102,8 @@ class Validation:
         f"BEST_BY = 'accuracy', but no task of EVAL_MIXTURE = {name!r} has "
         "answer choices: give a `_score_eval` task or mixture, or 'loss'."
       )
-    parts = mesh.shape['data']
-    size = -(-self.batch_size // parts) * parts
-    shapes = Shapes(size, lengths['inputs'], lengths['targets'], parts=parts)
-    encode = _on_mesh(model.encode, mesh, gather=False)
-    score = _on_mesh(model.score_choices, mesh, gather=True)
-
-    def measure(params: Tree) -> dict[str, float]:
-      found = [
-        x.measure(
-          lambda *given: encode(params, *given),
-          lambda *given: score(params, *given),
-          shapes,
-        )
-        for x in sets
-      ]
-      return _summary(sets, found)
-
-    return measure
+    longest = lengths['inputs'], lengths['targets']
+    return lambda mesh: _measure(sets, model, mesh, self.batch_size, longest)
 
   def _check_held_out(
     self, tasks: Sequence[seqio.Task], best_by: str | None
@@ -132,6 +119,34 @@ class Validation:
         'cannot be reported for them. Give data sets that are trained on, or '
         '--gin.CHOOSE_BY_HELD_OUT=True.'
       )
+
+
+def _measure(
+  tasks: Sequence['_Task'],
+  model: EncoderDecoderModel,
+  mesh: Mesh,
+  batch_size: int,
+  longest: tuple[int, int],
+) -> Measure:
+  """Makes what measures tasks; it compiles when it is first called."""
+  parts = mesh.shape['data']
+  size = -(-batch_size // parts) * parts
+  shapes = Shapes(size, *longest, parts=parts)
+  encode = _on_mesh(model.encode, mesh, gather=False)
+  score = _on_mesh(model.score_choices, mesh, gather=True)
+
+  def measure(params: Tree) -> dict[str, float]:
+    found = [
+      task.measure(
+        functools.partial(encode, params),
+        functools.partial(score, params),
+        shapes,
+      )
+      for task in tasks
+    ]
+    return _summary(tasks, found)
+
+  return measure
 
 
 @dataclasses.dataclass(frozen=True)

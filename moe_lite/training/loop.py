@@ -160,13 +160,17 @@ def train(
     starting.check_base(initial_checkpoint_path, model, trainable)
     vocab_size = model.module.config.vocab_size
     opened = open_first(dataset, seed, vocab_size)
+    lengths = dataset.task_feature_lengths
+    on_mesh = None
+    if validation is not None:
+      on_mesh = validation.prepare(model, lengths, best_by)
     start = time.monotonic()
     planned, program = compile_plan(
       mesh,
       fully_sharded,
       model=model,
       batch_size=dataset.batch_size,
-      lengths=dataset.task_feature_lengths,
+      lengths=lengths,
       packing=dataset.packing,
       optimizer=optimizer,
       schedule=schedule,
@@ -175,10 +179,7 @@ def train(
       microbatches=microbatches,
     )
     where = planned.where
-    measure = None
-    if validation is not None:
-      lengths = dataset.task_feature_lengths
-      measure = validation.prepare(model, where.mesh, lengths, best_by)
+    measure = None if on_mesh is None else on_mesh(where.mesh)
     compile_seconds = time.monotonic() - start
 
     # Load what the run begins with: the base, a state, and a place in the data.
@@ -265,6 +266,7 @@ def train(
     # Take the steps.
     distributed.meet('ready to train')
     done = before.step if before else 0
+    lines = run_folder.validations(model_dir, done)
     reductions = {**train_step.REDUCTIONS, **model.reductions}
     recorder = Recorder(
       model_dir,

@@ -26,15 +26,15 @@ class Validation(Protocol):
   def prepare(
     self,
     model: EncoderDecoderModel,
-    mesh: Mesh,
     lengths: Mapping[str, int],
     best_by: str | None,
-  ) -> Measure | None:
-    """Reads the rows; returns what measures, or None if nothing is measured.
+  ) -> Callable[[Mesh], Measure] | None:
+    """Reads the rows; returns what makes a measure for a mesh.
+
+    The result is None if nothing is measured.
 
     Args:
       model: the model.
-      mesh: where its parameters lie.
       lengths: how many tokens inputs and targets may have.
       best_by: the metric that checkpoints are chosen by, if any.
     """
