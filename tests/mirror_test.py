@@ -53,6 +53,7 @@ ELSEWHERE = {
   'moe_lite/t5/stacks.py': 't5/network_test: loop, scan and remat',
   'moe_lite/training/recorder.py': 'training/loop_test: lines and warnings',
   'moe_lite/training/run_folder.py': 'training/loop_test, earlier_test',
+  'moe_lite/training/beginning.py': 'training/loop_test: resuming',
   'moe_lite/training/starting.py': 'training/loop_test: resuming',
   'tasks/mini/held_out_sets.py': 'tasks/mini/suite_test',
   'tasks/mini/patterns.py': 'tasks/mini/suite_test',

@@ -18,13 +18,13 @@ from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import locks, memory, parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
-from moe_lite.core.types import Tree
 from moe_lite.data.batches import Batches, open_first, with_shards
 from moe_lite.data.dataset import Dataset, check
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import distributed, endings, interrupts
 from moe_lite.t5.description import describe_run
 from moe_lite.training import (
+  beginning,
   next_command,
   rates,
   run_folder,
@@ -164,7 +164,7 @@ def train(
     on_mesh = None
     if validation is not None:
       on_mesh = validation.prepare(model, lengths, best_by)
-    start = time.monotonic()
+    began = time.monotonic()
     planned, program = compile_plan(
       mesh,
       fully_sharded,
@@ -180,30 +180,19 @@ def train(
     )
     where = planned.where
     measure = None if on_mesh is None else on_mesh(where.mesh)
-    compile_seconds = time.monotonic() - start
+    compile_seconds = time.monotonic() - began
 
     # Load what the run begins with: the base, a state, and a place in the data.
-    base, loaded, info = starting.load_base(
+    base, loaded, info = beginning.load_base(
       initial_checkpoint_path, where, trainable, base_dtype, model.module.config
     )
     batches = Batches(dataset, where.mesh, seed, vocab_size, opened)
     description = starting.describe(method, info, dataset, seed, settings)
 
-    def begin() -> tuple[train_step.TrainState, Tree]:
-      """The state before the first step, and the adapters that do not train."""
-      taken, fixed = warm_start.place(
-        read_adapters(), model, where, trainable, seed
-      )
-      state = train_step.init_state(
-        model,
-        planned.optimizer,
-        planned.state,
-        seed,
-        parameters.merge(taken, loaded),
-      )
-      return state, fixed
-
-    restored = before and starting.restore(
+    start = beginning.Start(
+      model, planned, trainable, seed, read_adapters, loaded
+    )
+    restored = before and beginning.restore(
       model_dir,
       checkpoints,
       before,
@@ -221,7 +210,7 @@ def train(
         taken.check_base(info)
         stages = taken.stages
         say(str(taken))
-      state, fixed = begin()
+      state, fixed = start.state()
     base = parameters.merge(fixed, base)
     description = dataclasses.replace(description, stages=stages or None)
     batch = next(batches)
@@ -260,7 +249,7 @@ def train(
     def last_saved() -> int | None:
       """The last checkpoint of a run that diverges: at least its beginning."""
       if checkpoints.last_saved() is None and is_base_frozen:
-        starting.save_beginning(checkpoints, *begin(), description)
+        start.save(checkpoints, description)
       return checkpoints.last_saved()
 
     # Take the steps.
@@ -309,7 +298,7 @@ def train(
             checkpoints.save(
               done,
               parameters.merge(state.trainable, fixed),
-              starting.beside_trainable(state),
+              beginning.beside_trainable(state),
               batches.position(),
               dataclasses.replace(
                 description, batches=batches.count, metrics=recorder.state()
