@@ -7,7 +7,6 @@ rounding, a result does not depend on what else is in its batch.
 
 import dataclasses
 import functools
-import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
 from moe_lite.inference import scoring, token_routing
 from moe_lite.inference.generation import Generator
@@ -120,7 +120,7 @@ class TextModel:
     self._now = trained
     self.network = trained.model.module.config
     self.facts = trained.facts.to_json()
-    method = json.dumps(to_json(self.network), sort_keys=True)
+    method = json_text.dumps(to_json(self.network), sort_keys=True)
     if method not in self._programs:
       self._programs[method] = Programs(dataclasses.replace(trained))
     self._run = self._programs[method]

@@ -99,7 +99,11 @@ GROWTH = {
 QUICK = ('ia3 to mov', 'lora to molora', 'mov to more')
 
 
-@pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
+@pytest.mark.parametrize(
+  'scan_layers',
+  [False, pytest.param(True, marks=pytest.mark.slow)],
+  ids=['loop', 'scan'],
+)
 @pytest.mark.parametrize(
   ('before', 'now', 'error'),
   [

@@ -95,16 +95,18 @@ def test_a_network_multiplies_in_it(scan_layers):
   logits = model.logits(base, tiny.batch())
   error = jnp.linalg.norm(logits - exact) / jnp.linalg.norm(exact)
   assert 0 < error < 0.05
-  # `wo`, logits and attention multiply activations, and all else int8 numbers.
+  # `wo`, `out`, logits and attention multiply activations, and all else int8
+  # numbers.
   count = functools.partial(flops.of_matmuls, model.logits)
   args = base, tiny.batch()
   of_int8 = count(*args, only_int8=True)
   rows, length = tiny.batch()['encoder_input_tokens'].shape
   targets = tiny.batch()['decoder_target_tokens'].shape[1]
-  of_attention = 4 * 16 * 16
+  # Queries, keys and values; the decoder has keys and values of the inputs.
+  of_one = 16 * 16
   of_mlp = 2 * 16 * 32
-  of_tokens = length * (2 * (of_attention + of_mlp) + of_attention // 2)
-  of_tokens += targets * (of_attention + of_attention // 2 + of_mlp)
+  of_tokens = length * (2 * (3 * of_one + of_mlp) + 2 * of_one)
+  of_tokens += targets * (3 * of_one + of_one + of_mlp)
   assert of_int8 == 2 * rows * of_tokens
 
 

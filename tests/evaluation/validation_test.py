@@ -132,6 +132,7 @@ def test_the_loss_is_that_of_training_and_nothing_compiles_twice(
   assert found[0]['loss'] == pytest.approx(-float(scores.sum()) / tokens)
 
 
+@pytest.mark.slow
 def test_a_run_ends_when_nothing_becomes_better(base, tmp_path, capsys):
   folder = tmp_path / 'run'
   options = {'best_by': 'accuracy', 'patience': 1, 'steps': 20}

@@ -93,11 +93,8 @@ def test_the_chain_is_told(first, second, third, capsys):
     assert json.load(file)['stages'] == stages
 
 
-@pytest.mark.parametrize(
-  'scan_layers',
-  [False, pytest.param(True, marks=pytest.mark.slow)],
-  ids=['loop', 'scan'],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('scan_layers', [False, True], ids=['loop', 'scan'])
 def test_interrupted_stages_end_in_the_same_bytes(
   base, second, third, scan_layers, tmp_path, monkeypatch
 ):
@@ -128,6 +125,7 @@ def test_interrupted_stages_end_in_the_same_bytes(
       np.testing.assert_array_equal(found[path], leaf)
 
 
+@pytest.mark.slow
 def test_frozen_adapters_without_a_source_keep_their_draws(
   base, second, tmp_path
 ):
@@ -137,6 +135,7 @@ def test_frozen_adapters_without_a_source_keep_their_draws(
   assert leaves.keys() == read(second)[0].keys()
 
 
+@pytest.mark.slow
 def test_other_data_are_a_stage(base, first, tmp_path):
   run = str(tmp_path / 'run')
   shutil.copytree(first, run)
