@@ -131,6 +131,23 @@ class Description:
     kept = ('method', 'network', 'trainable', 'base', 'data', 'stages')
     return {name: x for name, x in self.to_json().items() if name in kept}
 
+  def network_of(self, path: str) -> Mapping[str, Any]:
+    """Returns the network, as `t5.description.to_json` gives it.
+
+    Args:
+      path: where the checkpoint is, for the message.
+
+    Raises:
+      UserError: if it does not say its network.
+    """
+    if self.method.network is None:
+      raise UserError(
+        f'{path} does not say which network it belongs to, because an older '
+        'moe_lite wrote it. Export it first: python -m moe_lite.convert export '
+        f'{path} --to=DIR'
+      )
+    return self.method.network
+
   @property
   def data_shards(self) -> int:
     """The number of shards that the data were read in."""
@@ -141,11 +158,15 @@ class Description:
 def check_same(run: str, trained_on: BaseInfo, now: BaseInfo) -> None:
   """Raises UserError unless a run stands on the base that is given now.
 
+  Nothing is compared if one of them is `NOT_RECORDED`.
+
   Args:
     run: the folder of the run, for the message.
     trained_on: the base that its checkpoint names.
     now: the base that is given.
   """
+  if NOT_RECORDED in (trained_on.fingerprint, now.fingerprint):
+    return
   if trained_on.fingerprint != now.fingerprint:
     raise UserError(
       f'The run {run} stands on another base than INITIAL_CHECKPOINT_PATH '

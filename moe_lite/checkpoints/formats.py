@@ -79,9 +79,15 @@ def read_trained(
     themselves.
 
   Raises:
-    UserError: if nothing of the kind lies there, or it is damaged.
+    UserError: if nothing of the kind lies there, it is damaged, or it has no
+      steps to choose from.
   """
   found = find(path)
+  if step is not None and found is not None and not found.has_steps:
+    raise UserError(
+      f'step = {step} chooses a checkpoint of a run, and {path!r} is not a '
+      'run: leave it out.'
+    )
   read = None if found is None else found.trained(path, step, assumed)
   if read is None:
     hint = _checkpoints_in(epath.Path(path))

@@ -14,15 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from moe_lite.adapters.growing import repeated
+from moe_lite.adapters.growing import more_experts
 from moe_lite.checkpoints import exported, formats, stages
-from moe_lite.checkpoints.description import (
-  NO_BASE,
-  NOT_RECORDED,
-  BaseInfo,
-  Description,
-  check_same,
-)
+from moe_lite.checkpoints.description import NOT_RECORDED, BaseInfo, Description
 from moe_lite.checkpoints.leaf_shapes import difference, shapes
 from moe_lite.checkpoints.peft import config as peft_config
 from moe_lite.checkpoints.peft import folder as peft_folder
@@ -31,10 +25,10 @@ from moe_lite.core.errors import UserError, nearest, some
 from moe_lite.core.types import ADAPTER_SUFFIX, Tree
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import (
-  SIZES,
   describe_method,
   describe_run,
   from_json,
+  other_sizes,
 )
 
 # The path of a leaf of an adapter: the adapter, its site, and the rest.
@@ -61,32 +55,24 @@ class InitialAdapters:
   stages: Sequence[Mapping[str, Any]]
   notes: Sequence[str]
 
-  def check_base(self, base: BaseInfo) -> None:
-    """Raises UserError if they were trained on another base.
-
-    Args:
-      base: the base of the run that begins with them.
-    """
-    is_known = NOT_RECORDED not in (self.base.fingerprint, base.fingerprint)
-    if is_known and NO_BASE not in (self.base, base):
-      check_same(self.source, self.base, base)
-
   def __str__(self) -> str:
     return f'adapters: those of {self.source}; {"; ".join(self.notes)}'
 
 
 def read(
-  source: str,
+  source: str | None,
   network: T5Config,
   wanted: Tree,
   noise: float = 0.0,
   seed: int = 0,
-) -> InitialAdapters:
+) -> InitialAdapters | None:
   """Reads adapters, and makes those of a network of them.
+
+  The result is None if there is no source, so that all adapters are drawn.
 
   Args:
     source: the MODEL_DIR of a run; an export, or its address on the hub; a T5X
-      checkpoint of a run; or a folder of PEFT's.
+      checkpoint of a run; or a folder of PEFT's. None takes nothing.
     network: the network, with its adapters.
     wanted: the shapes of its parameters, layers apart.
     noise: the standard deviation, relative to each number, of what is added to
@@ -94,10 +80,19 @@ def read(
     seed: the seed of that.
 
   Raises:
-    UserError: if there are none, or they do not fit the network.
+    UserError: if there are none, if they do not fit the network, or if there
+      are no copies for the noise.
   """
+  if source is None:
+    if noise:
+      raise _no_copies(noise, 'there are none without INITIAL_ADAPTERS')
+    return None
   found, there, description = _read(source, network)
-  _check_sizes(source, there, network)
+  if problems := other_sizes(there, network):
+    raise UserError(
+      f'INITIAL_ADAPTERS = {source!r} stands on a network of other sizes: '
+      f'{"; ".join(problems)}. Give the models/ file that it was trained with.'
+    )
   adapters = parameters.flatten(parameters.adapters_of(wanted))
   if not adapters:
     raise UserError(
@@ -115,6 +110,8 @@ def read(
     for x, leaf in taken.items()
     if x not in found or leaf.shape != found[x].shape
   ]
+  if noise and not grown:
+    raise _no_copies(noise, f'{source} becomes the same adapters here')
   if noise:
     taken = {**taken, **_parted({x: taken[x] for x in grown}, noise, seed)}
   drawn = sorted(adapters.keys() - taken.keys())
@@ -147,37 +144,19 @@ def _read(
     assumed = Description(describe_run(network, trainable), unknown)
     tree, said = formats.read_trained(path, None, assumed)
     leaves = parameters.flatten(tree)
-    if said.method.network is None:
-      raise UserError(
-        f'{source} does not say which network it belongs to, because an older '
-        'moe_lite wrote it. Export it first: python -m moe_lite.convert export '
-        f'{source} --to=DIR'
-      )
-    there = from_json(said.method.network)
+    there = from_json(said.network_of(source))
   found = {
     x: np.asarray(leaf, np.float32)
     for x, leaf in leaves.items()
     if parameters.is_adapter(x)
   }
-  if not found:
+  if len(found) < len(leaves):
     raise UserError(
-      f'INITIAL_ADAPTERS = {source!r}: there are no adapters, only a base. '
-      'Give it as INITIAL_CHECKPOINT_PATH.'
+      f'INITIAL_ADAPTERS = {source!r} trained parameters of its base as well, '
+      f'such as {min(leaves.keys() - found.keys())}, which adapters do not '
+      'have. Give it as INITIAL_CHECKPOINT_PATH.'
     )
   return found, there, said
-
-
-def _check_sizes(source: str, there: T5Config, now: T5Config) -> None:
-  problems = [
-    f'{name} is {getattr(there, name)!r} there and {getattr(now, name)!r} here'
-    for name in SIZES
-    if getattr(there, name) != getattr(now, name)
-  ]
-  if problems:
-    raise UserError(
-      f'INITIAL_ADAPTERS = {source!r} stands on a network of other sizes: '
-      f'{"; ".join(problems)}. Give the models/ file that it was trained with.'
-    )
 
 
 def _begin(
@@ -199,6 +178,7 @@ def _begin(
     groups[match[1], match[2]][match[3]] = leaf
   here = {match[1] for match in map(_LEAF, wanted) if match}
   before, now = there.standing(), network.standing()
+  decided, decides = there.deciding(), network.deciding()
   taken, kinds = {}, {}
   for (adapter, site), params in groups.items():
     if adapter not in here:
@@ -206,28 +186,25 @@ def _begin(
       raise UserError(
         f'INITIAL_ADAPTERS = {source!r} has an adapter at {adapter}, and this '
         f'run has none there; it has them at {some(places)}. Give a methods/ '
-        'file with all adapters of the source, or let the run change nothing '
-        f'at {site} by TRAINABLE.{nearest(site, places)}'
+        'file with all adapters of the source. TRAINABLE may leave out those '
+        f'that should not train.{nearest(site, places)}'
       )
     if site in now:
       made = now[site].begin_from(before[site], params)
       kinds[site] = type(before[site]).__name__, type(now[site]).__name__
     else:  # It is a decision, which has the leaves of its router.
-      made = {
-        name: _like(leaf, wanted[f'{adapter}/{name}'].shape)
-        for name, leaf in params.items()
-        if f'{adapter}/{name}' in wanted
-      }
+      made = more_experts(decides[site], decided[site], params)
       kinds[site] = ('a decision', 'a decision')
     taken.update({f'{adapter}/{name}': leaf for name, leaf in made.items()})
   # A router of another kind may have none of the leaves.
   return {x: leaf for x, leaf in taken.items() if x in wanted}, kinds
 
 
-def _like(leaf: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-  """Repeats the experts of a deciding router, if there are to be more."""
-  times, rest = divmod(shape[-1], leaf.shape[-1])
-  return leaf if rest or times == 1 else repeated(leaf, times, is_router=True)
+def _no_copies(noise: float, why: str) -> UserError:
+  return UserError(
+    f'EXPERT_NOISE = {noise!r} is for copies of experts, and {why}. Leave it '
+    'out.'
+  )
 
 
 def _parted(

@@ -84,9 +84,6 @@ def read(
   Raises:
     UserError: if it is neither, or has no such step.
   """
-  found = formats.find(source)
-  if step is not None and found is not None and not found.has_steps:
-    raise UserError(f'--step is of a run, and {source!r} is not a run.')
   trained, description = formats.read_trained(source, step)
   if description.method.network is None:
     # Early runs did not say it, but their configuration has it.

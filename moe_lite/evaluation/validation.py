@@ -8,6 +8,7 @@ validation serves all others.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,9 +26,7 @@ from moe_lite.evaluation.rows import first_examples, tasks_with
 from moe_lite.inference import answers, ranking, scoring
 from moe_lite.inference.padding import Input, Shapes
 from moe_lite.models.model import EncoderDecoderModel
-
-# From all parameters to the metrics of a validation.
-Measure = Callable[[Tree], dict[str, float]]
+from moe_lite.training.validating import Measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +194,12 @@ class _Task:
     shapes = shapes.for_examples(len(self.choices))
     scores = scoring.score(self.choices, encode, score_choices, shapes)
     loss = -sum(float(scores[i][j]) for i, j, _ in self.targets)
+    if not math.isfinite(loss):
+      raise UserError(
+        f'The validation of {self.name!r} gives a loss of {loss}: the '
+        'activations overflow. Try --gin.ACTIVATION_DTYPE="\'float32\'", or '
+        'leave the task out of EVAL_MIXTURE.'
+      )
     tokens = sum(count for _, _, count in self.targets)
     if self.answers is None:
       return loss, tokens, None

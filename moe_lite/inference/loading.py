@@ -22,7 +22,6 @@ from moe_lite.inference.text_model import TextModel
 from moe_lite.inference.vocabulary import Text, Vocabulary, find_vocabulary
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import description
-from moe_lite.t5.config import T5Config
 from moe_lite.t5.network import Transformer
 
 # A network with more layers than this scans over them, so that the time to
@@ -80,7 +79,7 @@ def load(
     folders.insert(0, exported.local(adapters))
     described = _describe(adapters, folders[0], step)
     trainable = described.method.trainable
-    config = _network_of(adapters, described)
+    config = description.from_json(described.network_of(adapters))
     # Adapters that do not say whether inputs end with EOS were trained on a
     # task of this package, whose inputs do not, whatever the base says.
     says = {**says, 'inputs_eos': False, **(described.text or {})}
@@ -116,24 +115,7 @@ def _describe(adapters: str, folder: str, step: int | None) -> Description:
       'moe_lite.convert export` wrote, its address on the hub '
       '(hf://ORGANISATION/NAME), or the MODEL_DIR of a run.'
     )
-  if step is not None and not found.has_steps:
-    raise UserError(
-      f'step = {step} chooses a checkpoint of a run, and {adapters!r} is not a '
-      'run: leave it out.'
-    )
   return described
-
-
-def _network_of(adapters: str, described: Description) -> T5Config:
-  """The network that adapters say they belong to."""
-  network = described.method.network
-  if network is None:
-    raise UserError(
-      f'{adapters} does not say which network it belongs to, because an older '
-      'moe_lite wrote it. Export it first: python -m moe_lite.convert export '
-      f'{adapters} --to=DIR'
-    )
-  return description.from_json(network)
 
 
 def _path(folder: str) -> str:

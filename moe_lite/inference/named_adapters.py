@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 
 import jax
 import numpy as np
 
 from moe_lite.checkpoints import exported, formats
-from moe_lite.checkpoints.description import NOT_RECORDED, check_same
+from moe_lite.checkpoints.description import check_same
 from moe_lite.checkpoints.leaf_shapes import check_fits
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError, nearest
@@ -17,6 +18,7 @@ from moe_lite.inference.facts import Facts
 from moe_lite.inference.trained import Trained
 from moe_lite.models import layout
 from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.routing.router import is_number
 from moe_lite.t5 import description
 from moe_lite.t5.config import T5Config
 
@@ -60,14 +62,8 @@ class NamedAdapters:
     if name in self._named:
       raise UserError(f'{name!r} is the name of other adapters: give another.')
     leaves, said = formats.read_trained(exported.local(path), step)
-    if said.method.network is None:
-      raise UserError(
-        f'{path} does not say which network it belongs to. Export it first: '
-        f'python -m moe_lite.convert export {path} --to=DIR'
-      )
-    if said.base.fingerprint != NOT_RECORDED:
-      check_same(path, said.base, self._base.facts.base)
-    theirs = description.from_json(said.method.network)
+    check_same(path, said.base, self._base.facts.base)
+    theirs = description.from_json(said.network_of(path))
     facts = dataclasses.replace(
       self._base.facts,
       checkpoint=path,
@@ -100,6 +96,11 @@ class NamedAdapters:
       return self._named[which]
     if not which:
       raise UserError('Weights of adapters are missing: give {NAME: WEIGHT}.')
+    for name, weight in which.items():
+      if not (is_number(weight) and math.isfinite(weight)):
+        raise UserError(
+          f'The weight of {name!r} is {weight!r}, and must be a finite number.'
+        )
     return self._mixed(which)
 
   def _mixed(self, weights: Mapping[str, float]) -> Trained:
@@ -157,13 +158,11 @@ class NamedAdapters:
   ) -> tuple[EncoderDecoderModel, layout.Layout]:
     """Makes the model of adapters in the form of the base."""
     network = self._base.model.module
-    for name in description.SIZES:
-      here, there = getattr(network.config, name), getattr(theirs, name)
-      if here != there:
-        raise UserError(
-          f'{path} stands on a network whose {name} is {there!r}, and that of '
-          f'the base is {here!r}.'
-        )
+    if problems := description.other_sizes(theirs, network.config):
+      raise UserError(
+        f'{path} stands on a network of other sizes than the base: '
+        f'{"; ".join(problems)}.'
+      )
     config = dataclasses.replace(
       network.config, adapters=theirs.adapters, decisions=theirs.decisions
     )

@@ -186,7 +186,7 @@ class ModelSource:
       ),
       model.module.config,
     )
-    if description and description.base.fingerprint != NOT_RECORDED:
+    if description is not None:
       check_same(self.checkpoint_path, description.base, info)
     return parameters.flatten(base), info
 

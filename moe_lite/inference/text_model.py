@@ -26,29 +26,13 @@ from moe_lite.inference.padding import (
   pad_inputs,
   pad_targets,
 )
+from moe_lite.inference.programs import Programs
 from moe_lite.inference.scoring import Choices
 from moe_lite.inference.texts import choices_of_each, several
 from moe_lite.inference.trained import Trained
 from moe_lite.inference.vocabulary import Text
 from moe_lite.models import decoding
 from moe_lite.t5.description import to_json
-
-
-class Programs:
-  """What is compiled for the models of one method.
-
-  Attributes:
-    trained: the model whose parameters are used.
-  """
-
-  def __init__(self, trained: Trained):
-    """Compiles nothing yet."""
-    self.trained, model = trained, trained.model
-    self.encode = trained.compile(model.encode, gather=False)
-    self.score_choices = trained.compile(model.score_choices)
-    self.routing = trained.compile(model.routing_tokens)
-    # A generator compiles anew, so that each is kept under its options.
-    self.generators: dict[Any, Generator] = {}
 
 
 class TextModel:
@@ -213,7 +197,7 @@ class TextModel:
         top_p=top_p,
         seed=seed,
       )
-      return self._by_adapters(adapters, of_rows, texts)
+      return self._by_adapters(adapters, of_rows, inputs)
     ids = self._input_ids(texts)
     options = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p}
     generator = self._generator(len(ids), max_length, num_beams, options)
@@ -267,7 +251,7 @@ class TextModel:
     texts = several(inputs)
     sets = choices_of_each(inputs, len(texts), choices)
     if adapters is not None:
-      return self._by_adapters(adapters, self.score, texts, sets)
+      return self._by_adapters(adapters, self.score, inputs, sets)
     asked = [
       Choices(
         Input(ids), [np.array(self._text.targets(x), np.int32) for x in several]
@@ -328,6 +312,11 @@ class TextModel:
       call: the method, which returns a result for each row.
       *rows: its arguments, with an entry for each row.
     """
+    if isinstance(names, str) or isinstance(rows[0], str):
+      raise UserError(
+        'adapters names those of each of several inputs: give both as lists. '
+        '`use` takes one name for all.'
+      )
     if len(names) != len(rows[0]):
       raise UserError(
         f'adapters names {len(names)} for {len(rows[0])} inputs: give one for '

@@ -143,15 +143,11 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     names = [x for x in drawn if not parameters.is_adapter(x)]
     leaves = self._load(self._base_path, names)
     say(f'The base is {self._base_path}.')
-    if self._initial is None:
-      say('Adapters begin anew.')
     target = unflatten({**drawn, **leaves, **self._begin_with()})
     return self._restore_train_state({**fallback_state, 'target': target})
 
   def _begin_with(self) -> dict[str, jax.Array]:
     """Reads the adapters to begin with: path to leaf, in the network's form."""
-    if self._initial is None:
-      return {}
     infos = t5x_checkpoints.flatten(self._parameter_infos['target'])
     shapes = {
       x: jax.ShapeDtypeStruct(info.shape, 'float32')
@@ -161,7 +157,10 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     taken = initial_adapters.read(
       self._initial, self._network, wanted, self._noise, self._seed
     )
-    taken.check_base(_loaded[self._base_path])
+    if taken is None:
+      say('Adapters begin anew.')
+      return {}
+    check_same(taken.source, taken.base, _loaded[self._base_path])
     _stages[self._base_path] = taken.stages
     say(str(taken))
     form = parameters.like_network(

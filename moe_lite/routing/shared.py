@@ -48,6 +48,18 @@ class Decision(nn.Module):
     """The fields of `Context` that the deciding router reads."""
     return self.router(num_experts=self.num_experts, parent=None).needs
 
+  def cannot_begin(self, source: 'Decision', why: str) -> UserError:
+    """The error for a decision that cannot do what another one did.
+
+    Args:
+      source: the decision that this one was to begin from.
+      why: the reason, as a sentence.
+    """
+    return UserError(
+      f'INITIAL_ADAPTERS has a decision over {source.num_experts} experts, and '
+      f'this run one over {self.num_experts}, which cannot begin from it. {why}'
+    )
+
   @nn.compact
   def __call__(self, *positions: tuple[Context, Array]) -> list[Context]:
     """Decides for one or more groups of positions.

@@ -80,6 +80,15 @@ def from_json(described: Mapping[str, Any], **changes: Any) -> T5Config:
     ) from error
 
 
+def other_sizes(there: T5Config, here: T5Config) -> list[str]:
+  """Says which `SIZES` of two networks differ: 'emb_dim is 8 there ...'."""
+  return [
+    f'{name} is {getattr(there, name)!r} there and {getattr(here, name)!r} here'
+    for name in SIZES
+    if getattr(there, name) != getattr(here, name)
+  ]
+
+
 def describe_method(config: T5Config) -> dict[str, str]:
   """Describes what stands at every site, and the decisions, as text.
 

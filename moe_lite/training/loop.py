@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import jax
 
 from moe_lite.checkpoints import run_items
-from moe_lite.checkpoints.description import NO_BASE
+from moe_lite.checkpoints.description import NO_BASE, check_same
 from moe_lite.checkpoints.run_checkpoints import Checkpoints
 from moe_lite.core import locks, memory, parameters, partitioning
 from moe_lite.core.errors import UserError
@@ -207,7 +207,7 @@ def train(
     else:
       before, stages = None, None
       if (taken := read_adapters()) is not None:
-        taken.check_base(info)
+        check_same(taken.source, taken.base, info)
         stages = taken.stages
         say(str(taken))
       state, fixed = start.state()
@@ -253,9 +253,10 @@ def train(
       return checkpoints.last_saved()
 
     # Take the steps.
+    # The first process writes this file from now on.
+    lines = run_folder.validations(model_dir, before.step if before else 0)
     distributed.meet('ready to train')
     done = before.step if before else 0
-    lines = run_folder.validations(model_dir, done)
     reductions = {**train_step.REDUCTIONS, **model.reductions}
     recorder = Recorder(
       model_dir,

@@ -13,8 +13,8 @@ def reach(schedule: Schedule, train_steps: int) -> float:
   """Returns the sum of the rates of all steps.
 
   With Adafactor, this is how far a parameter can move at most, relative to its
-  size. With AdamW, it is how far each number can move, and numbers of (IA)³ and
-  MoV are about one.
+  size. With AdamW, it is about how far each number can move, and numbers of
+  (IA)³ and MoV are about one.
 
   Args:
     schedule: maps the number of a step to a learning rate.
@@ -31,7 +31,7 @@ def warning(schedule: Schedule, train_steps: int) -> str | None:
     return None
   return (
     f'LEARNING_RATE is small for TRAIN_STEPS = {train_steps}: the rates of all '
-    f'steps sum to {sum_of_rates:.2g}, and a parameter moves by at most that '
-    'share of its size. The run will hardly differ from its beginning. Search '
-    'for a rate: python -m moe_lite.sweep ablations/rate.gin'
+    f'steps sum to {sum_of_rates:.2g}. With Adafactor, a parameter moves by at '
+    'most that share of its size, so that the run hardly differs from its '
+    'beginning. Search for a rate: python -m moe_lite.sweep ablations/rate.gin'
   )

@@ -8,7 +8,6 @@ import numpy as np
 from moe_lite.checkpoints import initial_adapters
 from moe_lite.checkpoints.initial_adapters import InitialAdapters
 from moe_lite.core import parameters, partitioning
-from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
 from moe_lite.models.layout import Layout
 from moe_lite.models.model import EncoderDecoderModel
@@ -27,13 +26,6 @@ def read(
     noise: relative to each number, what is added to copies of an expert.
     seed: the seed of the run.
   """
-  if source is None:
-    if noise:
-      raise UserError(
-        f'EXPERT_NOISE = {noise!r} is for copies of experts, and there are '
-        'none without INITIAL_ADAPTERS.'
-      )
-    return None
   wanted = jax.eval_shape(
     parameters.unstack_layers, model.abstract_variables()['params']
   )

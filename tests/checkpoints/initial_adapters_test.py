@@ -1,5 +1,6 @@
 """Adapters to begin with: what they become, and that it does the same."""
 
+import dataclasses
 import functools
 
 import jax
@@ -12,6 +13,8 @@ from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.peft import folder as peft
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.t5 import Transformer
 from moe_lite.t5.description import describe_run
 from tests import tiny
 
@@ -53,7 +56,10 @@ def trained(model):
 
 def write(folder, sites, **changes):
   """An export of adapters; returns its folder, and path to leaf."""
-  model = tiny.model(sites)
+  return write_model(folder, tiny.model(sites), **changes)
+
+
+def write_model(folder, model, **changes):
   leaves = trained(model)
   method = describe_run(model.module.config, parameters.TRAINABLE_ADAPTERS)
   said = Description(method, BASE, step=7, **changes)
@@ -163,10 +169,10 @@ def test_noise_lets_copies_part_and_is_seeded(tmp_path):
   assert np.ptp(draws[0], axis=0).min() > 0
   assert not np.array_equal(draws[0], draws[2])
   assert 0.05 < np.std(draws[0] / still) < 0.2
-  # What is not a copy stays what it was.
-  same, leaves = write(tmp_path / 'same', mov(3))
-  taken = read(same, mov(3), noise=0.1)
-  np.testing.assert_array_equal(taken.leaves[path], leaves[path])
+  # What is not a copy cannot part.
+  same, _ = write(tmp_path / 'same', mov(3))
+  with pytest.raises(UserError, match='becomes the same adapters here'):
+    read(same, mov(3), noise=0.1)
 
 
 def test_begins_with_adapters_of_peft(tmp_path):
@@ -207,6 +213,45 @@ def test_what_does_not_fit_is_refused(before, now, message, tmp_path):
   source, _ = write(tmp_path / 'source', before)
   with pytest.raises(UserError, match=message):
     read(source, now)
+
+
+def test_decisions_grow_as_mixtures_do(tmp_path):
+  def model(count, router=routing.SoftRouter):
+    decision = functools.partial(
+      routing.Decision, num_experts=count, router=router
+    )
+    config = dataclasses.replace(
+      tiny.model({}).module.config,
+      adapters=mov(count, router=routing.SharedRouter),
+      decisions={'layer': decision},
+    )
+    return EncoderDecoderModel(Transformer(config))
+
+  def begin(source, made):
+    config = made.module.config
+    return initial_adapters.read(source, config, unrolled(made))
+
+  source, leaves = write_model(tmp_path / 'source', model(2))
+  taken = begin(source, model(4))
+  path = 'encoder/layers_0/layer_adapter/router/kernel'
+  np.testing.assert_array_equal(
+    taken.leaves[path], np.concatenate([leaves[path]] * 2, axis=1)
+  )
+  with pytest.raises(UserError, match='a multiple of it'):
+    begin(source, model(3))
+  with pytest.raises(UserError, match='Under TopKRouter, copies'):
+    begin(source, model(4, router=routing.TopKRouter))
+
+
+def test_what_trained_its_base_is_refused(tmp_path):
+  made = tiny.model(IA3)
+  method = describe_run(made.module.config, '.*')
+  leaves = {**parameters.flatten(tiny.base_params()), **trained(made)}
+  said = Description(method, BASE)
+  folder = tmp_path / 'whole'
+  exported.save(str(folder), parameters.unflatten(leaves), said, {})
+  with pytest.raises(UserError, match='trained parameters of its base as well'):
+    read(str(folder), IA3)
 
 
 def test_another_size_and_a_source_that_is_none_are_refused(tmp_path):

@@ -5,19 +5,19 @@ import json
 import logging
 
 import jax
+import numpy as np
 import pytest
 
-import tests.tiny_task  # noqa: F401  registers the tasks
 from moe_lite.checkpoints import bases, runs
 from moe_lite.checkpoints.run_checkpoints import Checkpoints
-from moe_lite.core import parameters
+from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.data import dataset
 from moe_lite.evaluation import Validation, evaluate
 from moe_lite.inference import padding
 from moe_lite.process import interrupts
-from moe_lite.training import loop, optimizers
-from tests import tiny_run
+from moe_lite.training import optimizers
+from tests import tiny_run, tiny_training
 
 LENGTHS = tiny_run.LENGTHS
 HELD_OUT = Validation('tiny_score_eval', period=2, examples=None, batch_size=8)
@@ -31,24 +31,15 @@ def base(tmp_path_factory):
 
 
 def train(folder, base, validation=RANKED, steps=6, **changes):
-  arguments = {
-    'optimizer': optimizers.adafactor,
+  options = {
+    'dataset': dataset.Dataset('tiny_task', LENGTHS, batch_size=4),
     'schedule': optimizers.constant(0.1),
-    'base_dtype': 'float32',
-    'log_period': 2,
     'save_period': 3,
     'keep': 1,
+    'validation': validation,
     **changes,
   }
-  loop.train(
-    tiny_run.model(),
-    str(folder),
-    dataset.Dataset('tiny_task', LENGTHS, batch_size=4),
-    train_steps=steps,
-    initial_checkpoint_path=base,
-    validation=validation,
-    **arguments,
-  )
+  tiny_training.train(folder, base, tiny_run.model(), steps, **options)
   return folder
 
 
@@ -143,6 +134,21 @@ def test_a_run_ends_when_nothing_becomes_better(base, tmp_path, capsys):
   assert runs.steps(str(folder)) == [2, 4]
   train(folder, base, schedule=optimizers.constant(1e-30), **options)
   assert 'no better accuracy was found' in capsys.readouterr().err
+
+
+def test_a_validation_that_overflows_is_one_message(base, tmp_path):
+  """The base is finite, and its activations are not."""
+  leaves = {
+    path: np.full(leaf.shape, 3e38, np.float32)
+    if 'decoder' in path and 'wo' in path
+    else leaf
+    for path, leaf in dict(bases.read(base)).items()
+  }
+  model = tiny_run.model(adapters={})
+  tokens = Validation('tiny_task', examples=2)
+  measure = tokens.prepare(model, LENGTHS, None)(partitioning.make_mesh(None))
+  with pytest.raises(UserError, match="'tiny_task' gives a loss of"):
+    measure(parameters.unflatten(leaves))
 
 
 def test_mistakes(base, tmp_path):

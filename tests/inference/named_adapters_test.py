@@ -134,6 +134,16 @@ def test_mistakes(model, paths, tmp_path):
     model.use({'one': 0.5, 'pair': 0.5})
   with refuse('Weights of adapters are missing'):
     model.use({})
+  with refuse("The weight of 'one' is nan"):
+    model.use({'one': float('nan')})
+  with refuse("The weight of 'one' is 'a'"):
+    model.use({'one': 'a'})
+  with refuse('step = 3 chooses a checkpoint of a run'):
+    model.add('other', paths['one'], step=3)
+  with refuse('give both as lists'):
+    model.generate(TEXTS[0], adapters=['one'])
+  with refuse('give both as lists'):
+    model.score(TEXTS, CHOICES, adapters='one')
   with refuse('adapters names 1 for 4 inputs'):
     model.score(TEXTS, CHOICES, adapters=['one'])
   with refuse("'onee' is not the name"):

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import pytest
 
-import tests.tiny_task  # noqa: F401  registers the tasks
 from moe_lite import adapters
 from moe_lite.checkpoints import runs
 from moe_lite.core import parameters
@@ -20,7 +19,7 @@ from moe_lite.core.errors import UserError
 from moe_lite.data import dataset
 from moe_lite.process import interrupts
 from moe_lite.training import loop, optimizers
-from tests import tiny
+from tests import tiny, tiny_training
 from tests.paths import ROOT
 
 STEPS = 8
@@ -39,23 +38,9 @@ def make_model(**arguments):
 
 
 def train(folder, base, train_steps=STEPS, model=None, **changes):
-  arguments = {
-    'dataset': dataset.Dataset(
-      'tiny_task', {'inputs': 32, 'targets': 16}, batch_size=4
-    ),
-    'schedule': optimizers.constant(0.02),
-    'optimizer': optimizers.adafactor,
-    'initial_checkpoint_path': base,
-    'base_dtype': 'float32',
-    'log_period': 2,
-    'save_period': 3,
-    **changes,
-  }
-  loop.train(
-    model or make_model(),
-    str(folder),
-    train_steps=train_steps,
-    **arguments,
+  options = {'save_period': 3, **changes}
+  tiny_training.train(
+    folder, base, model or make_model(), train_steps, **options
   )
 
 

@@ -7,7 +7,6 @@ import shutil
 import numpy as np
 import pytest
 
-import tests.tiny_task  # noqa: F401  registers the tasks
 from moe_lite import adapters
 from moe_lite.checkpoints import runs
 from moe_lite.checkpoints.run_checkpoints import Checkpoints
@@ -15,8 +14,7 @@ from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.data import dataset
 from moe_lite.process import interrupts
-from moe_lite.training import loop, optimizers
-from tests import tiny
+from tests import tiny, tiny_training
 
 SITES = ('key', 'intermediate')
 ROUTERS = '.*router/.*'
@@ -30,22 +28,9 @@ def base(tmp_path_factory):
 
 
 def train(folder, base, sites, steps=4, scan_layers=False, **changes):
-  arguments = {
-    'dataset': dataset.Dataset(
-      'tiny_task', {'inputs': 32, 'targets': 16}, batch_size=4
-    ),
-    'schedule': optimizers.constant(0.02),
-    'optimizer': optimizers.adafactor,
-    'initial_checkpoint_path': base,
-    'base_dtype': 'float32',
-    'log_period': 2,
-    'save_period': 2,
-    **changes,
-  }
-  loop.train(
-    tiny.model(sites, scan_layers), str(folder), train_steps=steps, **arguments
-  )
-  return str(folder)
+  model = tiny.model(sites, scan_layers)
+  options = {'save_period': 2, **changes}
+  return tiny_training.train(folder, base, model, steps, **options)
 
 
 def read(folder, step=None):
