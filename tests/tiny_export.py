@@ -61,7 +61,13 @@ def write_base(folder):
 
 
 def write(
-  folder, base='mini', fingerprint=None, vocabulary=None, sites=None, seed=0
+  folder,
+  base='mini',
+  fingerprint=None,
+  vocabulary=None,
+  sites=None,
+  seed=0,
+  trainable=parameters.TRAINABLE_ADAPTERS,
 ):
   """Writes random adapters for a base; returns the folder.
 
@@ -72,16 +78,16 @@ def write(
     vocabulary: see `exported.save`.
     sites: the adapters; None takes `ADAPTERS`.
     seed: the seed of their leaves.
+    trainable: the pattern of what trained.
   """
   made = model(base, sites)
   trained, _ = parameters.split(
-    draw(made.abstract_variables()['params'], seed),
-    parameters.TRAINABLE_ADAPTERS,
+    draw(made.abstract_variables()['params'], seed), trainable
   )
   if fingerprint is None:
     fingerprint = read_metadata(formats.local(base))['fingerprint']
   description = Description(
-    describe_run(made.module.config, parameters.TRAINABLE_ADAPTERS),
+    describe_run(made.module.config, trainable),
     BaseInfo(base, fingerprint),
     step=1,
   )

@@ -1,6 +1,7 @@
 """The table of all forms in which parameters lie on disk."""
 
 import importlib.resources
+from typing import Any
 
 from etils import epath
 
@@ -12,6 +13,7 @@ from moe_lite.checkpoints.hugging_face import hub, model
 from moe_lite.checkpoints.hugging_face.file_names import CONFIG
 from moe_lite.checkpoints.peft import summary
 from moe_lite.checkpoints.t5x import native
+from moe_lite.core import parameters
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.types import Tree
 
@@ -93,6 +95,26 @@ def read_trained(
     hint = _checkpoints_in(epath.Path(path))
     raise UserError(f'{runs.not_a_run(path)}{hint}')
   return read
+
+
+def read_adapters(
+  path: str, step: int | None = None, assumed: Description | None = None
+) -> tuple[dict[str, Any], Description]:
+  """Reads adapters alone, as `read_trained` does: path to leaf.
+
+  Raises:
+    UserError: see `read_trained`; or if parameters of the base were trained as
+      well, without which the adapters would be others.
+  """
+  tree, description = read_trained(path, step, assumed)
+  leaves = parameters.flatten(tree)
+  others = sorted(x for x in leaves if not parameters.is_adapter(x))
+  if others:
+    raise UserError(
+      f'{path} trained parameters of its base as well, such as {others[0]}. It '
+      'is a base of its own, and not adapters for another one.'
+    )
+  return leaves, description
 
 
 def local(path: str) -> str:

@@ -142,20 +142,9 @@ def _read(
   else:
     # A T5X checkpoint of an early version does not describe itself.
     assumed = Description(describe_run(network, trainable), unknown)
-    tree, said = formats.read_trained(path, None, assumed)
-    leaves = parameters.flatten(tree)
+    leaves, said = formats.read_adapters(path, None, assumed)
     there = from_json(said.network_of(source))
-  found = {
-    x: np.asarray(leaf, np.float32)
-    for x, leaf in leaves.items()
-    if parameters.is_adapter(x)
-  }
-  if len(found) < len(leaves):
-    raise UserError(
-      f'INITIAL_ADAPTERS = {source!r} trained parameters of its base as well, '
-      f'such as {min(leaves.keys() - found.keys())}, which adapters do not '
-      'have. Give it as INITIAL_CHECKPOINT_PATH.'
-    )
+  found = {x: np.asarray(leaf, np.float32) for x, leaf in leaves.items()}
   return found, there, said
 
 

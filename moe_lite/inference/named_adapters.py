@@ -11,6 +11,7 @@ import numpy as np
 from moe_lite.checkpoints import exported, formats
 from moe_lite.checkpoints.description import check_same
 from moe_lite.checkpoints.leaf_shapes import check_fits
+from moe_lite.checkpoints.stages import told
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.types import ADAPTER_SUFFIX, Tree
@@ -51,6 +52,11 @@ class NamedAdapters:
       ),
     )
     self._named: dict[str, Trained] = {}
+    self._source = first.facts.checkpoint
+    adapters = parameters.adapters_of(first.params)
+    self._is_base_trained = first.facts.trainable_parameters > parameters.count(
+      adapters
+    )
 
   def add(self, name: str, path: str, step: int | None = None) -> None:
     """Reads adapters; see `loading.load` for what `path` and `step` may be.
@@ -61,7 +67,8 @@ class NamedAdapters:
     """
     if name in self._named:
       raise UserError(f'{name!r} is the name of other adapters: give another.')
-    leaves, said = formats.read_trained(exported.local(path), step)
+    self._check_base()
+    leaves, said = formats.read_adapters(exported.local(path), step)
     check_same(path, said.base, self._base.facts.base)
     theirs = description.from_json(said.network_of(path))
     facts = dataclasses.replace(
@@ -69,11 +76,13 @@ class NamedAdapters:
       checkpoint=path,
       step=said.step,
       method=said.method.sites,
+      stages=told(said.stages) or None,
     )
     model, where = self._lay_out(theirs, path)
     unrolled = jax.eval_shape(parameters.unstack_layers, where.abstract)
-    check_fits(leaves, parameters.adapters_of(unrolled), path)
-    self._named[name] = self._over(model, where, leaves, facts)
+    tree = parameters.unflatten(leaves)
+    check_fits(tree, parameters.adapters_of(unrolled), path)
+    self._named[name] = self._over(model, where, tree, facts)
 
   def find(self, which: Which) -> Trained:
     """Returns the model with adapters, or the base alone for None.
@@ -85,6 +94,7 @@ class NamedAdapters:
       UserError: for an unknown name, or if the adapters cannot be mixed.
     """
     if which is None:
+      self._check_base()
       return self._base
     if isinstance(which, str):
       if which not in self._named:
@@ -102,6 +112,13 @@ class NamedAdapters:
           f'The weight of {name!r} is {weight!r}, and must be a finite number.'
         )
     return self._mixed(which)
+
+  def _check_base(self) -> None:
+    if self._is_base_trained:
+      raise UserError(
+        f'{self._source} trained parameters of its base, so that other '
+        'adapters do not belong over it. Give load() the base alone.'
+      )
 
   def _mixed(self, weights: Mapping[str, float]) -> Trained:
     parts = [self.find(name) for name in weights]

@@ -250,7 +250,7 @@ def test_what_trained_its_base_is_refused(tmp_path):
   said = Description(method, BASE)
   folder = tmp_path / 'whole'
   exported.save(str(folder), parameters.unflatten(leaves), said, {})
-  with pytest.raises(UserError, match='trained parameters of its base as well'):
+  with pytest.raises(UserError, match='trained parameters of its base as'):
     read(str(folder), IA3)
 
 

@@ -122,6 +122,19 @@ def test_weights_mix_adapters_of_a_method(model, names):
   assert model.facts['checkpoint'] == f'0.5 {second} + 0.5 {first}'
 
 
+def test_a_base_that_was_trained_takes_no_other_adapters(paths, tmp_path):
+  whole = tiny_export.write(
+    tmp_path / 'whole', paths['base'], sites=IA3, trainable='.*'
+  )
+  model = moe_lite.load(paths['base'], whole, batch_size=4)
+  for call in (lambda: model.add('one', paths['one']), lambda: model.use(None)):
+    with pytest.raises(UserError, match='Give load.. the base alone'):
+      call()
+  base = moe_lite.load(paths['base'], batch_size=4)
+  with pytest.raises(UserError, match='It is a base of its own'):
+    base.add('whole', whole)
+
+
 def test_mistakes(model, paths, tmp_path):
   refuse = lambda message: pytest.raises(UserError, match=message)
   with refuse("'one' is the name of other adapters"):
