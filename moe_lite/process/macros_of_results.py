@@ -75,6 +75,13 @@ RESULTS: tuple[Macro, ...] = (
     Several(Number(above=0), '[0.01, 0.03]'),
     'the rates that are compared',
   ),
+  Macro(
+    'FIRST_STAGE',
+    'ablations/temperature',
+    Text('a folder'),
+    "the first stage's runs that the grown mixtures begin from, with "
+    "'{SEED}' in place of the seed",
+  ),
   Macro('SEEDS', 'suites', Several(Whole(), '[0, 1]'), 'each seed is a run'),
   Macro(
     'LEARNING_RATES',

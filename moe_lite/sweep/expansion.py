@@ -7,7 +7,7 @@ ROOT/VARIANT/CHOICE/seed_0/eval/        results for the table
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from moe_lite.core.errors import UserError
 from moe_lite.sweep.grid import (
@@ -25,6 +25,9 @@ from moe_lite.training import run_folder
 TRAIN = 'train'
 VALIDATION = 'validation'
 EVALUATION = 'eval'
+# Stands for the seed of the run in a binding of an axis. So a run can begin
+# with the adapters of another sweep's run: 'runs/first/IA3/seed_{SEED}'.
+SEED = '{SEED}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +165,11 @@ def _setting(
   )
 
 
+def _of_seed(bindings: Mapping[str, str], seed: int) -> dict[str, str]:
+  """The bindings of an axis in a run with this seed."""
+  return {n: value.replace(SEED, str(seed)) for n, value in bindings.items()}
+
+
 def _run(
   grid: Grid,
   variant: Variant,
@@ -178,7 +186,7 @@ def _run(
     composed = (
       network
       + compose(grid.train)
-      + Composed((), variant.bindings)
+      + Composed((), _of_seed(variant.bindings, seed))
       + compose(choice.values)
       + compose({'SEED': seed, 'MODEL_DIR': folder})
     )

@@ -72,7 +72,8 @@ class Variant:
     name: the labels of the choices, 'MoV, NUM_EXPERTS=10'.
     files: the gin files of the choices. They stand between those of the model
       and those of training.
-    bindings: the bindings of the choices. They replace all others.
+    bindings: the bindings of the choices. They replace all others. '{SEED}' in
+      a value is the seed of the run.
     is_trained: False for the frozen base.
   """
 

@@ -16,7 +16,7 @@ RUNS = {
   'runs/eval.gin': 'evaluation.evaluate',
   'runs/infer.gin': 'inference.infer',
 }
-GRID = 'ablations/rate.gin'
+GRIDS = ('ablations/rate.gin', 'ablations/temperature.gin')
 METHODS = (
   ('methods/molora.gin', 'routers/top_k.gin'),
   ('methods/mov.gin', 'routers/hash.gin'),
@@ -31,9 +31,11 @@ GIVEN = (
 
 
 def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
-  if run == GRID:
-    argv = ['x', f'--gin_file={GRID}', *(f'--gin.{x}' for x in bindings)]
-    return cli.configure(argv, ENTRIES, GRID)
+  if run in GRIDS:
+    argv = ['x', f'--gin_file={run}']
+    given = ["FIRST_STAGE='x'"] if 'temperature' in run else []
+    argv += [f'--gin.{binding}' for binding in (*given, *bindings)]
+    return cli.configure(argv, ENTRIES, run)
   files = ('models/t5_1_1_mini.gin', *method, data, run)
   argv = ['x', *(f'--gin_file={file}' for file in files)]
   known = ASSIGNED.findall((gin_paths.folder() / run).read_text())
@@ -45,9 +47,10 @@ def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
 def places():
   """A configuration for each macro that a run reads."""
   found = {}
-  configure(GRID)
-  for name in gin_macros.names() & macros.BY_NAME.keys():
-    found[name] = GRID, METHODS[0], 'data/mini.gin', []
+  for grid in GRIDS:
+    configure(grid)
+    for name in gin_macros.names() & macros.BY_NAME.keys():
+      found[name] = grid, METHODS[0], 'data/mini.gin', []
   for run in RUNS:
     for method in METHODS:
       for data in ('data/mini.gin', 'data/p3.gin'):

@@ -71,3 +71,18 @@ def test_an_axis_replaces_what_the_grid_gives_to_training():
   assert [f for f in run.train.flags if 'TRAIN_STEPS' in f] == [
     '--gin.TRAIN_STEPS=9'
   ]
+
+
+def test_a_run_begins_with_the_run_of_its_seed_in_another_sweep():
+  begin = {'INITIAL_ADAPTERS': 'runs/first/IA3/seed_10{SEED}'}
+  axes = {'method': {'grown': ['methods/mov.gin', begin]}}
+  runs = expand(axes=axes, seeds=[5, 6]).settings['grown'][0].runs
+  assert [
+    flag
+    for run in runs
+    for flag in run.train.flags
+    if 'INITIAL_ADAPTERS' in flag
+  ] == [
+    "--gin.INITIAL_ADAPTERS='runs/first/IA3/seed_105'",
+    "--gin.INITIAL_ADAPTERS='runs/first/IA3/seed_106'",
+  ]
