@@ -1,6 +1,6 @@
 """Names of the features of a batch, and of what is kept of them in decoding.
 
-SeqIO's EncDecFeatureConverter makes all of them but the last. Tokens are int32:
+SeqIO's EncDecFeatureConverter makes the first of them. Tokens are int32:
 the inputs have the shape [B, S], the targets [B, T].
 """
 
@@ -19,6 +19,12 @@ PACKING = (
   'encoder_positions',
   'decoder_positions',
 )
+# Which task each token belongs to, counted from 1, and 0 at padding; see
+# `data.task_ids`.
+TASK_IDS = ('encoder_task_ids', 'decoder_task_ids')
+# The numbers that there are, int32 [B, N]: 1 to N in every row. With them, the
+# statistics of routers are also summed by task.
+TASK_NUMBERS = 'task_numbers'
 # A task may bring one vector for each input, for routers to read. The feature
 # is float32 [B, size of the vector].
 INPUTS_EMBEDDING = 'inputs_embedding'

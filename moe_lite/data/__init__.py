@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     load,
     read,
     splits_of,
+    task_names,
   )
 
-__all__ = ['Batches', 'Dataset', 'check', 'find', 'load', 'read', 'splits_of']
+__all__ = [
+  'Batches',
+  'Dataset',
+  'check',
+  'find',
+  'load',
+  'read',
+  'splits_of',
+  'task_names',
+]
 
 __getattr__ = facade.lazy(
   __name__,
@@ -30,5 +40,6 @@ __getattr__ = facade.lazy(
     'load': 'dataset',
     'read': 'dataset',
     'splits_of': 'dataset',
+    'task_names': 'dataset',
   },
 )

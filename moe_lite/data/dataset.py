@@ -10,8 +10,8 @@ import tensorflow as tf
 from absl import logging
 
 from moe_lite.core.errors import UserError, nearest
-from moe_lite.core.features import INPUTS_EMBEDDING
-from moe_lite.data import caches, texts
+from moe_lite.core.features import INPUTS_EMBEDDING, TASK_NUMBERS
+from moe_lite.data import caches, task_ids, texts
 from moe_lite.data.faults import check_ids, reading
 from moe_lite.data.registry import find, splits_of, tasks_of, verbosity
 
@@ -48,6 +48,8 @@ class Dataset:
       independent stream. The batches depend on this number and on the seed
       alone. None means as many as there are processes when the run begins. A
       resumed run keeps its number.
+    task_ids: what the numbers beside tokens stand for, one of `task_ids.BY`.
+      With None, tokens have no numbers.
   """
 
   mixture_or_task_name: str
@@ -59,6 +61,7 @@ class Dataset:
   shuffle: bool = True
   save_position: bool = True
   data_shards: int | None = None
+  task_ids: str | None = None
 
 
 def check(dataset: Dataset, vocab_size: int) -> None:
@@ -71,6 +74,7 @@ def check(dataset: Dataset, vocab_size: int) -> None:
   provider = find(dataset.mixture_or_task_name)
   check_split(provider, dataset.split, dataset.use_cached)
   check_vocabulary(provider, vocab_size)
+  task_ids.names(provider, dataset.task_ids)
   lengths = dataset.task_feature_lengths
   wanted = {'inputs', 'targets'}
   if set(lengths) - {INPUTS_EMBEDDING} != wanted or any(
@@ -226,6 +230,17 @@ def read(
   return rows
 
 
+def task_names(dataset: Dataset) -> list[str]:
+  """Returns what numbers beside tokens stand for; the first has number 1.
+
+  The list is empty if tokens have no numbers.
+
+  Raises:
+    UserError: if there is no such mixture.
+  """
+  return task_ids.names(find(dataset.mixture_or_task_name), dataset.task_ids)
+
+
 def load(
   dataset: Dataset, seed: int, shard: int = 0, num_shards: int = 1
 ) -> tf.data.Dataset:
@@ -239,7 +254,8 @@ def load(
 
   Returns:
     A stream of dicts of arrays [batch_size / num_shards, length]. They are
-    int32, but 'inputs_embedding' is float32.
+    int32, but 'inputs_embedding' is float32. With numbers beside tokens, there
+    are also the features `features.TASK_IDS` and `features.TASK_NUMBERS`.
 
   Raises:
     UserError: if the data are missing.
@@ -256,6 +272,7 @@ def load(
       _trimmed(dataset.task_feature_lengths),
       split=dataset.split,
       use_cached=dataset.use_cached,
+      numbered_by=dataset.task_ids,
       shuffle=dataset.shuffle,
       seed=seed,
       shard_info=shards,
@@ -271,14 +288,19 @@ def load(
         INPUTS_EMBEDDING: tf.ensure_shape(row[INPUTS_EMBEDDING], [size]),
       }
     )
-  converter = seqio.EncDecFeatureConverter(
+  lengths = dict(dataset.task_feature_lengths)
+  convert = seqio.EncDecFeatureConverter
+  if dataset.task_ids:
+    convert, lengths = task_ids.FeatureConverter, task_ids.lengths(lengths)
+  converter = convert(
     pack=dataset.packing,
     # With packing, SeqIO refuses even an empty dict here.
     passthrough_features={INPUTS_EMBEDDING: vector} if has_vector else None,
   )
-  rows = converter(
-    examples, task_feature_lengths=dict(dataset.task_feature_lengths)
-  )
+  rows = converter(examples, task_feature_lengths=lengths)
+  if known := task_names(dataset):
+    column = tf.range(1, len(known) + 1)
+    rows = rows.map(lambda row: {**row, TASK_NUMBERS: column})
   options = tf.data.Options()
   options.deterministic = True
   batches = rows.batch(dataset.batch_size // num_shards, drop_remainder=True)

@@ -17,6 +17,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from moe_lite.data import task_ids
 from moe_lite.data.registry import splits_of
 
 _TEXT = tf.TensorSpec([], tf.string)
@@ -27,6 +28,7 @@ def get_dataset(
   lengths: Mapping[str, int],
   split: str,
   use_cached: bool,
+  numbered_by: str | None = None,
   **options: Any,
 ) -> tf.data.Dataset:
   """Returns the endless stream of `provider.get_dataset`.
@@ -38,18 +40,30 @@ def get_dataset(
     lengths: how many tokens an example has at most; longer ones are trimmed.
     split: the split to read.
     use_cached: whether to read what `seqio_cache_tasks` wrote.
+    numbered_by: what the numbers of tokens stand for; see `task_ids.names`.
+      With None, tokens have no numbers.
     **options: `shuffle`, `seed` and `shard_info`, as SeqIO has them.
   """
   # With `try_in_mem_cache`, a saved position would hold the whole cache.
   options.update(split=split, num_epochs=None, try_in_mem_cache=False)
   tasks = [] if use_cached else _tasks_of_texts(provider, split)
+  if numbered_by:
+    lengths = task_ids.lengths(lengths)
   if not tasks:
+    if numbered_by:
+      provider = task_ids.numbered(provider, numbered_by)
     return provider.get_dataset(lengths, use_cached=use_cached, **options)
-  mixed = _mixed_texts(provider, tasks, options)
+  numbers = task_ids.numbers(provider, numbered_by) if numbered_by else {}
+  mixed = _mixed_texts(provider, tasks, numbers, options)
   texts = seqio.FunctionDataSource(
     lambda split, shuffle_files=False, seed=None: mixed, splits=(split,)
   )
   whole = tasks[0].replace(name=provider.name, source=texts)
+  if numbers:
+    whole = whole.replace(
+      preprocessors=[*whole.preprocessors, task_ids.spread],
+      output_features=task_ids.with_ids(whole.output_features),
+    )
   options.update(shuffle=False, shard_info=None, num_epochs=1)
   # TensorFlow need not search the source code of SeqIO's own two preprocessors
   # for a Python `if` over tensors, which takes it a second. They have none.
@@ -108,23 +122,29 @@ def _tasks_of_texts(
 
 
 def _mixed_texts(
-  provider: Any, tasks: Sequence[seqio.Task], options: Mapping[str, Any]
+  provider: Any,
+  tasks: Sequence[seqio.Task],
+  numbers: Mapping[str, int],
+  options: Mapping[str, Any],
 ) -> tf.data.Dataset:
   """The stream of a mixture of these tasks before it is preprocessed."""
   text = seqio.Feature(
     seqio.PassThroughVocabulary(0), add_eos=False, dtype=tf.string, rank=0
   )
   features = dict.fromkeys(provider.output_features, text)
-  mixture = seqio.Mixture(
-    provider.name,
-    [
-      (
-        task.replace(preprocessors=(), output_features=features),
-        provider.get_rate(task),
+  if numbers:
+    features = task_ids.with_number(features)
+  mixture = task_ids.mixture_of(
+    provider,
+    {
+      task.name: task.replace(
+        preprocessors=(
+          [task_ids.attach(numbers[task.name])] if numbers else ()
+        ),
+        output_features=features,
       )
       for task in tasks
-    ],
-    sample_fn=provider._sample_fn,
+    },
   )
   return mixture.get_dataset(trim_output_features=False, **options)
 

@@ -27,7 +27,9 @@ from moe_lite.core.features import (
   ENCODED,
   ENCODER_INPUTS,
   PACKING,
+  TASK_IDS,
 )
+from moe_lite.data.task_ids import FeatureConverter
 from moe_lite.integrations import t5x_parts
 from moe_lite.integrations.t5x_checkpointer import Checkpointer
 from moe_lite.integrations.t5x_parts import MissingT5XError, require
@@ -70,6 +72,7 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
     load_balance: float = 0.0,
     router_z_loss: float = 0.0,
     entropy_bonus: float = 0.0,
+    task_ids: str | None = None,
     **kwargs,
   ):
     """Checks the weights of the auxiliary losses.
@@ -83,9 +86,12 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
       load_balance: see `router_losses.RouterLosses`, also for the next two.
       router_z_loss: see there.
       entropy_bonus: see there.
+      task_ids: what the numbers beside tokens stand for; see `t5x_data`.
       **kwargs: arguments of T5X's model.
     """
     super().__init__(*args, **kwargs)
+    if task_ids is not None:
+      self.FEATURE_CONVERTER_CLS = FeatureConverter
     self._is_trainable = re.compile(trainable).fullmatch
     self._router_losses = router_losses.RouterLosses(
       load_balance, router_z_loss, entropy_bonus
@@ -147,7 +153,7 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
       batch[ENCODER_INPUTS],
       batch[DECODER_INPUTS],
       batch[DECODER_TARGETS],
-      **{name: batch[name] for name in PACKING if name in batch},
+      **{name: batch[name] for name in (*PACKING, *TASK_IDS) if name in batch},
       enable_dropout=rngs is not None,
       rngs=rngs,
       mutable=[STATISTICS] if keeps else mutable,
@@ -180,7 +186,7 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
     if not isinstance(self.module, Transformer):
       # T5X's networks have nothing but their cache.
       return cache, index
-    given = (encoded_inputs, encoder_input_tokens, None)
+    given = (encoded_inputs, encoder_input_tokens, {})
     once = cached_decoder.of_inputs(self.module, params, given)
     # T5X's decoders hand on what a cache holds, whatever it is.
     return {'cache': cache, ENCODED: once}, index
@@ -204,7 +210,7 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
     logits, cache = cached_decoder.decode(
       self.module,
       {'params': params, **decoding_state.cache},
-      (encoded_inputs, raw_inputs, None),
+      (encoded_inputs, raw_inputs, {}),
       decoding_state.cur_token,
       max_decode_length,
     )

@@ -1,18 +1,20 @@
 """The decoder of a network with its cache, one position for each call."""
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
-from moe_lite.core.features import ENCODED, ENCODER_INPUTS, INPUTS_EMBEDDING
+from moe_lite.core.features import ENCODED, ENCODER_INPUTS
 from moe_lite.core.types import Array, Batch, Tree
 from moe_lite.models.decoding import TokensToLogits
+from moe_lite.models.forward import of_inputs as features_of_inputs
 from moe_lite.models.surface import Network
 
 # What the network is given of some inputs: what the encoder wrote for them,
-# their tokens, and vectors that came with them, if any.
-Given = tuple[Array, Array, Array | None]
+# their tokens, and what else routers may read of them.
+Given = tuple[Array, Array, Mapping[str, Array]]
 
 
 def prepare(
@@ -37,7 +39,7 @@ def prepare(
     An empty cache for B sequences, and `tokens_to_logits`, which decodes one
     position of B * K sequences. The K sequences of an example are neighbours.
   """
-  given = (encoded, batch[ENCODER_INPUTS], batch.get(INPUTS_EMBEDDING))
+  given = (encoded, batch[ENCODER_INPUTS], features_of_inputs(batch))
   # The network creates its cache in the first call. The shapes of that call are
   # enough, and nothing is computed for them.
   create = functools.partial(decode, network, length=starts.shape[1])
@@ -98,7 +100,7 @@ def _apply(
   length: int,
   mutable: list[str],
 ) -> tuple[Array, Tree]:
-  encoded, tokens, embedding = given
+  encoded, tokens, features = given
   return network.apply(
     variables,
     encoded,
@@ -106,7 +108,7 @@ def _apply(
     ids,
     ids,
     enable_dropout=False,
-    inputs_embedding=embedding,
+    **features,
     decode=True,
     max_decode_length=length,
     mutable=mutable,

@@ -12,6 +12,8 @@ from moe_lite.core.features import (
   ENCODER_INPUTS,
   INPUTS_EMBEDDING,
   PACKING,
+  TASK_IDS,
+  TASK_NUMBERS,
 )
 from moe_lite.core.types import Array, Batch, Shape, Tree
 from moe_lite.models.surface import Network
@@ -20,7 +22,13 @@ from moe_lite.models.surface import Network
 Rngs = Mapping[str, Array]
 
 # Features that some batches have besides their tokens.
-_OPTIONAL = (*PACKING, INPUTS_EMBEDDING)
+_OPTIONAL = (*PACKING, INPUTS_EMBEDDING, *TASK_IDS, TASK_NUMBERS)
+
+
+def of_inputs(batch: Batch) -> dict[str, Array]:
+  """Returns what routers may read of the inputs besides their tokens."""
+  names = (INPUTS_EMBEDDING, TASK_IDS[0])
+  return {name: batch[name] for name in names if name in batch}
 
 
 class Forward:
@@ -30,7 +38,8 @@ class Forward:
   features `encoder_input_tokens` [B, L], `decoder_input_tokens` [B, T],
   `decoder_target_tokens` [B, T] and `decoder_loss_weights` [B, T]. Packed
   batches also have segment ids and positions. Batches that are not packed also
-  have `inputs_embedding` [B, F] if their task has it.
+  have `inputs_embedding` [B, F] if their task has it. Any batch may say which
+  task each token belongs to (`features.TASK_IDS`, `TASK_NUMBERS`).
 
   Attributes:
     module: the network.
@@ -104,15 +113,15 @@ class Forward:
 
     Args:
       params: the merged parameters.
-      batch: only `encoder_input_tokens` is read, and `inputs_embedding` if a
-        router needs it.
+      batch: only `encoder_input_tokens` is read, and `inputs_embedding` and
+        `encoder_task_ids` if a router needs them.
       mutable: collections that the network may write, as in `logits`.
     """
     return self.module.apply(
       {'params': params},
       batch[ENCODER_INPUTS],
       enable_dropout=False,
-      inputs_embedding=batch.get(INPUTS_EMBEDDING),
+      **of_inputs(batch),
       mutable=mutable,
       method=self.module.encode,
     )
@@ -144,6 +153,6 @@ class Forward:
       decoder_input_tokens,
       decoder_target_tokens,
       enable_dropout=False,
-      inputs_embedding=batch.get(INPUTS_EMBEDDING),
+      **of_inputs(batch),
       method=self.module.decode,
     )

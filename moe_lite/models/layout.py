@@ -23,6 +23,8 @@ from moe_lite.core.features import (
   INPUTS_EMBEDDING,
   LOSS_WEIGHTS,
   PACKING,
+  TASK_IDS,
+  TASK_NUMBERS,
 )
 from moe_lite.core.types import Batch, DType, Shape, Tree
 from moe_lite.models.model import EncoderDecoderModel
@@ -175,7 +177,11 @@ def layout(
 
 
 def abstract_batch(
-  batch_size: int, lengths: Mapping[str, int], packing: bool, mesh: Mesh
+  batch_size: int,
+  lengths: Mapping[str, int],
+  packing: bool,
+  mesh: Mesh,
+  num_tasks: int = 0,
 ) -> Batch:
   """Describes a training batch of SeqIO's EncDecFeatureConverter.
 
@@ -185,11 +191,13 @@ def abstract_batch(
       'inputs_embedding' if the data set has it.
     packing: whether rows are packed.
     mesh: the mesh that the batch is split over.
+    num_tasks: how many tasks the tokens are numbered by; 0 if they are not.
 
   Returns:
     The shape, type and sharding of each feature.
   """
   names = [ENCODER_INPUTS, DECODER_TARGETS, DECODER_INPUTS, LOSS_WEIGHTS]
+  names += [*(PACKING if packing else ()), *(TASK_IDS if num_tasks else ())]
   sharding = partitioning.batch_sharding(mesh)
   batch: dict[str, Any] = {
     name: jax.ShapeDtypeStruct(
@@ -197,8 +205,12 @@ def abstract_batch(
       jnp.int32,
       sharding=sharding,
     )
-    for name in [*names, *(PACKING if packing else ())]
+    for name in names
   }
+  if num_tasks:
+    batch[TASK_NUMBERS] = jax.ShapeDtypeStruct(
+      (batch_size, num_tasks), jnp.int32, sharding=sharding
+    )
   if INPUTS_EMBEDDING in lengths:
     shape = (batch_size, lengths[INPUTS_EMBEDDING])
     batch[INPUTS_EMBEDDING] = jax.ShapeDtypeStruct(

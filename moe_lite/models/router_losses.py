@@ -147,8 +147,9 @@ class RouterLosses:
 def reported(sums: Mapping[str, Sums]) -> dict[str, Sums]:
   """Selects the statistics that routing metrics are computed from."""
   names = ('weight', 'entropy', 'tokens')
+  names += ('task_weight', 'task_entropy', 'task_tokens')
   return {
-    router: {name: of_router[name] for name in names}
+    router: {name: of_router[name] for name in names if name in of_router}
     for router, of_router in sums.items()
   }
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from moe_lite import data
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.features import (
@@ -53,6 +54,7 @@ def _train(
     lengths=dataset.task_feature_lengths,
     packing=dataset.packing,
     devices=devices,
+    num_tasks=len(data.task_names(dataset)) if dataset.task_ids else 0,
     **{name: arguments[name] for name in given},
     **{name: arguments[name] for name in optional if name in arguments},
   )

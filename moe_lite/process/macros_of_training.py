@@ -211,6 +211,14 @@ TRAINING: tuple[Macro, ...] = (
   ),
   Macro('SEED', 'all runs', Whole(), 'the seed of everything random'),
   Macro(
+    'TASK_IDS',
+    'finetune, t5x/finetune',
+    Optional(OneOf(('dataset', 'task'))),
+    'what numbers beside tokens stand for: data sets, or tasks, which are '
+    'prompts. With `ROUTING_METRICS`, routing is then also told by them. None '
+    'numbers nothing',
+  ),
+  Macro(
     'USE_CACHED_TASKS',
     'all runs',
     YesNo(),

@@ -8,7 +8,8 @@ from flax import struct
 class Context(struct.PyTreeNode):
   """What the network tells a router, besides the tensor that it reads.
 
-  A field besides the mask is None unless a router of the network `needs` it.
+  A field is None unless a router of the network `needs` it. The mask and
+  `is_of_task`, which statistics read, need not be asked for.
   B rows have L positions each.
 
   Attributes:
@@ -22,6 +23,11 @@ class Context(struct.PyTreeNode):
       that does not exist yet, so there it equals `sentence_inputs`.
     sentence_feature: [B, 1, F], the feature `inputs_embedding` of the data set.
       It is None too if the batch does not have the feature.
+    task: int32 [B, L] or [B, 1], the number of the task of each position, from
+      1 on, and 0 at padding. It is None if the batch has no numbers.
+    is_of_task: bool [B, L, N] or [B, 1, N], true where a position belongs to
+      the task of that number. With it, statistics are also summed by task. It
+      is None unless the batch says which numbers there are.
     shared: float32 [B, L, E] or [B, 1, E], the weights that a `Decision` made
       for all routers here. None means that no decision was made.
   """
@@ -31,6 +37,8 @@ class Context(struct.PyTreeNode):
   sentence_inputs: jax.Array | None = None
   sentence_encoded: jax.Array | None = None
   sentence_feature: jax.Array | None = None
+  task: jax.Array | None = None
+  is_of_task: jax.Array | None = None
   shared: jax.Array | None = None
 
 

@@ -1,5 +1,6 @@
 """The base class of routers: weights over experts, and statistics of them."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeGuard
 
@@ -140,31 +141,48 @@ class BaseRouter(nn.Module):
     * `square_logsumexp` [B]: the square of the logsumexp of the logits.
     * `entropy` [B]: the entropy of a token's probabilities, in nats.
     * `tokens` [B]: the number of tokens.
+
+    If the context says which task a token belongs to, there are also
+    `task_weight` [B, N, E], `task_entropy` [B, N] and `task_tokens` [B, N]:
+    the same sums over the tokens of each of N tasks.
     """
     mask = jnp.ones(shape) if context.mask is None else context.mask
     mask = mask.astype(jnp.float32)
 
-    def total(x: Array, keep: Axes) -> Array:
+    def of_tokens(x: Array, keep: Axes) -> Array:
       # Masked positions are replaced by 0 and not multiplied by it, because
       # 0 * inf is NaN.
       inner = tuple(range(2, x.ndim - len(keep)))
       x = x.mean(inner)
       seen = mask.reshape(mask.shape + (1,) * len(keep)) > 0
-      return jnp.where(seen, x, 0.0).sum(1)
+      return jnp.where(seen, x, 0.0)
+
+    def total(x: Array, keep: Axes) -> Array:
+      return of_tokens(x, keep).sum(1)
 
     log_z = jax.nn.logsumexp(logits, axis=-1)
     likeliest = jax.nn.one_hot(probabilities.argmax(-1), self.num_experts)
+    # It is computed from logits, because their gradient stays finite where a
+    # probability is 0.
+    entropy = log_z - (probabilities * logits).sum(-1)
     sums = {
       'probability': total(probabilities, ('expert',)),
       'weight': total(weights, ('expert',)),
       'load': total((weights > 0).astype(jnp.float32), ('expert',)),
       'first': total(likeliest, ('expert',)),
       'square_logsumexp': total(jnp.square(log_z), ()),
-      # It is computed from logits, because their gradient stays finite where a
-      # probability is 0.
-      'entropy': total(log_z - (probabilities * logits).sum(-1), ()),
+      'entropy': total(entropy, ()),
       'tokens': mask.sum(1),
     }
+    if context.is_of_task is not None:
+      of_task = jnp.where(mask[:, :, None] > 0, context.is_of_task, False)
+      of_task = of_task.astype(jnp.float32)
+      by_task = functools.partial(jnp.einsum, 'bln,bl...->bn...', of_task)
+      sums |= {
+        'task_weight': by_task(of_tokens(weights, ('expert',))),
+        'task_entropy': by_task(of_tokens(entropy, ())),
+        'task_tokens': of_task.sum(1),
+      }
     for name, value in sums.items():
       self.sow(STATISTICS, name, value, reduce_fn=_replace)
 

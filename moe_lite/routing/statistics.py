@@ -13,6 +13,11 @@ from moe_lite.core.types import ADAPTER_SUFFIX, Array, Tree
 
 # The statistics that have a value for each expert.
 OF_EXPERTS = ('probability', 'weight', 'load', 'first')
+# How many axes stand after that of the examples, where there are any.
+_AXES = {
+  **dict.fromkeys((*OF_EXPERTS, 'task_entropy', 'task_tokens'), 1),
+  'task_weight': 2,
+}
 _ROUTER = f'{ADAPTER_SUFFIX}/router'
 
 
@@ -30,15 +35,14 @@ def sum_examples(statistics: Mapping[str, Array]) -> dict[str, Array]:
   """Sums the statistics of one router over the examples of a batch.
 
   Args:
-    statistics: from the name of a statistic to its values, [..., B, E] or
-      [..., B].
+    statistics: from the name of a statistic to its values, such as
+      [..., B, E] or [..., B].
 
   Returns:
     The same without the axis B.
   """
   return {
-    name: x.sum(-2 if name in OF_EXPERTS else -1)
-    for name, x in statistics.items()
+    name: x.sum(-1 - _AXES.get(name, 0)) for name, x in statistics.items()
   }
 
 

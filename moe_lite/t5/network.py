@@ -17,7 +17,8 @@ class Transformer(nn.Module):
 
   Tokens and segment ids are int32 [B, L], and they are 0 at padding. If a row
   has segment ids, it holds several examples, which do not see each other.
-  `inputs_embedding`, [B, F], is read by routers alone.
+  `inputs_embedding`, [B, F], and the numbers of tasks are read by routers
+  alone; see `core.features`.
   """
 
   config: T5Config
@@ -38,6 +39,8 @@ class Transformer(nn.Module):
     encoder_segment_ids: Array | None = None,
     enable_dropout: bool = True,
     inputs_embedding: Array | None = None,
+    encoder_task_ids: Array | None = None,
+    task_numbers: Array | None = None,
   ) -> Array:
     """Returns what the decoder attends to, [B, L, D]."""
     is_token = encoder_input_tokens > 0
@@ -53,7 +56,10 @@ class Transformer(nn.Module):
           is_token,
           encoder_segment_ids,
           embedding=inputs_embedding,
+          task_ids=encoder_task_ids,
+          task_numbers=task_numbers,
         ),
+        encoder_task_ids,
       ),
       not enable_dropout,
     )
@@ -71,6 +77,9 @@ class Transformer(nn.Module):
     decode: bool = False,
     max_decode_length: int | None = None,
     inputs_embedding: Array | None = None,
+    encoder_task_ids: Array | None = None,
+    decoder_task_ids: Array | None = None,
+    task_numbers: Array | None = None,
   ) -> Array:
     """Returns float32 logits, [B, T, V].
 
@@ -94,6 +103,8 @@ class Transformer(nn.Module):
       encoder_segment_ids,
       encoded,
       inputs_embedding,
+      encoder_task_ids,
+      task_numbers,
     )
     logits = self.decoder(
       encoded,
@@ -101,10 +112,18 @@ class Transformer(nn.Module):
       segment_ids(is_token, decoder_segment_ids),
       segment_ids(is_input, encoder_segment_ids),
       self._context(
-        is_token, decoder_input_tokens, decoder_segment_ids, source
+        is_token,
+        decoder_input_tokens,
+        decoder_segment_ids,
+        source,
+        decoder_task_ids,
       ),
       self._context(
-        is_input, encoder_input_tokens, encoder_segment_ids, source
+        is_input,
+        encoder_input_tokens,
+        encoder_segment_ids,
+        source,
+        encoder_task_ids,
       ),
       not enable_dropout,
       decode,
@@ -118,10 +137,16 @@ class Transformer(nn.Module):
     tokens: Array,
     segments: Array | None,
     source: Source,
+    task_ids: Array | None,
   ) -> Context:
-    needs = self.config.context_needs
     return make_context(
-      needs, is_token, tokens, segments, source, self.token_embedder
+      self.config.context_needs,
+      is_token,
+      tokens,
+      segments,
+      source,
+      self.token_embedder,
+      task_ids,
     )
 
   def __call__(
@@ -137,6 +162,9 @@ class Transformer(nn.Module):
     enable_dropout: bool = True,
     decode: bool = False,
     inputs_embedding: Array | None = None,
+    encoder_task_ids: Array | None = None,
+    decoder_task_ids: Array | None = None,
+    task_numbers: Array | None = None,
   ) -> Array:
     """Returns teacher-forced logits, [B, T, V]; see `encode` and `decode`."""
     del encoder_positions
@@ -145,6 +173,8 @@ class Transformer(nn.Module):
       encoder_segment_ids,
       enable_dropout,
       inputs_embedding,
+      encoder_task_ids,
+      task_numbers,
     )
     return self.decode(
       encoded,
@@ -157,4 +187,7 @@ class Transformer(nn.Module):
       enable_dropout,
       decode,
       inputs_embedding=inputs_embedding,
+      encoder_task_ids=encoder_task_ids,
+      decoder_task_ids=decoder_task_ids,
+      task_numbers=task_numbers,
     )

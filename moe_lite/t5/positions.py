@@ -21,6 +21,9 @@ class Source:
       packed.
     encoded: what the encoder wrote, [B, S, D]; None until it has written it.
     embedding: a vector for each row that came with the data, [B, F], if any.
+    task_ids: the number of each token's task, [B, S], if there are any.
+    task_numbers: the numbers that there are, [B, N], if statistics by task are
+      wanted.
   """
 
   tokens: Array
@@ -28,6 +31,8 @@ class Source:
   segments: Array | None
   encoded: Array | None = None
   embedding: Array | None = None
+  task_ids: Array | None = None
+  task_numbers: Array | None = None
 
 
 def make_context(
@@ -37,6 +42,7 @@ def make_context(
   segments: Array | None,
   source: Source,
   embed: Callable[[Array], Array],
+  task_ids: Array | None = None,
 ) -> Context:
   """Collects what routers are told about some positions.
 
@@ -49,6 +55,8 @@ def make_context(
       packed.
     source: the inputs that these positions belong to.
     embed: maps ids [B, S] to vectors [B, S, D].
+    task_ids: the number of the task of each position, [B, L]. None takes that
+      of the inputs, if rows are not packed.
 
   Returns:
     The context of the positions.
@@ -56,6 +64,7 @@ def make_context(
   fields = {'tokens': tokens} if 'tokens' in needs else {}
   if 'sentence_feature' in needs and source.embedding is not None:
     fields['sentence_feature'] = source.embedding[:, None]
+  fields |= _tasks(needs, segments, source, task_ids)
   asked = {'sentence_inputs', 'sentence_encoded'}.intersection(needs)
   if asked:
     # Without packing, all positions of a row have the same input. One vector
@@ -71,6 +80,24 @@ def make_context(
       x = source.encoded if is_encoded else embed(source.tokens)
       fields[name] = sentence(x, mask)
   return Context(is_token, **fields)
+
+
+def _tasks(
+  needs: Collection[str],
+  segments: Array | None,
+  source: Source,
+  task_ids: Array | None,
+) -> dict[str, Array]:
+  """The fields of a context that say which task a position belongs to."""
+  if task_ids is None and segments is None and source.task_ids is not None:
+    task_ids = source.task_ids.max(axis=1, keepdims=True)
+  if task_ids is None:
+    return {}
+  fields = {'task': task_ids} if 'task' in needs else {}
+  if source.task_numbers is not None:
+    is_of_task = task_ids[:, :, None] == source.task_numbers[:, None, :]
+    fields['is_of_task'] = is_of_task
+  return fields
 
 
 def segment_ids(is_token: Array, segments: Array | None) -> Array:

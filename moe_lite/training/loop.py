@@ -19,7 +19,7 @@ from moe_lite.core import locks, memory, parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.data.batches import Batches, open_first, with_shards
-from moe_lite.data.dataset import Dataset, check
+from moe_lite.data.dataset import Dataset, check, task_names
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import distributed, endings, interrupts
 from moe_lite.t5.description import describe_run
@@ -161,6 +161,7 @@ def train(
     vocab_size = model.module.config.vocab_size
     opened = open_first(dataset, seed, vocab_size)
     lengths = dataset.task_feature_lengths
+    tasks = task_names(dataset)
     on_mesh = None
     if validation is not None:
       on_mesh = validation.prepare(model, lengths, best_by)
@@ -177,6 +178,7 @@ def train(
       trainable=trainable,
       base_dtype=base_dtype,
       microbatches=microbatches,
+      num_tasks=len(tasks),
     )
     where = planned.where
     measure = None if on_mesh is None else on_mesh(where.mesh)
@@ -232,6 +234,7 @@ def train(
       model_dir,
       {
         **description.of_run(),
+        **({'task_names': tasks} if tasks else {}),
         'trainable_parameters': parameters.count(trained),
         'base_parameters': parameters.count(frozen),
         'seed': seed,
@@ -269,6 +272,7 @@ def train(
       before.description.metrics if before else None,
       lines,
       loggers,
+      tasks,
     )
 
     def validate() -> bool:

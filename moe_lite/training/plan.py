@@ -61,6 +61,7 @@ def plan(
   fully_sharded: bool = False,
   microbatches: int = 1,
   devices: Sequence[Any] | None = None,
+  num_tasks: int = 0,
 ) -> Plan:
   """Plans a training step.
 
@@ -77,6 +78,7 @@ def plan(
     fully_sharded: whether the base is also split over `data`.
     microbatches: how many parts of a batch are worked through in turn.
     devices: the devices of the mesh. None means all devices of the run.
+    num_tasks: how many tasks the tokens are numbered by; 0 if they are not.
 
   Raises:
     UserError: if the mesh does not divide the batch or the parameters.
@@ -104,7 +106,9 @@ def plan(
     step=step,
     state=state,
     base=where.hold(base_dtype, leaving_out=trainable),
-    batch=layout.abstract_batch(batch_size, lengths, packing, device_mesh),
+    batch=layout.abstract_batch(
+      batch_size, lengths, packing, device_mesh, num_tasks
+    ),
   )
 
 

@@ -29,6 +29,7 @@ class Recorder:
     state: Mapping[str, Any] | None = None,
     validations: Sequence[Mapping[str, Any]] = (),
     loggers: Sequence[LoggerFactory] = (),
+    tasks: Sequence[str] = (),
   ):
     """Opens the files of the run and starts the clock.
 
@@ -45,6 +46,7 @@ class Recorder:
       state: what the method of this name returned at that checkpoint.
       validations: the lines of the validations until then.
       loggers: make the loggers of the folder.
+      tasks: what the numbers of tokens stand for, if they have any.
     """
     self._folder, self._saved = folder, saved
     self._train_steps, self._log_period = train_steps, log_period
@@ -53,6 +55,7 @@ class Recorder:
     self._meter = Meter(batch, reductions)
     self._meter.restore(state)
     self._alarm = routing_metrics.Alarm()
+    self._tasks = tasks
     self.validations = list(validations)
 
   def add(self, done: int, values: Mapping[str, Any]) -> None:
@@ -110,8 +113,10 @@ class Recorder:
     scalars, statistics = self._meter.read()
     if statistics:
       routers = routing_metrics.of_routers(statistics)
-      self._metrics.write_routing(done, routers)
+      tasks = routing_metrics.of_tasks(statistics, self._tasks)
+      self._metrics.write_routing(done, routers, tasks)
       scalars |= routing_metrics.summary(routers)
+      scalars |= routing_metrics.summary_of_tasks(tasks)
       if warning := self._alarm.check(done, routers):
         say(warning)
     self._metrics.write(done, scalars)

@@ -40,7 +40,7 @@ def of_routers(statistics: Tree) -> dict[str, dict[str, Any]]:
   for router, sums in by_router(statistics).items():
     weight, tokens = np.asarray(sums['weight'], float), float(sums['tokens'])
     equal = 1 / len(weight)
-    share = weight / max(weight.sum(), 1e-9)
+    share = _share(weight)
     measured[router] = {
       'entropy': float(sums['entropy']) / max(tokens, 1.0),
       'largest_share': float(share.max()),
@@ -67,6 +67,66 @@ def summary(routers: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
   }
 
 
+def of_tasks(
+  statistics: Tree, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+  """Measures how the tokens of every task used the experts.
+
+  Args:
+    statistics: see `of_routers`.
+    names: the names of the tasks, in the order of their numbers.
+
+  Returns:
+    A dict that maps the name of each task that had tokens to its measures:
+
+      tokens    how many tokens it had, as an average router saw them
+      entropy   the mean entropy of a token's weights over all routers, in nats
+      from_all  half of the sum over experts of the difference between the
+                expert's share of this task's weight and its share of all
+                weight, as a mean over routers. It is 0 if the task uses experts
+                as all tasks do, and near 1 if it has experts of its own
+      share     the part of its weight that each expert got, for each router
+  """
+  by_task: dict[str, dict[str, Any]] = {}
+  routers = {
+    router: {name: np.asarray(x, float) for name, x in sums.items()}
+    for router, sums in by_router(statistics).items()
+    if 'task_tokens' in sums
+  }
+  for i, task in enumerate(names):
+    seen = {r: sums for r, sums in routers.items() if sums['task_tokens'][i]}
+    if not seen:
+      continue
+    tokens = {r: sums['task_tokens'][i] for r, sums in seen.items()}
+    share = {r: _share(sums['task_weight'][i]) for r, sums in seen.items()}
+    entropy = [sums['task_entropy'][i] / tokens[r] for r, sums in seen.items()]
+    apart = [
+      np.abs(share[r] - _share(sums['weight'])).sum() / 2
+      for r, sums in seen.items()
+    ]
+    by_task[task] = {
+      'tokens': float(np.mean(list(tokens.values()))),
+      'entropy': float(np.mean(entropy)),
+      'from_all': float(np.mean(apart)),
+      'share': {r: [round(float(x), 5) for x in s] for r, s in share.items()},
+    }
+  return by_task
+
+
+def summary_of_tasks(
+  tasks: Mapping[str, Mapping[str, Any]],
+) -> dict[str, float]:
+  """Returns what a line of metrics says about all tasks together.
+
+  Args:
+    tasks: the measures of every task; see `of_tasks`.
+  """
+  if not tasks:
+    return {}
+  apart = [x['from_all'] for x in tasks.values()]
+  return {'routing_from_all_tasks': float(np.mean(apart))}
+
+
 def collapsed(routers: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
   """Returns the names of the routers with more than half of the experts dead.
 
@@ -78,6 +138,11 @@ def collapsed(routers: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
     for name, x in routers.items()
     if 2 * x['dead_experts'] > len(x['share'])
   ]
+
+
+def _share(weight: np.ndarray) -> np.ndarray:
+  """The part of all weight that each expert got."""
+  return weight / max(weight.sum(), 1e-9)
 
 
 class Alarm:

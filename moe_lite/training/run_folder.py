@@ -86,16 +86,31 @@ class Metrics:
     self._write(METRICS, {'step': step, **scalars}, scalars)
 
   def write_routing(
-    self, step: int, routers: Mapping[str, Mapping[str, Any]]
+    self,
+    step: int,
+    routers: Mapping[str, Mapping[str, Any]],
+    tasks: Mapping[str, Mapping[str, Any]],
   ) -> None:
-    """Adds a line to `routing.jsonl`; see `routing_metrics.of_routers`."""
+    """Adds a line to `routing.jsonl`.
+
+    Args:
+      step: how many steps are done.
+      routers: see `routing_metrics.of_routers`.
+      tasks: see `routing_metrics.of_tasks`.
+    """
     scalars = {
       f'routing/{router}/{name}': value
       for router, values in routers.items()
       for name, value in values.items()
       if not isinstance(value, list)
     }
-    self._write(ROUTING, {'step': step, 'routers': routers}, scalars)
+    scalars |= {
+      f'routing_tasks/{task}/{name}': values[name]
+      for task, values in tasks.items()
+      for name in ('entropy', 'from_all')
+    }
+    line = {'step': step, 'routers': routers}
+    self._write(ROUTING, line | ({'tasks': tasks} if tasks else {}), scalars)
 
   def write_validation(self, step: int, scalars: Mapping[str, float]) -> None:
     """Adds a line to `validation.jsonl`."""

@@ -7,6 +7,7 @@ Importing this module registers the tasks `mini_<data set>_<template>`, their
   mini_train_score_eval      the same data sets, for rank classification
   mini_train_one_score_eval  the first prompt of each of them
   mini_eval_score_eval       the held-out data sets, for rank classification
+  mini_<data set>            one data set, and mini_<data set>_score_eval
   mini_pretrain              span corruption of raw text, to make a base
 
 Rows have P3's feature names. They are generated from seeds when they are first
@@ -112,6 +113,13 @@ def _add_mixtures() -> None:
   ):
     twins = [n for s in members for n in _names(s, catalog.SCORE_EVAL)[:most]]
     seqio.MixtureRegistry.add(name, twins, default_rate=1.0)
+  for data_set in data_sets.DATA_SETS:
+    for suffix in ('', catalog.SCORE_EVAL):
+      seqio.MixtureRegistry.add(
+        f'mini_{data_set.name}{suffix}',
+        _names(data_set, suffix),
+        default_rate=1.0,
+      )
   seqio.MixtureRegistry.add(
     'mini_pretrain', ['mini_pretrain_span_corruption'], default_rate=1.0
   )

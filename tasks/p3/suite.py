@@ -9,6 +9,9 @@ each choice. It also registers the mixtures
   t0_train_all_og_prompts     for training, each task at the rate of T0
   t0_eval_score_eval          the held-out data sets, for rank classification
   t0_train_score_eval, bias_fairness_eval_score_eval
+  p3_<data set>               the prompts of one data set that are in a mixture
+                              of T0, at its rates
+  p3_<data set>_score_eval    their twins, for rank classification
 
 `tasks.p3.folder` says where the data lie, and `tasks.p3.vocabulary` which
 vocabulary they are read with. Source: T0 (arXiv 2110.08207).
@@ -103,4 +106,13 @@ for _mixture in table.MIXTURES:
   seqio.MixtureRegistry.add(
     _mixture, [(task, rate(task)) for task in table.members(_mixture)]
   )
+for _data_set, _tasks in table.data_sets().items():
+  seqio.MixtureRegistry.add(
+    f'p3_{_data_set}', [(task, rate(task)) for task in _tasks]
+  )
+  _twins = [table.prompts()[task].twin for task in _tasks]
+  if _twins := [twin for twin in _twins if twin in seqio.TaskRegistry.names()]:
+    seqio.MixtureRegistry.add(
+      f'p3_{_data_set}{catalog.SCORE_EVAL}', _twins, default_rate=1.0
+    )
 catalog.add_published(published.MIXTURE, published.TABLE)

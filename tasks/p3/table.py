@@ -133,6 +133,16 @@ def members(mixture: str) -> tuple[str, ...]:
   )
 
 
+@functools.cache
+def data_sets() -> Mapping[str, tuple[str, ...]]:
+  """The tasks of each data set that are in a mixture, by its name."""
+  found: dict[str, list[str]] = {}
+  for prompt in prompts().values():
+    if prompt.mixtures:
+      found.setdefault(prompt.dataset, []).append(prompt.task)
+  return {name: tuple(tasks) for name, tasks in found.items()}
+
+
 def configurations(tasks: Iterable[str]) -> tuple[str, ...]:
   """The published configurations that tasks are read from.
 

@@ -44,6 +44,20 @@ def test_mixtures_have_the_tasks_and_rates_of_t0(name):
     assert sum(mixture.get_rate(task) for task in mixture.tasks) == rates
 
 
+def test_every_data_set_is_a_mixture_at_the_rates_of_t0():
+  whole = seqio.MixtureRegistry.get('t0++_train')
+  rates = {task.name: whole.get_rate(task) for task in whole.tasks}
+  names = {catalog.lookup(name).dataset for name in rates}
+  found = {}
+  for name in names:
+    mixture = seqio.MixtureRegistry.get(f'p3_{name}')
+    assert {catalog.lookup(x.name).dataset for x in mixture.tasks} == {name}
+    found |= {task.name: mixture.get_rate(task) for task in mixture.tasks}
+  assert found == rates
+  held_out = seqio.MixtureRegistry.get('p3_super_glue_rte_score_eval')
+  assert len(held_out.tasks) == 10
+
+
 def test_all_tasks_and_their_twins_are_registered():
   prompts = p3_table.prompts().values()
   assert len(prompts) == 592 + 5

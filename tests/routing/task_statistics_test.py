@@ -1,0 +1,102 @@
+"""Statistics of routers are summed by task where tokens bear numbers."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from moe_lite.data import dataset
+from moe_lite.models.model import ROUTING
+from tests import tiny, tiny_training
+
+STATISTICS = {
+  'task_weight': 'weight',
+  'task_entropy': 'entropy',
+  'task_tokens': 'tokens',
+}
+LENGTHS = {'inputs': 48, 'targets': 32}
+
+
+def numbered(batch, of_row, count):
+  """The batch with a task's number for each row."""
+  of_row = np.asarray(of_row, np.int32)[:, None]
+  return {
+    **batch,
+    'encoder_task_ids': of_row * (batch['encoder_input_tokens'] > 0),
+    'decoder_task_ids': of_row * (batch['decoder_target_tokens'] > 0),
+    'task_numbers': np.tile(np.arange(1, count + 1), (len(of_row), 1)),
+  }
+
+
+def routing_of(model, params, batch):
+  return model.loss_fn(params, batch)[1][ROUTING]
+
+
+@pytest.mark.parametrize('scan_layers', [False, True])
+def test_a_tasks_sums_are_those_of_its_rows_alone(scan_layers):
+  model = tiny.model(scan_layers=scan_layers, routing_metrics=True)
+  shapes = dict.fromkeys(
+    ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
+  )
+  params = model.get_initial_variables(jax.random.key(0), shapes)['params']
+  batch = tiny.batch(rows=8)
+  of_row = [1, 3, 3, 1, 1, 3, 3, 3]  # Nothing belongs to the second task.
+  found = routing_of(model, params, numbered(batch, of_row, 3))
+  plain = routing_of(model, params, batch)
+  for task in (1, 3):
+    alone = {name: x[np.array(of_row) == task] for name, x in batch.items()}
+    for router, wanted in routing_of(model, params, alone).items():
+      for name, of_all in STATISTICS.items():
+        axis = -2 if name == 'task_weight' else -1
+        np.testing.assert_allclose(
+          np.take(np.asarray(found[router][name]), task - 1, axis),
+          wanted[of_all],
+          rtol=1e-5,
+        )
+  for router, sums in plain.items():
+    assert not np.any(np.asarray(found[router]['task_tokens'])[..., 1])
+    for name, x in sums.items():
+      np.testing.assert_allclose(found[router][name], x, rtol=1e-6)
+
+
+def test_a_run_tells_how_its_tasks_use_the_experts(tmp_path):
+  tiny_training.train(
+    tmp_path / 'run',
+    tiny.save_base(tmp_path / 'base'),
+    tiny.model(routing_metrics=True),
+    4,
+    dataset=dataset.Dataset(
+      'tiny_mixture', LENGTHS, batch_size=4, task_ids='task'
+    ),
+    microbatches=2,
+  )
+  facts = json.loads((tmp_path / 'run' / 'run.json').read_text())
+  assert facts['task_names'] == ['tiny_other', 'tiny_task']
+  assert facts['data']['task_ids'] == 'task'
+  lines = (tmp_path / 'run' / 'routing.jsonl').read_text().splitlines()
+  assert len(lines) == 2
+  for line in map(json.loads, lines):
+    assert set(line['tasks']) == set(facts['task_names'])
+    of_tasks = line['tasks']['tiny_task'], line['tasks']['tiny_other']
+    # The mixture has three times as much of the one.
+    assert of_tasks[0]['tokens'] > of_tasks[1]['tokens'] > 0
+    for of_task in of_tasks:
+      assert 0 <= of_task['from_all'] < 1 and of_task['entropy'] > 0
+      assert of_task['share'].keys() == line['routers'].keys()
+  metrics = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+  assert 'routing_from_all_tasks' in json.loads(metrics[-1])
+
+
+def test_numbers_change_no_parameter(tmp_path):
+  base = tiny.save_base(tmp_path / 'base')
+  lines = {}
+  for by in (None, 'task'):
+    data = dataset.Dataset('tiny_mixture', LENGTHS, batch_size=4, task_ids=by)
+    folder = tmp_path / str(by)
+    tiny_training.train(
+      folder, base, tiny.model(), 3, dataset=data, log_period=1
+    )
+    read = map(json.loads, (folder / 'metrics.jsonl').read_text().splitlines())
+    lines[by] = [(x['step'], x['loss'], x['grad_norm']) for x in read]
+  assert lines[None] == lines['task'] and len(lines[None]) == 3
