@@ -70,7 +70,9 @@ def tensors(site, dtype=jnp.float32):
   tokens = jnp.asarray(rng.integers(1, 99, (B, L)), jnp.int32)
   sentence = jnp.asarray(rng.normal(size=(B, 1, D)), dtype)
   shared = jax.nn.softmax(jnp.asarray(rng.normal(size=(B, L, 3)), jnp.float32))
-  context = routing.Context(mask, tokens, sentence, sentence, sentence, shared)
+  context = routing.Context(
+    mask, tokens, sentence, sentence, sentence, shared=shared
+  )
   return draw(site.in_axes), draw(site.out_axes), context
 
 

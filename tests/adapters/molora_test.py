@@ -84,18 +84,47 @@ def test_the_naive_form_would_be_seen():
   assert largest(NaiveMoLoRA)[0] >= B * L * E * D
 
 
-@pytest.mark.parametrize('site', SITES)
-def test_rank_space_equals_the_sum_over_experts(site):
-  config = T5Config(
-    **dict.fromkeys(('emb_dim', 'mlp_dim'), 8),
-    num_heads=2,
+def sites(features):
+  """The sites of a network of so many features, in heads of four."""
+  return T5Config(
+    **dict.fromkeys(('emb_dim', 'mlp_dim'), features),
+    num_heads=features // 4,
     head_dim=4,
     vocab_size=32,
     num_encoder_layers=1,
     num_decoder_layers=1,
     adapters={},
+  ).sites
+
+
+@pytest.mark.parametrize('site', SITES)
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_copies_of_lora_are_equal_to_it_bit_for_bit(site, dtype):
+  of_site = sites(64)[site]
+  one = adapters.LoRA(of_site, rank=4, name='x')
+  many = MoLoRA(of_site, num_experts=10, rank=4, name='x')
+  rng = np.random.default_rng(0)
+  sizes = {'heads': 16, 'kv': 4}
+  draw = lambda *shape: jnp.asarray(rng.normal(size=shape), dtype)
+  x = draw(2, 9, *(sizes.get(axis, 64) for axis in of_site.in_axes))
+  y = draw(2, 9, *(sizes.get(axis, 64) for axis in of_site.out_axes))
+  leaves = jax.tree.map(
+    lambda leaf: np.float32(rng.normal(size=leaf.shape)),
+    one.init(jax.random.key(0), x, y, routing.Context())['params'],
   )
-  adapter = MoLoRA(config.sites[site], num_experts=3, rank=2, name='x')
+  grown = many.begin_from(one, leaves)
+  grown['router'] = {'kernel': np.float32(rng.normal(size=(64, 10)))}
+  apply = lambda adapter, params: jax.jit(
+    lambda params: adapter.apply({'params': params}, x, y, routing.Context())
+  )(params)
+  found, wanted = apply(many, grown), apply(one, leaves)
+  np.testing.assert_array_equal(found, wanted)
+  assert np.abs(np.float32(wanted) - np.float32(y)).max() > 1
+
+
+@pytest.mark.parametrize('site', SITES)
+def test_rank_space_equals_the_sum_over_experts(site):
+  adapter = MoLoRA(sites(8)[site], num_experts=3, rank=2, name='x')
   rng = np.random.default_rng(0)
   sizes = {'embed': 8, 'mlp': 8, 'heads': 2, 'kv': 4, 'joined_kv': 8}
   draw = lambda axes: rng.normal(size=(2, 3, *(sizes[a] for a in axes)))

@@ -97,6 +97,8 @@ GROWTH = {
   'ia3 to mov': (IA3, mov(4), 0),
   'ia3 to mov of inputs': (IA3, mov(4, router_reads='inputs'), 0),
   # A sum over more experts is rounded otherwise.
+  # So is a product with few features beside more columns; from 64 features on
+  # it is not (molora_test).
   'lora to molora': (LORA, molora(4), 1e-5),
   'mov to more': (mov(2), mov(6), 1e-5),
   'molora to more': (molora(2), molora(4), 1e-5),
