@@ -2,6 +2,7 @@
 
 import functools
 import json
+import random
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from moe_lite import adapters
 from moe_lite.checkpoints import runs
 from moe_lite.checkpoints.run_checkpoints import Checkpoints
+from moe_lite.convert import command
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.data import dataset
@@ -108,6 +110,60 @@ def test_interrupted_stages_end_in_the_same_bytes(
       np.testing.assert_allclose(found[path], leaf, rtol=1e-5, atol=1e-6)
     else:
       np.testing.assert_array_equal(found[path], leaf)
+
+
+def chain(folder, base, attempt):
+  """(IA)³, MoV on other data, its routers; returns the stages' folders.
+
+  Args:
+    folder: the folder of the stages.
+    base: their base.
+    attempt: is given what trains a stage, and calls it until it has ended.
+  """
+  first, second, third = (str(folder / name) for name in 'abc')
+  mixed = dataset.Dataset('tiny_mixture', tiny_training.LENGTHS, batch_size=4)
+  attempt(lambda: train(first, base, IA3, 5))
+  grown = {'initial_adapters': first, 'expert_noise': 0.1, 'dataset': mixed}
+  attempt(lambda: train(second, base, MOV, 5, **grown))
+  routers = {'initial_adapters': second, 'trainable': ROUTERS}
+  attempt(lambda: train(third, base, MOV, 5, **routers))
+  return first, second, third
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', [0, 1])
+def test_a_chain_interrupted_at_random_ends_in_the_same_bytes(
+  base, seed, tmp_path, monkeypatch, capsys
+):
+  wanted = chain(tmp_path / 'whole', base, lambda stage: stage())
+  rng = random.Random(seed)
+  monkeypatch.setattr(
+    Checkpoints, 'reached_preemption', lambda *_: rng.random() < 0.5
+  )
+  stops = []
+
+  def until_done(stage):
+    for _ in range(20):
+      try:
+        return stage()
+      except interrupts.Interrupted as stop:
+        stops.append(str(stop))
+
+  found = chain(tmp_path / 'stopped', base, until_done)
+  assert len(stops) > 3
+  for ours, theirs in zip(found, wanted, strict=True):
+    (leaves, said), (others, told) = read(ours), read(theirs)
+    assert said.step == told.step == 5
+    for path, leaf in others.items():
+      np.testing.assert_array_equal(leaves[path], leaf)
+    prints = [[s['fingerprint'] for s in x.stages or ()] for x in (said, told)]
+    assert prints[0] == prints[1]
+  capsys.readouterr()
+  to = str(tmp_path / 'exported')
+  assert command.main(['convert', 'export', found[-1], f'--to={to}']) == 0
+  card = (tmp_path / 'exported' / 'README.md').read_text()
+  for source, data in zip(found, ('tiny_task', 'tiny_mixture'), strict=False):
+    assert source in card and data in card
 
 
 @pytest.mark.slow
