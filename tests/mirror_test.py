@@ -40,6 +40,7 @@ ELSEWHERE = {
   'moe_lite/process/environment.py': 'training/loop_test: run.json',
   'moe_lite/process/gin_macros.py': 'process/cli_test: mistakes in macros',
   'moe_lite/process/interrupts.py': 'training/loop_test: Ctrl-C and SIGTERM',
+  'moe_lite/routing/context.py': 't5/positions_test: what routers are told',
   'moe_lite/routing/router.py': 'routing/learned_test, adapters/contract_test',
   'moe_lite/routing/shared.py': 't5/positions_test: shared decisions',
   'moe_lite/routing/statistics.py': (

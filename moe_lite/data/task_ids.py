@@ -151,17 +151,13 @@ def spread(dataset: tf.data.Dataset) -> tf.data.Dataset:
   return dataset.map(over_tokens)
 
 
-def with_ids(
-  features: Mapping[str, seqio.Feature],
-) -> dict[str, seqio.Feature]:
+def with_ids(features: Mapping[str, Any]) -> dict[str, Any]:
   """The features of a task, with those of the numbers of its tokens."""
   ids = seqio.Feature(_IDS, add_eos=False)
   return {**features, **dict.fromkeys(_SPREAD.values(), ids)}
 
 
-def with_number(
-  features: Mapping[str, seqio.Feature],
-) -> dict[str, seqio.Feature]:
+def with_number(features: Mapping[str, Any]) -> dict[str, Any]:
   """The features of a task, with the number that `attach` gives."""
   return {**features, _NUMBER: seqio.Feature(_IDS, add_eos=False, rank=0)}
 

@@ -10,7 +10,8 @@ class Program:
   """One program: what it does, what it takes, and what it needs at least.
 
   Attributes:
-    name: 'train step', 'encode', 'score' or 'generate'.
+    name: 'train step', 'encode', 'score' or 'generate'; 'validation: encode'
+      and 'validation: score' belong to a training.
     function: the function, which is traced to count its operations.
     arguments: the shapes of its arguments, and their places on the mesh.
     compile: compiles the function, and returns the executable.
@@ -20,6 +21,7 @@ class Program:
     tokens: the positions of a batch, of inputs and targets.
     mesh: (data, model).
     loops: how often its `while_loop` runs, if it has one.
+    held: what else lies in memory while it runs, as `parts`.
   """
 
   name: str
@@ -32,3 +34,4 @@ class Program:
   tokens: int
   mesh: tuple[int, int]
   loops: int = 1
+  held: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -1,5 +1,6 @@
 """The programs that a configured run would compile, made from shapes alone."""
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +59,7 @@ def _train(
     **{name: arguments[name] for name in given},
     **{name: arguments[name] for name in optional if name in arguments},
   )
-  return [
+  step = [
     Program(
       name='train step',
       function=made.step,
@@ -81,6 +82,25 @@ def _train(
       tokens=dataset.batch_size * sum(dataset.task_feature_lengths.values()),
       mesh=tuple(made.where.mesh.devices.shape),
     )
+  ]
+  validation = arguments.get('validation')
+  if validation is None or validation.mixture_or_task_name is None:
+    return step
+  loaded = _Loaded(
+    {
+      **arguments,
+      'batch_size': validation.batch_size,
+      'task_feature_lengths': dataset.task_feature_lengths,
+    },
+    devices,
+  )
+  return step + [
+    dataclasses.replace(
+      program,
+      name=f'validation: {program.name}',
+      held={'optimizer': made.state.optimizer},
+    )
+    for program in _ranking(loaded)
   ]
 
 

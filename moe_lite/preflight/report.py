@@ -23,7 +23,7 @@ class Report:
   libtpu is missing or because the program did not compile.
 
   Attributes:
-    program: 'train step', 'encode', 'score' or 'generate'.
+    program: the name of the program; see `Program`.
     topology: the name of the slice, such as 'v5e:4x4'.
     accelerator_type: what gcloud calls the slice.
     chips: the number of chips.
@@ -89,7 +89,9 @@ def report(program: Program, on: Slice) -> Report:
     program: the program, made for the devices of the slice.
     on: the slice.
   """
-  parts = {k: memory.on_a_device(v) for k, v in program.parts.items()}
+  arguments = {k: memory.on_a_device(v) for k, v in program.parts.items()}
+  held = {k: memory.on_a_device(v) for k, v in program.held.items()}
+  parts = {**arguments, **held}
   topology, chip = on.topology, on.topology.chip
   count, in_int8 = (
     flops.of_matmuls(
@@ -133,7 +135,8 @@ def report(program: Program, on: Slice) -> Report:
   collectives = traffic.collectives(text)
   links = sum(given for _, given in collectives.values())
   usage = memory.usage(compiled)
-  bytes_: dict[str, int | None] = {**parts, 'total': sum(parts.values())}
+  bytes_: dict[str, int | None] = dict(parts)
+  total = sum(parts.values())
   bytes_moved = None
   # As many bfloat16 operations would take the same time.
   alike = count - in_int8 + in_int8 / chip.int8
@@ -141,19 +144,21 @@ def report(program: Program, on: Slice) -> Report:
   if on.is_real:
     # The chip pads arguments to tiles, beyond what their shapes say.
     bytes_ |= {
-      'padding': max(0, usage.arguments - sum(parts.values())),
+      'padding': max(0, usage.arguments - sum(arguments.values())),
       'activations': usage.temporaries,
       'outputs': usage.outputs,
       'code': usage.code,
-      'total': usage.total,
     }
+    # Parameters that a program does not read lie there nevertheless.
+    unread = max(0, sum(arguments.values()) - usage.arguments)
+    total = usage.total + unread + sum(held.values())
     bytes_moved = traffic.bytes_moved(text)
     times.append(bytes_moved / chip.bandwidth)
   return Report(
     **known,
-    fits=True,
+    fits=not on.is_real or total <= chip.hbm,
     hbm=chip.hbm,
-    bytes=bytes_,
+    bytes={**bytes_, 'total': total},
     bytes_moved=bytes_moved,
     collectives=collectives,
     least_seconds=max(times),

@@ -39,6 +39,16 @@ def test_training_is_one_step():
   assert step.tokens == 4 * (lengths['inputs'] + lengths['targets'])
 
 
+def test_validation_ranks_beside_the_optimizer():
+  mixture = 'mini_train_one_score_eval'
+  _, (step, encode, score) = make('runs/finetune', EVAL_MIXTURE=mixture)
+  assert encode.name == 'validation: encode'
+  assert score.name == 'validation: score'
+  for program in (encode, score):
+    assert program.held == {'optimizer': step.parts['optimizer']}
+    assert program.parts.keys() == {'base', 'trainable', 'batch'}
+
+
 def test_evaluation_encodes_scores_and_generates():
   arguments, made = make('runs/eval', BATCH_SIZE=4)
   lengths = arguments['task_feature_lengths']
