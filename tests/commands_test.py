@@ -223,6 +223,7 @@ def test_conversion_names_mistakes(arguments, message, capsys):
   assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_scores_all_decodes_and_shards(linked, monkeypatch):
   beams = ('--gin.DECODER=@decoding.beam_search', '--gin.NUM_DECODES=3')
   _, plain = infer(monkeypatch, *beams)

@@ -47,6 +47,8 @@ keep_nothing_of_the_user()
 # of them at the end.
 LONGEST = (
   'training/mesh_test.py',
+  'commands_test.py',
+  't5/network_test.py',
   'gin_test.py',
   'training/loop_test.py',
   't5/golden_test.py',
@@ -55,6 +57,10 @@ LONGEST = (
   'preflight/command_test.py',
   't5/sentence_feature_test.py',
   'earlier_test.py',
+  'data/batches_test.py',
+  'evaluation/validation_test.py',
+  'training/warm_start_test.py',
+  'sweep/running_test.py',
 )
 
 

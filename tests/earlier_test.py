@@ -40,6 +40,7 @@ def lines(path):
   return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_by_its_own_configuration(own_folder, capsys):
   argv = ['train', '--gin_file=run/config.gin', '--gin.TRAIN_STEPS=10']
   assert cli.main('training.train', 'runs/finetune.gin', argv) == 0

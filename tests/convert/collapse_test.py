@@ -80,6 +80,7 @@ def call(capsys, *argv):
   return code, ''.join(capsys.readouterr())
 
 
+@pytest.mark.slow
 def test_the_command_on_a_run(trained, tmp_path, capsys):
   base, run = trained
   capsys.readouterr()

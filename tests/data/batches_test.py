@@ -107,6 +107,7 @@ def test_a_batch_is_its_shards_one_after_the_other():
   assert (first[:2] != first[2:]).any()
 
 
+@pytest.mark.slow
 def test_each_shard_has_its_own_position():
   """Also where one of them is lost, and only it is read again."""
   # Packed rows are among what the tests above restore.

@@ -90,8 +90,9 @@ def examples(batch, side: str, tokens: str):
       yield row[of_row == segment], ids[of_row == segment]
 
 
-@pytest.mark.parametrize('kind', ['of texts', 'of SeqIO'])
-@pytest.mark.parametrize('by', task_ids.BY)
+@pytest.mark.parametrize(
+  ('kind', 'by'), [('of texts', 'dataset'), ('of SeqIO', 'task')]
+)
 def test_every_token_of_a_packed_batch_bears_its_tasks_number(
   mixtures, kind, by
 ):
@@ -118,8 +119,9 @@ def test_every_token_of_a_packed_batch_bears_its_tasks_number(
   assert max(len(set(row[row > 0])) for row in batch['encoder_task_ids']) > 1
 
 
-@pytest.mark.parametrize('kind', ['of texts', 'of SeqIO'])
-@pytest.mark.parametrize('packing', [True, False])
+@pytest.mark.parametrize(
+  ('kind', 'packing'), [('of texts', True), ('of SeqIO', False)]
+)
 def test_the_rows_are_those_without_numbers(mixtures, kind, packing):
   plain = first(mixtures[kind], None, packing)
   numbered = first(mixtures[kind], 'task', packing)

@@ -30,10 +30,12 @@ def numbered(batch, of_row, count):
 
 
 def routing_of(model, params, batch):
-  return model.loss_fn(params, batch)[1][ROUTING]
+  return jax.jit(model.loss_fn)(params, batch)[1][ROUTING]
 
 
-@pytest.mark.parametrize('scan_layers', [False, True])
+@pytest.mark.parametrize(
+  'scan_layers', [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_a_tasks_sums_are_those_of_its_rows_alone(scan_layers):
   model = tiny.model(scan_layers=scan_layers, routing_metrics=True)
   shapes = dict.fromkeys(
@@ -88,6 +90,7 @@ def test_a_run_tells_how_its_tasks_use_the_experts(tmp_path):
   assert 'routing_from_all_tasks' in json.loads(metrics[-1])
 
 
+@pytest.mark.slow
 def test_numbers_change_no_parameter(tmp_path):
   base = tiny.save_base(tmp_path / 'base')
   lines = {}

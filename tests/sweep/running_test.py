@@ -144,6 +144,7 @@ def start(root):
   )
 
 
+@pytest.mark.slow
 def test_killed_at_a_random_moment_it_ends_with_the_same_table(
   finished, tmp_path
 ):

@@ -98,7 +98,7 @@ def gradient_fn(**form):
     pytest.param(True, 'none', 'blocks', marks=pytest.mark.slow),
     (True, 'minimal', 'blocks'),
     (False, 'full', 'plain'),
-    (False, 'none', 'blocks'),
+    pytest.param(False, 'none', 'blocks', marks=pytest.mark.slow),
   ],
 )
 def test_forms_agree(params, scan_layers, remat, attention):

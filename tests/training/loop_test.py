@@ -295,6 +295,7 @@ def test_another_base_does_not_resume(whole, base, tmp_path):
   assert str(error.value).count('fingerprint') == 2
 
 
+@pytest.mark.slow
 def test_other_data_go_on_from_their_beginning(whole, base, tmp_path, capsys):
   folder = tmp_path / 'run'
   train(folder, base, train_steps=2)
