@@ -113,9 +113,15 @@ def matmul(
   """
   out = accumulate or dtype
   values = kernel.values if isinstance(kernel, Int8) else kernel
+  # With the tokens on one axis, the gradient of a kernel that trains contracts
+  # over one axis. XLA would first transpose the activations to contract over
+  # several, which takes a fifth of a step of full fine-tuning on a CPU.
   y = jnp.matmul(
-    x.astype(dtype), values.astype(dtype), preferred_element_type=out
+    x.reshape(-1, x.shape[-1]).astype(dtype),
+    values.astype(dtype),
+    preferred_element_type=out,
   )
+  y = y.reshape(*x.shape[:-1], y.shape[-1])
   return y * kernel.scale[0].astype(out) if isinstance(kernel, Int8) else y
 
 

@@ -3,9 +3,11 @@
   python -m tests.benchmarks.matmuls [--methods=full,ia3] [--repeats=7]
 
 takes the flags of `train_step` for the sizes. It finds every matmul of the
-step's program, and times each shape by itself in both libraries, in turn, on
-operands that lie as the library likes them. The step of a library cannot take
-less on this machine than their sum. Needs torch. Nothing is asserted.
+step's program, and times each shape by itself in both libraries, on operands
+that lie as the library likes them. A step takes at least their sum. The
+libraries take turns of all shapes. There is a pause between the turns, because
+threads of PyTorch spin for a while when they have no more work. Needs torch.
+Nothing is asserted.
 """
 
 import collections
@@ -13,7 +15,8 @@ import functools
 import json
 import math
 import statistics
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -26,7 +29,7 @@ from jax.interpreters import partial_eval
 from moe_lite.core import parameters
 from moe_lite.process import allocator
 from tests.benchmarks import train_step
-from tests.benchmarks.contestant import Contestant, Sizes, interleave
+from tests.benchmarks.contestant import Sizes
 
 # (how many products, rows, terms of a sum, columns)
 Shape = tuple[int, int, int, int]
@@ -77,21 +80,38 @@ def shapes_of_step(method: str, sizes: Sizes) -> collections.Counter[Shape]:
   return found
 
 
-def in_xla(shape: Shape) -> Contestant:
+def in_xla(shape: Shape) -> Callable[[], Any]:
   batch, rows, terms, columns = shape
   left = jnp.ones((batch, rows, terms)[batch == 1 :])
   right = jnp.ones((batch, terms, columns)[batch == 1 :])
   multiply = jax.jit(jnp.matmul)
-  step = lambda: multiply(left, right).block_until_ready()
-  return Contestant('moe_lite', str(shape), step, {})
+  return lambda: multiply(left, right).block_until_ready()
 
 
-def in_torch(shape: Shape) -> Contestant:
+def in_torch(shape: Shape) -> Callable[[], Any]:
   batch, rows, terms, columns = shape
   left = torch.ones((batch, rows, terms)[batch == 1 :])
   right = torch.ones((batch, terms, columns)[batch == 1 :])
-  step = functools.partial(torch.matmul, left, right)
-  return Contestant('PyTorch', str(shape), step, {})
+  return functools.partial(torch.matmul, left, right)
+
+
+def measure(
+  steps: Mapping[str, Mapping[Shape, Callable[[], Any]]], repeats: int
+) -> dict[str, dict[Shape, float]]:
+  """The median seconds of each shape in each library."""
+  times = {x: {shape: [] for shape in of} for x, of in steps.items()}
+  for i in range(repeats):
+    for library in sorted(steps, reverse=bool(i % 2)):
+      time.sleep(0.3)
+      for shape, step in steps[library].items():
+        step()
+        start = time.perf_counter()
+        step()
+        times[library][shape].append(time.perf_counter() - start)
+  return {
+    library: {shape: statistics.median(t) for shape, t in of.items()}
+    for library, of in times.items()
+  }
 
 
 def main(argv: list[str]) -> None:
@@ -105,34 +125,32 @@ def main(argv: list[str]) -> None:
   sizes = Sizes(*(flag.value for flag in flags))
   counts = {m: shapes_of_step(m, sizes) for m in train_step.METHODS.value}
   shapes = sorted(set().union(*counts.values()))
-  contestants = [make(shape) for shape in shapes for make in (in_xla, in_torch)]
-  times = interleave(contestants, train_step.REPEATS.value)
-  seconds = {
-    (c.library, c.method): statistics.median(t)
-    for c, t in zip(contestants, times, strict=True)
+  steps = {
+    'xla': {shape: in_xla(shape) for shape in shapes},
+    'torch': {shape: in_torch(shape) for shape in shapes},
   }
+  seconds = measure(steps, train_step.REPEATS.value)
   for method, count in counts.items():
     total = {
-      library: sum(n * seconds[library, str(s)] for s, n in count.items())
-      for library in ('moe_lite', 'PyTorch')
+      library: sum(n * seconds[library][shape] for shape, n in count.items())
+      for library in steps
     }
     flop = sum(2 * n * math.prod(shape) for shape, n in count.items())
     line = {
       'method': method,
       'gflop': round(flop / 1e9, 1),
-      'xla_ms': round(1e3 * total['moe_lite'], 1),
-      'torch_ms': round(1e3 * total['PyTorch'], 1),
-      'xla_over_torch': round(total['moe_lite'] / total['PyTorch'], 3),
+      'xla_ms': round(1e3 * total['xla'], 1),
+      'torch_ms': round(1e3 * total['torch'], 1),
+      'xla_over_torch': round(total['xla'] / total['torch'], 3),
     }
     print(json.dumps(line), flush=True)
   for shape in shapes:
-    ours, theirs = (seconds[x, str(shape)] for x in ('moe_lite', 'PyTorch'))
     work = 2 * math.prod(shape) / 1e9
     line = {
       'shape': shape,
       **{method: count[shape] for method, count in counts.items()},
-      'xla_gflop_a_second': round(work / ours, 1),
-      'torch_gflop_a_second': round(work / theirs, 1),
+      'xla_gflop_a_second': round(work / seconds['xla'][shape], 1),
+      'torch_gflop_a_second': round(work / seconds['torch'][shape], 1),
     }
     print(json.dumps(line), flush=True)
 
