@@ -215,10 +215,12 @@ class EncoderDecoderModel(Forward):
       What `decode_fn` returns: int32 ids [B, T], with 0 after EOS.
     """
     starts = jnp.zeros(batch[DECODER_INPUTS].shape, jnp.int32)
+    encoded = self.encode(params, batch)
+    module, params = cached_decoder.in_a_loop(self.module, params)
     cache, tokens_to_logits = cached_decoder.prepare(
-      self.module,
+      module,
       params,
-      self.encode(params, batch),
+      encoded,
       batch,
       starts,
       num_decodes,
@@ -230,7 +232,7 @@ class EncoderDecoderModel(Forward):
       cache=cache,
       tokens_to_logits=tokens_to_logits,
       eos_id=decoding.EOS_ID,
-      cache_batch_axis=int(self.module.scan_layers),
+      cache_batch_axis=int(module.scan_layers),
       **decoder_params,
     )
 

@@ -22,6 +22,7 @@ from moe_lite.checkpoints.bases import load_base
 from moe_lite.core import parameters, partitioning
 from moe_lite.models import layout
 from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import allocator
 from moe_lite.t5 import T5Config, Transformer
 from tests.benchmarks.contestant import Contestant, interleave
 
@@ -29,6 +30,10 @@ ROWS = flags.DEFINE_integer('rows', 8, 'The number of inputs.')
 INPUTS = flags.DEFINE_integer('inputs', 512, 'The length of inputs.')
 OUTPUTS = flags.DEFINE_integer('outputs', 32, 'The length of outputs.')
 REPEATS = flags.DEFINE_integer('repeats', 5, 'The number of rounds.')
+KEEP_FREED = flags.DEFINE_bool(
+  'keep_freed', True, 'Keep the memory that is freed, as commands do.'
+)
+ATTENTION = flags.DEFINE_string('attention', 'auto', 'auto, plain or blocks.')
 DEPTH = flags.DEFINE_integer('layers', 8, 'The number of layers of each stack.')
 
 SIZES = {'d_model': 512, 'd_kv': 64, 'd_ff': 1024, 'num_heads': 6}
@@ -64,6 +69,7 @@ def ours(folder: str, scan_layers: bool):
     num_encoder_layers=DEPTH.value,
     num_decoder_layers=DEPTH.value,
     scan_layers=scan_layers,
+    attention=ATTENTION.value,
   )
   model = EncoderDecoderModel(Transformer(config))
   where = layout.layout(
@@ -75,6 +81,8 @@ def ours(folder: str, scan_layers: bool):
 
 def main(argv: list[str]) -> None:
   del argv
+  if KEEP_FREED.value:
+    allocator.keep_freed()
   ids = np.random.default_rng(0).integers(2, 32000, (ROWS.value, INPUTS.value))
   device = 'cuda' if torch.cuda.is_available() else 'cpu'
   network = their_network().to(device)

@@ -28,6 +28,7 @@ from absl import app, flags
 from moe_lite import evaluation
 from moe_lite.data import catalog
 from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import allocator
 from moe_lite.t5 import T5Config, Transformer
 from tasks import prompted
 
@@ -40,6 +41,9 @@ PROMPTS = flags.DEFINE_integer('prompts', None, 'How many; None takes all.')
 BATCH = flags.DEFINE_integer('batch_size', 32, 'Rows of a batch.')
 WIDTH = flags.DEFINE_integer('width', 512, 'The size of an embedding.')
 DEPTH = flags.DEFINE_integer('layers', 8, 'Layers of each stack.')
+KEEP_FREED = flags.DEFINE_bool(
+  'keep_freed', True, 'Keep the memory that is freed, as commands do.'
+)
 PEER = flags.DEFINE_bool('peer', True, 'Whether to time the peer as well.')
 
 LENGTHS = {'inputs': 512, 'targets': 256}
@@ -166,6 +170,8 @@ def their_scores(network: Any, inputs: list, targets: list) -> np.ndarray:
 
 def main(argv: list[str]) -> None:
   del argv
+  if KEEP_FREED.value:
+    allocator.keep_freed()
   prompts = read_prompts()
   names = register(prompts)
   network = their_network()
