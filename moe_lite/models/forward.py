@@ -48,6 +48,7 @@ class Forward:
   def __init__(self, module: Network):
     """Keeps the network, `module`."""
     self.module = module
+    self._abstract: dict[Any, Tree] = {}
 
   def get_initial_variables(
     self, rng: Array, input_shapes: Mapping[str, Shape]
@@ -72,13 +73,20 @@ class Forward:
   def abstract_variables(
     self, input_shapes: Mapping[str, Shape] | None = None
   ) -> Tree:
-    """Returns the shapes of `get_initial_variables`, and allocates nothing."""
+    """Returns the shapes of `get_initial_variables`, and allocates nothing.
+
+    A network is traced for them once.
+    """
     if input_shapes is None:
       input_shapes = dict.fromkeys((ENCODER_INPUTS, DECODER_INPUTS), (1, 8))
-    return jax.eval_shape(
-      lambda rng: self.get_initial_variables(rng, input_shapes),
-      jax.random.key(0),
-    )
+    key = tuple(sorted(input_shapes.items()))
+    if key not in self._abstract:
+      self._abstract[key] = jax.eval_shape(
+        lambda rng: self.get_initial_variables(rng, input_shapes),
+        jax.random.key(0),
+      )
+    # Whoever changes the tree changes a copy.
+    return jax.tree.map(lambda x: x, self._abstract[key])
 
   def logits(
     self,
