@@ -142,8 +142,10 @@ def spread(dataset: tf.data.Dataset) -> tf.data.Dataset:
   """A preprocessor that repeats the number of an example for each token."""
 
   def over_tokens(row: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    # An id of 0 is padding wherever it stands. To pack, SeqIO counts the other
+    # ids, and must find as many numbers.
     ids = {
-      ids: tf.fill(tf.shape(row[tokens]), row[_NUMBER])
+      ids: tf.where(tf.equal(row[tokens], 0), 0, row[_NUMBER])
       for tokens, ids in _SPREAD.items()
     }
     return {**row, **ids}

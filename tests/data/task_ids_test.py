@@ -185,6 +185,16 @@ def test_long_examples_are_trimmed_with_their_numbers(mixtures):
   assert batch['decoder_task_ids'].shape == (4, 2)
 
 
+def test_padding_within_an_example_has_no_number():
+  rows = tf.data.Dataset.from_tensors(
+    {'inputs': [5, 0, 7, 8], 'targets': [6, 1]}
+  )
+  numbered = task_ids.spread(task_ids.attach(2)(rows))
+  (row,) = numbered.as_numpy_iterator()
+  assert row['inputs_task_ids'].tolist() == [2, 0, 2, 2]
+  assert row['targets_task_ids'].tolist() == [2, 2]
+
+
 def test_a_single_task_is_number_one(mixtures):
   del mixtures
   batch = first('own_numbers_b', 'task', packing=False)
