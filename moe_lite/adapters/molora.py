@@ -53,8 +53,9 @@ class MoLoRA(Adapter):
 
   The second sum lacks the first expert, so that both terms together are still
   one matmul with E * R columns. While the experts are equal, all differences
-  are exactly zero, and the mixture is equal to LoRA bit for bit. In bfloat16
-  small learned differences keep all their bits.
+  are exactly zero. The mixture is then equal to LoRA bit for bit, if the
+  library of matmuls computes a column alike whatever stands beside it. In
+  bfloat16 small learned differences keep all their bits.
   """
 
   num_experts: int = 10

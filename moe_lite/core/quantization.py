@@ -115,7 +115,7 @@ def matmul(
   values = kernel.values if isinstance(kernel, Int8) else kernel
   # With the tokens on one axis, the gradient of a kernel that trains contracts
   # over one axis. XLA would first transpose the activations to contract over
-  # several, which takes a fifth of a step of full fine-tuning on a CPU.
+  # several, which takes a sixth of the gradients of full fine-tuning on a CPU.
   y = jnp.matmul(
     x.reshape(-1, x.shape[-1]).astype(dtype),
     values.astype(dtype),

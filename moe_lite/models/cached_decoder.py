@@ -11,7 +11,7 @@ from moe_lite.core import parameters, partitioning
 from moe_lite.core.features import ENCODED, ENCODER_INPUTS
 from moe_lite.core.types import Array, Batch, Tree
 from moe_lite.models.decoding import TokensToLogits
-from moe_lite.models.forward import of_inputs as features_of_inputs
+from moe_lite.models.forward import features_of_inputs
 from moe_lite.models.surface import Network
 
 # What the network is given of some inputs: what the encoder wrote for them,
@@ -34,10 +34,12 @@ def in_a_loop(network: Network, params: Tree) -> tuple[Network, Tree]:
   if not network.scan_layers or partitioning.platform() != 'cpu':
     return network, params
   config = dataclasses.replace(network.config, scan_layers=False)
-  # Of the encoder, decoding steps read nothing, and the compiler drops it.
-  apart = parameters.unstack_layers(params)
-  # The barrier keeps XLA from taking them apart at every step.
-  return network.clone(config=config), jax.lax.optimization_barrier(apart)
+  # Barriers keep XLA from taking layers apart at every step. Each leaf has its
+  # own, so that those of the encoder, which no step reads, are dropped.
+  apart = jax.tree.map(
+    jax.lax.optimization_barrier, parameters.unstack_layers(params)
+  )
+  return network.clone(config=config), apart
 
 
 def prepare(

@@ -25,7 +25,7 @@ Rngs = Mapping[str, Array]
 _OPTIONAL = (*PACKING, INPUTS_EMBEDDING, *TASK_IDS, TASK_NUMBERS)
 
 
-def of_inputs(batch: Batch) -> dict[str, Array]:
+def features_of_inputs(batch: Batch) -> dict[str, Array]:
   """Returns what routers may read of the inputs besides their tokens."""
   names = (INPUTS_EMBEDDING, TASK_IDS[0])
   return {name: batch[name] for name in names if name in batch}
@@ -129,7 +129,7 @@ class Forward:
       {'params': params},
       batch[ENCODER_INPUTS],
       enable_dropout=False,
-      **of_inputs(batch),
+      **features_of_inputs(batch),
       mutable=mutable,
       method=self.module.encode,
     )
@@ -161,6 +161,6 @@ class Forward:
       decoder_input_tokens,
       decoder_target_tokens,
       enable_dropout=False,
-      **of_inputs(batch),
+      **features_of_inputs(batch),
       method=self.module.decode,
     )

@@ -130,7 +130,7 @@ def _count(jaxpr: core.Jaxpr, loops: int, only_int8: bool) -> int:
       if not only_int8 or _is_int8(equation):
         total += _of_dot(equation)
       continue
-    inner = [_count(sub, loops, only_int8) for sub in _subprograms(params)]
+    inner = [_count(sub, loops, only_int8) for sub in subprograms(params)]
     if name == 'cond':
       total += max(inner, default=0)
     else:
@@ -160,7 +160,8 @@ def _of_dot(equation: Any) -> int:
   return 2 * terms * math.prod(equation.outvars[0].aval.shape)
 
 
-def _subprograms(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+def subprograms(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+  """Yields the programs that an equation with these parameters calls."""
   for value in params.values():
     for item in value if isinstance(value, tuple | list) else (value,):
       if isinstance(item, core.ClosedJaxpr):

@@ -154,9 +154,14 @@ def report(program: Program, on: Slice) -> Report:
     total = usage.total + unread + sum(held.values())
     bytes_moved = traffic.bytes_moved(text)
     times.append(bytes_moved / chip.bandwidth)
+  problem = None
+  if on.is_real and total > chip.hbm:
+    others = ', '.join(program.held)
+    problem = f'the program fits alone, but not beside {others or "the rest"}.'
   return Report(
     **known,
-    fits=not on.is_real or total <= chip.hbm,
+    fits=problem is None,
+    problem=problem,
     hbm=chip.hbm,
     bytes={**bytes_, 'total': total},
     bytes_moved=bytes_moved,

@@ -139,6 +139,9 @@ class Transformer(nn.Module):
     source: Source,
     task_ids: Array | None,
   ) -> Context:
+    if task_ids is None and self.is_initializing():
+      # No parameter depends on them.
+      task_ids = jnp.zeros_like(tokens)
     return make_context(
       self.config.context_needs,
       is_token,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 
 import jax.numpy as jnp
 
+from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array
 from moe_lite.routing.context import Context, sentence
 from moe_lite.t5.attention import same_segment
@@ -60,6 +61,9 @@ def make_context(
 
   Returns:
     The context of the positions.
+
+  Raises:
+    UserError: if a router needs the tasks, and there are none.
   """
   fields = {'tokens': tokens} if 'tokens' in needs else {}
   if 'sentence_feature' in needs and source.embedding is not None:
@@ -92,6 +96,11 @@ def _tasks(
   if task_ids is None and segments is None and source.task_ids is not None:
     task_ids = source.task_ids.max(axis=1, keepdims=True)
   if task_ids is None:
+    if 'task' in needs:
+      raise UserError(
+        'A router of this network reads the task of each token, and the batch '
+        'does not say it: give --gin.TASK_IDS="\'dataset\'" or "\'task\'".'
+      )
     return {}
   fields = {'task': task_ids} if 'task' in needs else {}
   if source.task_numbers is not None:

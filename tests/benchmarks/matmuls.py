@@ -27,6 +27,7 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 from moe_lite.core import parameters
+from moe_lite.preflight.flops import subprograms
 from moe_lite.process import allocator
 from tests.benchmarks import train_step
 from tests.benchmarks.contestant import Sizes
@@ -48,12 +49,8 @@ def shapes_of(jaxpr: core.Jaxpr, times: int = 1) -> Iterator[tuple[Shape, int]]:
       columns = math.prod(right) // batch // inner
       yield (batch, rows, inner, columns), times
     often = params['length'] if equation.primitive.name == 'scan' else 1
-    for value in params.values():
-      for item in value if isinstance(value, tuple | list) else (value,):
-        if isinstance(item, core.ClosedJaxpr):
-          item = item.jaxpr
-        if isinstance(item, core.Jaxpr):
-          yield from shapes_of(item, times * often)
+    for program in subprograms(params):
+      yield from shapes_of(program, times * often)
 
 
 def shapes_of_step(method: str, sizes: Sizes) -> collections.Counter[Shape]:

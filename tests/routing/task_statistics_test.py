@@ -1,11 +1,16 @@
-"""Statistics of routers are summed by task where tokens bear numbers."""
+"""Routers read the numbers beside tokens, and are summed up by them."""
 
+import functools
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from moe_lite import adapters, routing
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
 from moe_lite.data import dataset
 from moe_lite.models.model import ROUTING
 from tests import tiny, tiny_training
@@ -60,6 +65,77 @@ def test_a_tasks_sums_are_those_of_its_rows_alone(scan_layers):
     assert not np.any(np.asarray(found[router]['task_tokens'])[..., 1])
     for name, x in sums.items():
       np.testing.assert_allclose(found[router][name], x, rtol=1e-6)
+
+
+class OfTask(routing.BaseRouter):
+  """One expert for each task."""
+
+  @property
+  def needs(self):
+    return frozenset({'task'})
+
+  def logits(self, x, axis, context):
+    is_of = jax.nn.one_hot(context.task - 1, self.num_experts, dtype=bool)
+    return jnp.where(is_of, 0.0, -1e9)
+
+
+def routed_by_task():
+  sites = dict.fromkeys(
+    ('key', 'intermediate'),
+    functools.partial(adapters.MoV, num_experts=3, router=OfTask),
+  )
+  model = tiny.model(sites, routing_metrics=True)
+  shapes = model.abstract_variables()['params']
+  rng = np.random.default_rng(0)
+  draw = lambda leaf: np.float32(rng.normal(1, 0.3, leaf.shape))
+  drawn = jax.tree.map(draw, parameters.adapters_of(shapes))
+  return model, parameters.merge(drawn, tiny.base_params())
+
+
+def test_a_router_sees_the_task_of_every_token_of_a_packed_row():
+  model, params = routed_by_task()
+  batch = numbered(tiny.batch(rows=2), [1, 1], 3)
+  for side, tokens in (
+    ('encoder', 'encoder_input_tokens'),
+    ('decoder', 'decoder_target_tokens'),
+  ):
+    ids = np.where(np.arange(batch[tokens].shape[1]) < 1, 1, 3)
+    is_token = batch[tokens] > 0
+    batch[f'{side}_task_ids'] = np.int32(ids * is_token)
+    batch[f'{side}_segment_ids'] = np.int32((1 + (ids == 3)) * is_token)
+    batch[f'{side}_positions'] = np.zeros_like(batch[tokens])
+  for sums in routing_of(model, params, batch).values():
+    weight, tokens = sums['task_weight'], sums['task_tokens']
+    np.testing.assert_allclose(weight, np.diag(tokens), rtol=1e-6)
+    assert tokens[0] == 2 and tokens[2] > 2
+
+
+def test_without_packing_the_decoder_has_the_task_of_its_input():
+  model, params = routed_by_task()
+  batch = numbered(tiny.batch(rows=4), [1, 2, 3, 1], 3)
+  inputs = {
+    name: batch[name] for name in ('encoder_input_tokens', 'encoder_task_ids')
+  }
+  found = model.decode(
+    params,
+    model.encode(params, inputs),
+    inputs,
+    batch['decoder_input_tokens'],
+    batch['decoder_target_tokens'],
+  )
+  wanted = model.logits(params, batch)
+  is_target = batch['decoder_target_tokens'] > 0
+  np.testing.assert_allclose(
+    np.asarray(found)[is_target], np.asarray(wanted)[is_target], rtol=1e-4
+  )
+  other = {**batch, 'encoder_task_ids': batch['encoder_task_ids'] % 3 + 1}
+  assert np.abs(model.logits(params, other) - wanted).max() > 1e-3
+
+
+def test_a_router_of_tasks_needs_a_batch_that_says_them():
+  model, params = routed_by_task()
+  with pytest.raises(UserError, match='give --gin.TASK_IDS='):
+    model.logits(params, tiny.batch())
 
 
 def test_a_run_tells_how_its_tasks_use_the_experts(tmp_path):

@@ -84,3 +84,13 @@ def test_catalog_knows_chance_and_twins():
     catalog.add(
       catalog.TaskInfo('mini_kinds_choose', 'x', 'x', 'x', None, False)
     )
+
+
+def test_every_data_set_is_a_mixture():
+  infos = [info for info in catalog.tasks() if info.name.startswith('mini_')]
+  for name in {info.dataset for info in infos}:
+    for suffix in ('', catalog.SCORE_EVAL):
+      mixture = seqio.MixtureRegistry.get(name + suffix)
+      assert {task.name for task in mixture.tasks} == {
+        info.name + suffix for info in infos if info.dataset == name
+      }
