@@ -260,4 +260,7 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     data = {**dataclasses.asdict(self._dataset), 'seed': self._seed}
     data['task_feature_lengths'] = dict(self._dataset.task_feature_lengths)
     stages = _stages.get(self._base_path)
-    return Description(self._method, base, data=data, stages=stages)
+    tasks = tasks_known(self._dataset)
+    return Description(
+      self._method, base, data=data, stages=stages, tasks=tasks
+    )

@@ -19,9 +19,10 @@ from moe_lite.core import locks, memory, parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.data.batches import Batches, open_first, with_shards
-from moe_lite.data.dataset import Dataset, check, task_names
+from moe_lite.data.dataset import Dataset, check, tasks_known
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import distributed, endings, interrupts
+from moe_lite.t5.tasks import check_tasks
 from moe_lite.t5.description import describe_run
 from moe_lite.training import (
   beginning,
@@ -161,10 +162,15 @@ def train(
     vocab_size = model.module.config.vocab_size
     opened = open_first(dataset, seed, vocab_size)
     lengths = dataset.task_feature_lengths
-    tasks = task_names(dataset)
+    known = tasks_known(dataset)
+    tasks = known['names'] if known else []
+    check_tasks(model.module.config, known)
     on_mesh = None
     if validation is not None:
-      on_mesh = validation.prepare(model, lengths, best_by)
+      reads_task = 'task' in model.module.config.context_needs
+      on_mesh = validation.prepare(
+        model, lengths, best_by, known if reads_task else None
+      )
     began = time.monotonic()
     planned, program = compile_plan(
       mesh,

@@ -21,6 +21,8 @@ METHODS = (
   ('methods/molora.gin', 'routers/top_k.gin'),
   ('methods/mov.gin', 'routers/hash.gin'),
   ('methods/mov.gin', 'routers/shared.gin'),
+  ('methods/mov.gin', 'routers/poly.gin'),
+  ('methods/molora.gin', 'routers/gates.gin'),
 )
 GIVEN = (
   "MODEL_DIR='x'",
