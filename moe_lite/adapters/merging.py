@@ -107,7 +107,7 @@ def _trim(delta: np.ndarray, density: float, random: object) -> np.ndarray:
   return trim(delta, density)
 
 
-# TIES keeps 20 % (its section 4); DARE drops 90 % (its section 4.2).
+# By default TIES keeps the largest 20 %, and DARE drops 90 %, as in the papers.
 METHODS = {
   'mean': Method(averages=True),
   'task_arithmetic': Method(),
@@ -144,7 +144,8 @@ def merge(
       and magnitude_prune then add the experts up; the others average them.
     method: a name in METHODS.
     density: the share of numbers that a sparse method keeps of each expert, in
-      (0, 1]. If None, it is what the method's paper uses (METHODS).
+      (0, 1]. If None, it is 0.2 where the largest numbers are kept and 0.1
+      where random ones are.
     majority_sign: 'total' or 'frequency'; see `agrees`.
     seed: seeds DARE's draws. Whoever merges several leaves passes one generator
       to all, because one number would draw alike for leaves of one shape.

@@ -6,6 +6,7 @@ import pytest
 from moe_lite import routing
 from moe_lite.adapters import LoRA, MoLoRA, Site, merging
 from moe_lite.core.errors import UserError
+from tests.paths import ROOT
 
 E, IN, OUT, R = 3, 7, 5, 2
 SPARSE = ('magnitude_prune', 'ties', 'dare_linear', 'dare_ties')
@@ -141,6 +142,54 @@ def test_the_density_of_the_paper_is_the_default(method):
 def test_mistakes(options, message):
   with pytest.raises(UserError, match=message):
     merging.merge(deltas(E, 4, 2), **options)
+
+
+# --- Numbers of PEFT's own code.
+
+GOLDEN = ROOT / 'tests' / 'golden' / 'library' / 'peft_merge.npz'
+
+
+@pytest.fixture(scope='module')
+def golden():
+  with np.load(GOLDEN) as file:
+    return dict(file)
+
+
+class Replay(np.random.Generator):
+  """Draws what keeps the numbers of recorded masks, one mask an expert."""
+
+  def __init__(self, masks):
+    super().__init__(np.random.PCG64(0))
+    self.masks = iter(masks)
+
+  def random(self, size=None, dtype=np.float64, out=None):
+    return np.where(next(self.masks), 0.0, 0.999)
+
+
+def test_task_arithmetic_is_that_of_peft(golden):
+  merged = merging.merge(
+    golden['tensors'], golden['weights'], 'task_arithmetic'
+  )
+  np.testing.assert_allclose(merged, golden['task_arithmetic'], atol=1e-6)
+
+
+@pytest.mark.parametrize('density', [0.2, 0.55])
+@pytest.mark.parametrize('method', SPARSE)
+@pytest.mark.parametrize('majority_sign', merging.MAJORITY_SIGNS)
+def test_sparse_methods_are_those_of_peft(
+  golden, density, method, majority_sign
+):
+  place = f'density_{density}/{method}'
+  if method.endswith('ties'):
+    place += f'_{majority_sign}'
+  seed = 0
+  if method.startswith('dare'):
+    seed = Replay(golden[f'{place}_mask'])
+  x, w = golden['tensors'], golden['weights']
+  merged = merging.merge(x, w, method, density, majority_sign, seed)
+  np.testing.assert_allclose(merged, golden[place], atol=1e-6)
+  trimmed = np.stack([merging.trim(leaf, density) for leaf in x])
+  np.testing.assert_array_equal(trimmed, golden[f'density_{density}/pruned'])
 
 
 # --- Vectors.
