@@ -40,11 +40,18 @@ class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
       setattr(module, name, type(name, (), {}))
       return getattr(module, name)
 
-    setattr(module, '__getattr__', attribute)  # noqa: B010
+    module.__dict__['__getattr__'] = attribute
     return module
 
   def exec_module(self, module):
     del module
+
+
+def forget(first: str):
+  """Drops what was imported under a first name."""
+  for name in list(sys.modules):
+    if name == first or name.startswith(f'{first}.'):
+      del sys.modules[name]
 
 
 def load(
@@ -66,10 +73,7 @@ def load(
     The module. What an earlier call imported under the same first name is
     forgotten, as two projects call themselves `src`.
   """
-  first = module.partition('.')[0]
-  for name in list(sys.modules):
-    if name == first or name.startswith(f'{first}.'):
-      del sys.modules[name]
+  forget(module.partition('.')[0])
   parts = module.split('.')
   parents = ['.'.join(parts[:n]) for n in range(1, len(parts))]
   for name in (*parents, *bare):
