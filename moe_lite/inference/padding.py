@@ -75,7 +75,9 @@ class Input:
   @classmethod
   def of(cls, row: Mapping[str, np.ndarray]) -> 'Input':
     """The input of a row of a task."""
-    return cls(row['inputs'], row.get(INPUTS_EMBEDDING), row.get(TASK_NUMBER))
+    task = row.get(TASK_NUMBER)
+    number = None if task is None else int(task)
+    return cls(row['inputs'], row.get(INPUTS_EMBEDDING), number)
 
 
 def bucket(length: int, limit: int, least: int = 8) -> int:
@@ -121,7 +123,7 @@ def pad_inputs(
   batch = {ENCODER_INPUTS: ids}
   if inputs and inputs[0].task is not None:
     tasks = np.zeros((batch_size, 1), np.int32)
-    tasks[: len(inputs), 0] = [x.task for x in inputs]
+    tasks[: len(inputs), 0] = [x.task or 0 for x in inputs]
     batch[TASK_IDS[0]] = np.where(ids == 0, 0, tasks)
   vectors = [x.embedding for x in inputs if x.embedding is not None]
   if not vectors:

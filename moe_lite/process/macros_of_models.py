@@ -109,7 +109,7 @@ MODELS: tuple[Macro, ...] = (
     'TOP_K',
     'top_k, arrow, spectr, phatgoose',
     Optional(Whole(1)),
-    'how many experts a token keeps; None, which top_k does not have, keeps all',
+    'how many experts a token keeps. None keeps all, but not in top_k',
   ),
   Macro(
     'RENORMALIZE',

@@ -219,3 +219,11 @@ def select_top_k(
     return weights
   kept_mass = weights.sum(-1, keepdims=True)
   return weights / (jax.lax.stop_gradient(kept_mass) if k == 1 else kept_mass)
+
+
+def standardised(x: Array) -> Array:
+  """Layer norm over the last axis without parameters, in the type of `x`."""
+  wide = x.astype(jnp.float32)
+  mean = wide.mean(-1, keepdims=True)
+  variance = jnp.square(wide - mean).mean(-1, keepdims=True)
+  return ((wide - mean) * jax.lax.rsqrt(variance + 1e-5)).astype(x.dtype)

@@ -16,7 +16,11 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.matmuls import narrow
 from moe_lite.core.types import Array, Initializer
 from moe_lite.routing.context import Context
-from moe_lite.routing.learned import check_temperature, select_top_k
+from moe_lite.routing.learned import (
+  check_temperature,
+  select_top_k,
+  standardised,
+)
 from moe_lite.routing.router import BaseRouter, is_whole
 from moe_lite.routing.tasks import of_task
 
@@ -210,8 +214,8 @@ class PhatgooseRouter(PrototypeRouter):
       ('expert', axis),
     )
     size = x.shape[-1]
-    standard = _standardised(gates).T.astype(x.dtype)
-    return narrow(_standardised(x), standard, jnp.float32) / np.sqrt(size)
+    standard = standardised(gates).T.astype(x.dtype)
+    return narrow(standardised(x), standard, jnp.float32) / np.sqrt(size)
 
   def derived(self, experts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     raise UserError(
@@ -242,11 +246,3 @@ def directions(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if lengths[0] > 0:
       found[e] = q @ left[:, 0]
   return found
-
-
-def _standardised(x: Array) -> Array:
-  """Layer norm over the last axis, in float32, in the type of `x`."""
-  wide = x.astype(jnp.float32)
-  mean = wide.mean(-1, keepdims=True)
-  variance = jnp.square(wide - mean).mean(-1, keepdims=True)
-  return ((wide - mean) * jax.lax.rsqrt(variance + 1e-5)).astype(x.dtype)

@@ -1,10 +1,12 @@
 """SMEAR's router: one decision for each example, at every site anew."""
 
+import jax
 import jax.numpy as jnp
 
+from moe_lite.core import partitioning
 from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
-from moe_lite.routing.learned import SoftRouter
+from moe_lite.routing.learned import SoftRouter, standardised
 
 
 class SmearRouter(SoftRouter):
@@ -12,12 +14,18 @@ class SmearRouter(SoftRouter):
 
   In the encoder, the mean is over all tokens of the example, without padding.
   The decoder may not see later positions. Its sites route by the mean of what
-  the encoder wrote.
+  the encoder wrote. The mean passes a layer norm, whose learned scale is a part
+  of the kernel here, and whose learned bias is a part of the router's bias.
 
   SMEAR averages the parameters of the experts: bind `adapters.MoLoRA.averages`.
   For vectors this is the same as a mixture of their outputs.
 
-  Source: Muqeeth et al., arXiv 2306.03745, section 3.
+  Source: Muqeeth et al., arXiv 2306.03745, section 3. Its released code also
+  averages padding.
+
+  Parameters:
+    kernel: [features, E].
+    bias: [E], zero at first.
   """
 
   @property
@@ -29,7 +37,15 @@ class SmearRouter(SoftRouter):
       x, axis = self._given(context, 'sentence_encoded'), 'embed'
     else:
       x = _mean(x, context.example)
-    return super().logits(x, axis, context)
+    bias = partitioning.param(
+      self,
+      'bias',
+      jax.nn.initializers.zeros,
+      (self.num_experts,),
+      jnp.float32,
+      ('expert',),
+    )
+    return super().logits(standardised(x), axis, context) + bias
 
 
 def _mean(x: Array, example: Array) -> Array:
