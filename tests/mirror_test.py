@@ -13,6 +13,11 @@ SHORT = 60
 MIRRORED = {'moe_lite': 'tests', 'tasks': 'tests/tasks'}
 # The modules without one, and what tests them instead.
 ELSEWHERE = {
+  'moe_lite/checkpoints/library.py': 'library/command_test, assembling_test',
+  'moe_lite/evaluation/exporting.py': 'convert/adapter_verbs_test',
+  'moe_lite/library/folder.py': 'library/command_test',
+  'moe_lite/library/merges.py': 'library/assembling_test, command_test',
+  'moe_lite/library/splitting.py': 'library/assembling_test',
   'moe_lite/data/caches.py': 'tasks/cached_test: every file of a cache',
   'moe_lite/inference/lines.py': 'commands_test: scores and all decodes',
   'moe_lite/integrations/t5x_parts.py': 'integrations/t5x_test',

@@ -30,6 +30,8 @@ def serves(paths: Iterable[str], network: Mapping[str, Any]) -> bool:
   types = set()
   for described in network['adapters'].values():
     types.add(described['type'])
+    if described.get('averages'):
+      return False
     if 'router' in described:
       router = described['router']
       if not isinstance(router, Mapping):

@@ -50,7 +50,7 @@ def check(network: T5Config) -> None:
   if unknown:
     raise UserError(
       f'{description.at_sites(unknown)} cannot be collapsed: '
-      'MoV and MoLoRA can.'
+      'MoV and MoLoRA can, unless they average matrices.'
     )
   if not any(map(_is_mixture, standing.values())):
     raise UserError(
@@ -157,8 +157,10 @@ def _plain(adapter: Adapter) -> AdapterFactory:
 
 
 def _is_mixture(adapter: Adapter) -> bool:
-  # A subclass may mix in another way, so that it is not one.
-  return type(adapter) in (MoV, MoLoRA)
+  # A subclass may mix in another way, so that it is not one. If matrices are
+  # averaged, the mixture is no sum of its experts.
+  is_averaged = getattr(adapter, 'averages', False)
+  return type(adapter) in (MoV, MoLoRA) and not is_averaged
 
 
 def _site(place: str) -> str:

@@ -82,6 +82,20 @@ RESULTS: tuple[Macro, ...] = (
     "the first stage's runs that the grown mixtures begin from, with "
     "'{SEED}' in place of the seed",
   ),
+  Macro(
+    'EXPERTS',
+    'ablations/library, ablations/library_gates',
+    Text('a folder'),
+    "the runs of ablations/library_experts.gin, with '{SEED}' in place of the "
+    'seed',
+  ),
+  Macro(
+    'GATES',
+    'ablations/library',
+    Text('a folder'),
+    "the runs of ablations/library_gates.gin, with '{SEED}' in place of the "
+    'seed',
+  ),
   Macro('SEEDS', 'suites', Several(Whole(), '[0, 1]'), 'each seed is a run'),
   Macro(
     'LEARNING_RATES',

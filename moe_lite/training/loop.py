@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 import jax
+from etils import epath
 
 from moe_lite.adapters.merged import Merging
 from moe_lite.checkpoints import run_items
@@ -246,7 +247,8 @@ def train(
       + (f'resumed at step {before.step}' if before else 'begun at step 0'),
       f'compiled in {compile_seconds:.1f} s',
     )
-    if is_slow := rates.warning(schedule, train_steps):
+    is_slow = rates.warning(schedule, train_steps)
+    if is_slow and not begins_only:
       say(is_slow)
     run_folder.write_config(model_dir)
     run_folder.write_run(
@@ -351,7 +353,7 @@ def train(
     checkpoints.wait()
 
     # Draw the curve, and say where everything is.
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and not begins_only:
       training_curve(model_dir)
     _say_results(model_dir, choosing.result(recorder.validations))
 
@@ -377,9 +379,11 @@ def _describe_saved(model_dir: str, checkpoints: Checkpoints) -> str:
 
 def _say_results(model_dir: str, best: str | None) -> None:
   """Prints where the results are, which is the best, and what to run next."""
+  files = [run_folder.CONFIG, f'{run_items.FOLDER}/']
+  if (epath.Path(model_dir) / run_folder.METRICS).exists():
+    files = [run_folder.CURVE, run_folder.METRICS, *files]
   say(
     *([best] if best else []),
-    f'Results are in {model_dir}: {run_folder.CURVE}, {run_folder.METRICS}, '
-    f'{run_folder.CONFIG}, {run_items.FOLDER}/.',
+    f'Results are in {model_dir}: {", ".join(files)}.',
     *next_command.lines(model_dir),
   )

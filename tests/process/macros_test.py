@@ -16,7 +16,11 @@ RUNS = {
   'runs/eval.gin': 'evaluation.evaluate',
   'runs/infer.gin': 'inference.infer',
 }
-GRIDS = ('ablations/rate.gin', 'ablations/temperature.gin')
+GRIDS = {
+  'ablations/rate.gin': [],
+  'ablations/temperature.gin': ["FIRST_STAGE='x'"],
+  'ablations/library.gin': ["EXPERTS='x'", "GATES='x'"],
+}
 METHODS = (
   ('methods/molora.gin', 'routers/top_k.gin'),
   ('methods/mov.gin', 'routers/hash.gin'),
@@ -35,8 +39,7 @@ GIVEN = (
 def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
   if run in GRIDS:
     argv = ['x', f'--gin_file={run}']
-    given = ["FIRST_STAGE='x'"] if 'temperature' in run else []
-    argv += [f'--gin.{binding}' for binding in (*given, *bindings)]
+    argv += [f'--gin.{binding}' for binding in (*GRIDS[run], *bindings)]
     return cli.configure(argv, ENTRIES, run)
   files = ('models/t5_1_1_mini.gin', *method, data, run)
   argv = ['x', *(f'--gin_file={file}' for file in files)]

@@ -22,8 +22,14 @@ def own_folder(tmp_path, monkeypatch):
 def check(name, suite='mini', count=False):
   """The plan of a shipped grid, and what its configurations say."""
   files = [f'--gin_file=ablations/{name}.gin']
-  if name == 'temperature':
-    files += ["--gin.FIRST_STAGE='x/seed_10{SEED}'"]
+  # The folders of the stages before.
+  stages = {
+    'temperature': ('FIRST_STAGE',),
+    'library_gates': ('EXPERTS',),
+    'library': ('EXPERTS', 'GATES'),
+  }
+  for stage in stages.get(name, ()):
+    files += [f"--gin.{stage}='x/seed_10{{SEED}}'"]
   if suite == 'p3':
     model = "['models/t5_1_1_small.gin', {'INITIAL_CHECKPOINT_PATH': 'x'}]"
     files += ['--gin_file=suites/p3.gin', f'--gin.MODEL={model}']
