@@ -17,7 +17,7 @@ from moe_lite.core.types import Array
 
 
 class ChoiceLosses(NamedTuple):
-  """The terms of each example, in nats. They are float32 [B].
+  """What is known of each example; the losses are float32 [B], in nats.
 
   Attributes:
     likelihood: the mean over the tokens of right choices of `-log p`.
@@ -25,11 +25,13 @@ class ChoiceLosses(NamedTuple):
       if there is no wrong choice.
     choice: the cross entropy of the right choice, where the logit of a choice
       is the mean log-probability of its tokens.
+    is_chosen: whether a right choice has the highest of these logits, bool [B].
   """
 
   likelihood: Array
   unlikelihood: Array
   choice: Array
+  is_chosen: Array
 
 
 def log_complement(logits: Array, targets: Array) -> Array:
@@ -77,6 +79,7 @@ def choice_losses(
     likelihood=-_mean(log_p, right),
     unlikelihood=-_mean(log_not_p, wrong),
     choice=jax.nn.logsumexp(scores, -1) - jax.nn.logsumexp(right_scores, -1),
+    is_chosen=right_scores.max(-1) >= scores.max(-1),
   )
 
 

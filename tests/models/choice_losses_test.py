@@ -49,7 +49,8 @@ def naive(logits, targets=TARGETS, right=RIGHT):
         unlikely += [-np.log(1 - x) for x in tokens]
     total = sum(np.exp(mean) for mean, _ in means)
     chosen = sum(np.exp(mean) for mean, is_right in means if is_right)
-    found.append((np.mean(likely), np.mean(unlikely), -np.log(chosen / total)))
+    terms = np.mean(likely), np.mean(unlikely), -np.log(chosen / total)
+    found.append((*terms, max(means)[1]))
   return np.array(found).T
 
 
@@ -100,7 +101,7 @@ def test_gradients_are_finite_and_small(scale):
 def test_gradients_are_those_of_differences():
   logits = random_logits(4, 1.0)[1:]
   targets, right = TARGETS[1:], RIGHT[1:]
-  weights = np.array([1.0, 0.7, 0.3])
+  weights = np.array([1.0, 0.7, 0.3, 0.0])
 
   def total(x):
     return jnp.stack(computed(x, targets, right)).T @ weights
