@@ -154,7 +154,8 @@ class Forward:
     decoder_input_tokens: Array,
     decoder_target_tokens: Array,
     rngs: Rngs | None = None,
-  ) -> Array:
+    mutable: Any = False,
+  ) -> Any:
     """Returns teacher-forced logits for inputs that are already encoded.
 
     Args:
@@ -164,6 +165,7 @@ class Forward:
       decoder_input_tokens: the ids that the decoder reads, [B, T].
       decoder_target_tokens: the ids of the targets, [B, T].
       rngs: random streams by name, as in `logits`.
+      mutable: collections that the network may write, as in `logits`.
 
     Returns:
       Float32 logits, [B, T, V].
@@ -177,5 +179,6 @@ class Forward:
       enable_dropout=_has_dropout(rngs),
       **features_of_inputs(batch),
       rngs=rngs,
+      mutable=mutable,
       method=self.module.decode,
     )

@@ -115,22 +115,36 @@ class EncoderDecoderModel(Forward):
       logits, sown = self._routed(params, batch, rngs)
     else:
       logits, sown = self.logits(params, batch, rngs), {}
-    metrics, own_normalizer = losses.weighted_sums(
-      logits,
-      batch,
-      self.loss_normalizing_factor,
-      self.z_loss,
-      self.label_smoothing,
-    )
-    loss = metrics['loss'] / (
-      own_normalizer if normalizer is None else normalizer
-    )
+    if normalizer is None:
+      normalizer = self.loss_normalizer(batch)
+    metrics = self.loss_sums(logits, batch, normalizer)
+    loss = metrics['loss'] / normalizer
     if self.routing_metrics:
       metrics[ROUTING] = router_losses.reported(sown)
     if self.router_losses:
       auxiliary, values = self.router_losses(params, sown, routed)
       loss, metrics = loss + auxiliary, metrics | values
     return loss, metrics
+
+  def loss_sums(
+    self, logits: Array, batch: Batch, normalizer: Array
+  ) -> Metrics:
+    """Computes the metrics of a loss, without those of routers.
+
+    Args:
+      logits: what `logits` returned, [B, T, V].
+      batch: see `Forward`.
+      normalizer: what the sum `loss` is divided by.
+    """
+    del normalizer  # All of these are sums.
+    sums, _ = losses.weighted_sums(
+      logits,
+      batch,
+      self.loss_normalizing_factor,
+      self.z_loss,
+      self.label_smoothing,
+    )
+    return sums
 
   @property
   def reductions(self) -> dict[str, Reduction]:

@@ -112,6 +112,7 @@ TRAINING: tuple[Macro, ...] = (
       (
         *('optimizers.constant', 'optimizers.inverse_square_root'),
         'optimizers.linear_warmup_inverse_square_root',
+        'optimizers.linear_decay',
       ),
       is_called=True,
     ),
@@ -128,6 +129,32 @@ TRAINING: tuple[Macro, ...] = (
     'finetune',
     Optional(Either((OneOf(_FACTORS), Number(above=0)))),
     'what the loss is divided by',
+  ),
+  Macro(
+    'SHOTS',
+    'few_shot',
+    Optional(Whole(1)),
+    'how many examples of each data set are trained on, the same ones under '
+    'all of its prompts; None takes all',
+  ),
+  Macro('SHOTS_SEED', 'few_shot', Whole(), 'decides which examples these are'),
+  Macro(
+    'NUM_CHOICES',
+    'few_shot',
+    Whole(1),
+    'the room for the answer choices of an example',
+  ),
+  Macro(
+    'UNLIKELIHOOD',
+    'few_shot',
+    _WEIGHT,
+    'the weight of the loss that makes the tokens of wrong choices unlikely',
+  ),
+  Macro(
+    'CHOICE_LOSS',
+    'few_shot',
+    _WEIGHT,
+    'the weight of the cross entropy of picking the right choice',
   ),
   Macro('PACKING', 'finetune', YesNo(), 'whether a row holds several examples'),
   Macro(

@@ -44,7 +44,7 @@ def made(scan_layers=False, **weights):
   model = ChoiceModel(network, **weights)
   drawn = tiny.model(IA3).get_initial_variables(
     jax.random.key(0),
-    {name: (1, 8) for name in ('encoder_input_tokens', 'decoder_input_tokens')},
+    dict.fromkeys(('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)),
   )['params']
   noise = np.random.default_rng(1)
   moved = {
@@ -192,7 +192,40 @@ def test_weights_are_numbers_of_at_least_zero(name):
     ChoiceModel(tiny.model().module, **{name: -1})
 
 
+def test_routers_see_the_tokens_of_all_choices():
+  sites = {'query': tiny.MOV['key']}
+  model = ChoiceModel(
+    tiny.model(sites).module, load_balance=1.0, routing_metrics=True
+  )
+  shapes = dict.fromkeys(
+    ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
+  )
+  params = model.get_initial_variables(jax.random.key(0), shapes)['params']
+  rows = batch()
+  normalizer = model.loss_normalizer(rows)
+  needed = jax.jit(model.routing_needed)(params, rows)
+  loss, metrics = jax.jit(model.loss_fn)(params, rows, None, normalizer, needed)
+  balance = metrics['load_balance']
+  assert float(balance) >= 1 - 1e-5
+  np.testing.assert_allclose(loss, metrics['loss'] / 4 + balance, rtol=1e-5)
+  targets, inputs = rows['decoder_target_tokens'], rows['encoder_input_tokens']
+  counts = {
+    path: float(x)
+    for path, x in parameters.flatten(metrics['routing']).items()
+    if path.endswith('/tokens')
+  }
+  heads = 2  # A router of attention decides for each head.
+  for path, count in counts.items():
+    tokens = (inputs if path.startswith('encoder') else targets) > 0
+    assert count in (tokens.sum(), heads * tokens.sum()), path
+  assert len(counts) == 4  # Two layers, and self and cross attention.
+
+
+def test_means_over_tokens_of_a_batch_are_refused():
+  with pytest.raises(UserError, match="give 'AVERAGE_PER_SEQUENCE'"):
+    ChoiceModel(tiny.model().module, loss_normalizing_factor=None)
+
+
 def test_a_batch_without_choices_is_refused():
-  model, params = made()
   with pytest.raises(UserError, match='ChoiceDataset'):
-    model.loss_fn(params, tiny.batch())
+    ChoiceModel(tiny.model().module).loss_normalizer(tiny.batch())

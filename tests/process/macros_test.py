@@ -13,6 +13,7 @@ from tests.paths import ROOT
 ASSIGNED = re.compile(r'^([A-Z][A-Z0-9_]*) =', re.M)
 RUNS = {
   'runs/finetune.gin': 'training.train',
+  'runs/few_shot.gin': 'training.train',
   'runs/eval.gin': 'evaluation.evaluate',
   'runs/infer.gin': 'inference.infer',
 }
