@@ -11,6 +11,7 @@ from moe_lite.sweep.command import ENTRIES
 from tests.paths import ROOT
 
 ASSIGNED = re.compile(r'^([A-Z][A-Z0-9_]*) =', re.M)
+INCLUDED = re.compile(r"^include '(.*)'", re.M)
 RUNS = {
   'runs/finetune.gin': 'training.train',
   'runs/few_shot.gin': 'training.train',
@@ -31,6 +32,14 @@ GIVEN = (
 )
 
 
+def assigned(file):
+  """The macros that a gin file assigns, with those of the files it includes."""
+  text = (gin_paths.folder() / file).read_text()
+  return set(ASSIGNED.findall(text)).union(
+    *map(assigned, INCLUDED.findall(text))
+  )
+
+
 def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
   if run in GRIDS:
     argv = ['x', f'--gin_file={run}']
@@ -39,7 +48,7 @@ def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
     return cli.configure(argv, ENTRIES, run)
   files = ('models/t5_1_1_mini.gin', *method, data, run)
   argv = ['x', *(f'--gin_file={file}' for file in files)]
-  known = ASSIGNED.findall((gin_paths.folder() / run).read_text())
+  known = assigned(run)
   given = [b for b in GIVEN if b.partition('=')[0] in known]
   argv += [f'--gin.{binding}' for binding in (*given, *bindings)]
   return cli.configure(argv, RUNS[run], run)
@@ -102,7 +111,7 @@ def test_all_mistakes_are_said_at_once():
 
 @pytest.mark.parametrize('run', RUNS)
 def test_functions_that_the_table_names_are_taken(run):
-  known = ASSIGNED.findall((gin_paths.folder() / run).read_text())
+  known = assigned(run)
   for macro in macros.TABLE:
     if macro.name in known and isinstance(macro.kind, Function):
       brackets = '()' if macro.kind.is_called else ''
