@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from moe_lite.models import choice_losses, losses
+from tests.golden import reader as golden
 
 V = 13
 # The ids of each choice; the first example has two choices, and a filler.
@@ -114,4 +115,37 @@ def test_gradients_are_those_of_differences():
   )
   np.testing.assert_allclose(
     (grads * direction).sum(), (ahead - behind) / 2e-5, rtol=1e-3
+  )
+
+
+def test_terms_are_those_of_the_released_code():
+  """Its means over a batch weigh tokens alike, and our examples are means.
+
+  Its unlikelihood adds 0.01 to `1 - p`, and also sums up `-log(1.01)` for each
+  place that is no token of a wrong choice.
+  """
+  released = np.load(golden.FOLDER / 'library' / 'tfew_losses.npz')
+  logits, targets = released['logits'], released['labels']
+  right = np.arange(targets.shape[1]) == released['right'][:, None]
+  terms = computed(logits, targets, right)
+  lengths = released['lengths']
+  of_released = lambda name: released[f'length_norm_1/{name}_loss']
+  np.testing.assert_allclose(
+    np.average(terms.likelihood, weights=lengths[right]),
+    of_released('lm'),
+    rtol=1e-5,
+  )
+  np.testing.assert_allclose(terms.choice.mean(), of_released('mc'), rtol=1e-5)
+  predicted = released['length_norm_1/prediction']
+  np.testing.assert_array_equal(terms.is_chosen, predicted == released['right'])
+
+  complement = np.exp(choice_losses.log_complement(logits, targets))
+  wrong = (targets > 0) & ~right[..., None]
+  theirs = -np.log(np.where(wrong, complement, 1.0) + 0.01).sum() / wrong.sum()
+  np.testing.assert_allclose(theirs, of_released('unlikely'), rtol=1e-5)
+  counts = wrong.sum((1, 2))
+  np.testing.assert_allclose(
+    np.average(terms.unlikelihood, weights=counts),
+    -np.log(complement[wrong]).mean(),
+    rtol=1e-5,
   )
