@@ -272,8 +272,10 @@ def configures(model, method, data, run):
   """Builds every argument of a run: network, data set, optimizer."""
   entry, flags = RUNS[run]
   given = [*flags, 'INITIAL_CHECKPOINT_PATH']
-  if data == 'p3':
+  if data in ('p3', 'rows'):
     given.append('MIXTURE_OR_TASK_NAME')
+  if data == 'rows':
+    given.append('ROWS_DIR')
   files = [f'models/{model}', f'methods/{method}', f'data/{data}']
   argv = command(*files, f'runs/{run}', flags=given)
   cli.configure(argv, entry, f'runs/{run}.gin')

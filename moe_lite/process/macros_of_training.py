@@ -25,8 +25,14 @@ TRAINING: tuple[Macro, ...] = (
   Macro(
     'MIXTURE_OR_TASK_NAME',
     'data',
-    Text('the name of a task or mixture'),
-    'the name of a registered SeqIO task or mixture',
+    Either(
+      (
+        Text('the name of a task or mixture'),
+        Function(('prompted_files.mixture',), is_called=True),
+      )
+    ),
+    'the name of a registered SeqIO task or mixture, or a function that '
+    'registers one and returns its name',
   ),
   Macro(
     'TASK_FEATURE_LENGTHS',
@@ -48,15 +54,27 @@ TRAINING: tuple[Macro, ...] = (
   ),
   Macro(
     'P3_VOCABULARY',
-    'p3, t0_train, t0_eval',
+    'p3, t0_train, t0_eval, rows',
     Optional(Text('a SentencePiece model')),
-    "what to tokenize P3's text with; None takes P3's own ids, which are T5's",
+    "what to tokenize text with; None takes T5's, which is that of P3's ids",
   ),
   Macro(
     'P3_EXTRA_IDS',
-    'p3, t0_train, t0_eval',
+    'p3, t0_train, t0_eval, rows',
     Whole(),
     'the number of sentinels beyond the pieces of `P3_VOCABULARY`',
+  ),
+  Macro(
+    'ROWS_DIR',
+    'rows',
+    Text('a folder'),
+    'a folder of examples under prompts, in files such as `copa.train.jsonl`',
+  ),
+  Macro(
+    'ROWS_SETS',
+    'rows',
+    Optional(Several(Text('the name of a data set'), "['copa']")),
+    'the data sets of that folder to take; None takes all with answer choices',
   ),
   Macro(
     'LOGGERS',

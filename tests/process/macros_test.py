@@ -24,6 +24,11 @@ METHODS = (
   ('methods/mov.gin', 'routers/hash.gin'),
   ('methods/mov.gin', 'routers/shared.gin'),
 )
+DATA = {
+  'data/mini.gin': [],
+  'data/p3.gin': ["MIXTURE_OR_TASK_NAME='x'"],
+  'data/rows.gin': ["ROWS_DIR='x'", "MIXTURE_OR_TASK_NAME='x'"],
+}
 GIVEN = (
   "MODEL_DIR='x'",
   "CHECKPOINT_PATH='x'",
@@ -63,8 +68,7 @@ def places():
       found[name] = grid, METHODS[0], 'data/mini.gin', []
   for run in RUNS:
     for method in METHODS:
-      for data in ('data/mini.gin', 'data/p3.gin'):
-        more = ["MIXTURE_OR_TASK_NAME='x'"] if 'p3' in data else []
+      for data, more in DATA.items():
         configure(run, *more, method=method, data=data)
         for name in gin_macros.names() & macros.BY_NAME.keys():
           found[name] = run, method, data, more
