@@ -83,6 +83,7 @@ def _register(folder: str) -> dict[str, list[str]]:
     From the name of each data set with answer choices to the names of its
     tasks, without those of their twins.
   """
+  found = _read(folder)
   if _register.cache_info().currsize:
     raise UserError(
       f'ROWS_DIR = {folder!r}: the tasks of another folder are registered '
@@ -90,7 +91,7 @@ def _register(folder: str) -> dict[str, list[str]]:
     )
   tokens = vocabulary.Vocabulary()
   ranked: dict[str, list[str]] = {}
-  for data_set, prompts in _read(folder).items():
+  for data_set, prompts in found.items():
     for prompt, splits in prompts.items():
       rows = [row for of_split in splits.values() for row in of_split]
       is_ranked = any(row['choices'] for row in rows)
