@@ -106,7 +106,7 @@ class ChoiceDataset(Dataset):
         'examples, and every stream needs one. Give a smaller number, or more '
         'SHOTS.'
       )
-    columns = {name: np.stack([x[name] for x in part]) for name in part[0]}
+    columns: Any = {name: np.stack([x[name] for x in part]) for name in part[0]}
     data = tf.data.Dataset.from_tensor_slices(columns)
     if self.shuffle:
       data = data.shuffle(len(part), seed=seed)

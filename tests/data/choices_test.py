@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import seqio
 
+from moe_lite.core import partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.data import catalog
+from moe_lite.data.batches import Batches
 from moe_lite.data.choices import ChoiceDataset
 from tasks import prompted
 from tests.tiny_task import VOCABULARY
@@ -135,6 +137,21 @@ def test_shards_have_examples_of_their_own():
   with pytest.raises(UserError, match='DATA_SHARDS = 2, but there are only 1'):
     one.load(0, 0, 2)
     one.load(0, 1, 2)
+
+
+def test_a_stream_is_restored_in_the_midst_of_an_epoch():
+  mesh = partitioning.make_mesh((1, 1))
+  dataset = dataclasses.replace(DATASET, data_shards=2)
+  stream = Batches(dataset, mesh, seed=0, vocab_size=384)
+  for _ in range(3):
+    next(stream)
+  position, wanted = stream.position(), [next(stream) for _ in range(4)]
+  again = Batches(dataset, mesh, seed=0, vocab_size=384)
+  assert again.restore(position, 3)
+  for batch in wanted:
+    assert batch['decoder_target_tokens'].shape == (4, 3, 8)
+    for name, rows in next(again).items():
+      np.testing.assert_array_equal(rows, batch[name])
 
 
 @pytest.mark.parametrize(

@@ -17,26 +17,6 @@ from tests import tiny
 IA3 = dict.fromkeys(('key', 'value', 'intermediate'), adapters.IA3)
 
 
-def batch(rows=4, choices=3, seed=0):
-  """Rows with 2 or 3 choices of 2 to 4 tokens; the last of some fills up."""
-  rng = np.random.default_rng(seed)
-  targets = np.zeros((rows, choices, 5), np.int32)
-  for row in range(rows):
-    for choice in range(choices - row % 2):
-      length = 1 + (row + choice) % 3
-      targets[row, choice, :length] = rng.integers(3, 20, length)
-      targets[row, choice, length] = 1
-  is_right = np.zeros((rows, choices), np.int32)
-  is_right[np.arange(rows), np.arange(rows) % 2] = 1
-  shifted = np.pad(targets, ((0, 0), (0, 0), (1, 0)))[..., :-1]
-  return {
-    'encoder_input_tokens': tiny.batch(rows, seed)['encoder_input_tokens'],
-    'decoder_input_tokens': shifted,
-    'decoder_target_tokens': targets,
-    'choice_is_right': is_right,
-  }
-
-
 @functools.cache
 def made(scan_layers=False, **weights):
   """The model, and parameters whose adapters are not the identity."""
@@ -97,8 +77,10 @@ def one_by_one(model, params, batch):
 @pytest.mark.parametrize('scan_layers', [False, True])
 def test_it_is_what_one_choice_after_another_gives(scan_layers):
   model, params = made(scan_layers, unlikelihood=0.5, choice_loss=2.0)
-  loss, metrics = jax.jit(model.loss_fn)(params, batch())
-  terms = jax.jit(functools.partial(one_by_one, model))(params, batch())
+  loss, metrics = jax.jit(model.loss_fn)(params, tiny.choice_batch())
+  terms = jax.jit(functools.partial(one_by_one, model))(
+    params, tiny.choice_batch()
+  )
   names = ('likelihood_loss', 'unlikelihood_loss', 'choice_loss')
   np.testing.assert_allclose([metrics[x] for x in names], terms, 1e-5, 1e-6)
   likely, unlikely, choice = terms
@@ -109,8 +91,8 @@ def test_it_is_what_one_choice_after_another_gives(scan_layers):
 
 def test_its_choice_is_that_of_ranking():
   model, params = made()
-  _, metrics = jax.jit(model.loss_fn)(params, batch(8))
-  rows = batch(8)
+  _, metrics = jax.jit(model.loss_fn)(params, tiny.choice_batch(8))
+  rows = tiny.choice_batch(8)
   scores = jax.jit(model.score_choices)(
     params,
     jax.jit(model.encode)(params, rows),
@@ -129,7 +111,7 @@ def test_its_choice_is_that_of_ranking():
 def test_gradients_are_those_of_one_choice_after_another():
   model, params = made()
   trainable, base = parameters.split(params, '.*_adapter/.*')
-  rows = batch()
+  rows = tiny.choice_batch()
   merged = lambda x: parameters.merge(x, base)
   ours = jax.jit(jax.grad(lambda x: model.loss_fn(merged(x), rows)[0]))(
     trainable
@@ -148,7 +130,8 @@ def test_gradients_are_those_of_one_choice_after_another():
 def test_a_single_choice_has_the_usual_loss():
   model, params = made()
   single = {
-    name: x[:, :1] if x.ndim > 2 else x for name, x in batch().items()
+    name: x[:, :1] if x.ndim > 2 else x
+    for name, x in tiny.choice_batch().items()
   } | {'choice_is_right': np.ones((4, 1), np.int32)}
   usual = EncoderDecoderModel(model.module, z_loss=0.0)
   usual.loss_normalizing_factor = 'AVERAGE_PER_SEQUENCE'
@@ -159,7 +142,7 @@ def test_a_single_choice_has_the_usual_loss():
 
 def test_parts_of_a_batch_add_up():
   model, params = made()
-  whole = batch(8)
+  whole = tiny.choice_batch(8)
   normalizer = model.loss_normalizer(whole)
   parts = [{n: x[i : i + 4] for n, x in whole.items()} for i in (0, 4)]
   of_rows = jax.jit(model.loss_fn)
@@ -176,7 +159,7 @@ def test_dropout_differs_between_choices():
     config=type(config)(**{**vars(config), 'dropout_rate': 0.5})
   )
   model, (_, params) = ChoiceModel(network), made()
-  rows = batch(1, 2)
+  rows = tiny.choice_batch(1, 2)
   for name in ('decoder_input_tokens', 'decoder_target_tokens'):
     rows[name][:, 1] = rows[name][:, 0]
   chosen = jax.jit(lambda key: model.loss_fn(params, rows, {'dropout': key})[1])
@@ -201,7 +184,7 @@ def test_routers_see_the_tokens_of_all_choices():
     ('encoder_input_tokens', 'decoder_input_tokens'), (1, 8)
   )
   params = model.get_initial_variables(jax.random.key(0), shapes)['params']
-  rows = batch()
+  rows = tiny.choice_batch()
   normalizer = model.loss_normalizer(rows)
   needed = jax.jit(model.routing_needed)(params, rows)
   loss, metrics = jax.jit(model.loss_fn)(params, rows, None, normalizer, needed)
