@@ -34,7 +34,8 @@ class ChoiceModel(EncoderDecoderModel):
   `choice_is_right` [B, C]. An input is encoded once, and all of its choices are
   decoded against that encoding. The loss of a batch is the mean over its
   examples, as in the paper. T-Few's released code takes means over all tokens
-  of a batch, in which long answers weigh more.
+  of a batch, in which long answers weigh more, and adds 0.01 to `1 - p` in the
+  loss of wrong choices.
 
   Source: T-Few, arXiv 2205.05638, section 3.2.
   """
@@ -80,11 +81,16 @@ class ChoiceModel(EncoderDecoderModel):
         f'LOSS_NORMALIZING_FACTOR = {loss_normalizing_factor!r}, but losses of '
         f'answer choices are means over examples: give {_OF_EXAMPLES!r}.'
       )
-    weights = {'UNLIKELIHOOD': unlikelihood, 'CHOICE_LOSS': choice_loss}
-    for name, weight in weights.items():
+    self.unlikelihood, self.choice_loss = unlikelihood, choice_loss
+    for name, weight in self.loss_weights.items():
       if not 0 <= weight < math.inf:
         raise UserError(f'{name} = {weight} must be a number of at least 0.')
-    self.unlikelihood, self.choice_loss = unlikelihood, choice_loss
+
+  @property
+  def loss_weights(self) -> dict[str, float]:
+    """The weights of further losses, by the names of their macros."""
+    own = {'UNLIKELIHOOD': self.unlikelihood, 'CHOICE_LOSS': self.choice_loss}
+    return {**super().loss_weights, **own}
 
   def loss_normalizer(self, batch: Batch) -> Array:
     """Returns the number of examples, float32.

@@ -5,6 +5,7 @@ parameter tree, in the form that its network runs (see `parameters.merge` and
 `parameters.stack_layers`).
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,12 @@ class EncoderDecoderModel(Forward):
     self.z_loss = z_loss
     self.label_smoothing = label_smoothing
     self.loss_normalizing_factor = loss_normalizing_factor
+
+  @property
+  def loss_weights(self) -> dict[str, float]:
+    """The weights of further losses, by the names of their macros."""
+    weights = dataclasses.asdict(self.router_losses)
+    return {name.upper(): weight for name, weight in weights.items()}
 
   def loss_normalizer(self, batch: Batch) -> Array:
     """Returns the number that the loss of this batch is divided by.

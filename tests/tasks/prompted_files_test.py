@@ -116,17 +116,17 @@ def test_a_folder_without_rows_is_refused(tmp_path):
     prompted_files.mixture(str(tmp_path))
 
 
-def test_few_shots_teach_their_choices(folder, tmp_path):
-  """Train, go on, and evaluate, by the commands and the gin files."""
+def test_few_shots_teach_their_choices(folder, tmp_path, capsys):
+  """Train, ask for other losses, and evaluate, by commands and gin files."""
   run, outcome = tmp_path / 'run', tmp_path / 'eval'
 
-  def command(entry, last, *files, **macros):
+  def command(entry, last, *files, code=0, **macros):
     argv = ['command', *(f'--gin_file={x}' for x in (*files, last))]
     argv += [f'--gin.{name}={value!r}' for name, value in macros.items()]
-    assert cli.main(entry, last, argv) == 0
+    assert cli.main(entry, last, argv) == code
     gin.clear_config()
 
-  def train(steps):
+  def train(steps, code=0, **changes):
     command(
       'training.train',
       'runs/few_shot.gin',
@@ -143,17 +143,22 @@ def test_few_shots_teach_their_choices(folder, tmp_path):
       WARMUP_STEPS=0,
       SAVE_PERIOD=30,
       LOG_PERIOD=20,
+      code=code,
+      **changes,
     )
 
   train(60)
+  # It is done, but a run of more steps may not have other losses or shots.
+  capsys.readouterr()
+  train(61, code=2, CHOICE_LOSS=0.5, SHOTS_SEED=1)
+  said = capsys.readouterr().err
+  assert 'CHOICE_LOSS 1.0 is now 0.5' in said
+  assert 'shots_seed 0 is now 1' in said
   lines = (run / 'metrics.jsonl').read_text().splitlines()
   first, *_, last = map(json.loads, lines)
   for name in ('loss', 'likelihood_loss', 'choice_loss'):
     assert last[name] < first[name] / 2, name
   assert last['chosen'] > first['chosen']
-  train(60)  # Nothing is left to do.
-  assert (run / 'metrics.jsonl').read_text().splitlines() == lines
-
   command(
     'evaluation.evaluate',
     'runs/eval.gin',
