@@ -74,6 +74,8 @@ EXTRAS = {
     'jestimator',
     'tensorboard',
   ],
+  # The search for the weights of experts.
+  'library': ['nevergrad>=1.0.12'],
   'wandb': ['wandb>=0.19'],
   'hf': ['peft>=0.17', 'torch>=2.5', 'transformers>=4.50'],
 }

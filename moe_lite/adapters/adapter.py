@@ -75,6 +75,15 @@ class Adapter(nn.Module):
     experts = getattr(self, 'num_experts', 1)
     return router(num_experts=experts, parent=None).needs
 
+  @property
+  def num_tasks(self) -> int | None:
+    """How many tasks its router tells apart; None if it does not."""
+    router = getattr(self, 'router', None)
+    if router is None:
+      return None
+    experts = getattr(self, 'num_experts', 1)
+    return router(num_experts=experts, parent=None).num_tasks
+
   def expert_products(self, params: Mapping[str, Array]) -> Array | None:
     """Returns inner products between the updates of the experts.
 

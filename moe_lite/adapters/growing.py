@@ -73,6 +73,28 @@ def more_experts(
   }
 
 
+def with_derived(
+  mixture: Any, params: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Adds the leaves of a router that are computed from the experts.
+
+  Leaves that are there already are kept.
+
+  Args:
+    mixture: the mixture that begins.
+    params: its parameters so far.
+
+  Raises:
+    UserError: if its router needs leaves that cannot be computed.
+  """
+  router = _router(mixture)
+  wanted = [f'{_ROUTER}{name}' for name in router.prototypes]
+  if all(path in params for path in wanted):
+    return dict(params)
+  made = {f'{_ROUTER}{x}': leaf for x, leaf in router.derived(params).items()}
+  return {**params, **made}
+
+
 def repeated(leaf: np.ndarray, times: int, is_router: bool) -> np.ndarray:
   """Repeats the experts of a leaf.
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from moe_lite.adapters.adapter import Adapter, check_router_reads, joined
-from moe_lite.adapters.growing import copies, more_experts
+from moe_lite.adapters.averaged import averaged_update
+from moe_lite.adapters.growing import copies, more_experts, with_derived
 from moe_lite.adapters.lora import LoRA, check_scale
 from moe_lite.core import partitioning
 from moe_lite.core.errors import UserError
@@ -40,6 +41,8 @@ class MoLoRA(Adapter):
     router_reads: the tensor that the router reads. 'inputs' is the paper and
       also its released code; 'outputs' is the other choice.
     a_init: draws the initial `a`.
+    averages: whether the matrices `a` and `b` are averaged apart, and not their
+      products; see `adapters.averaged`.
 
   Note: the sum over experts is linear in `b`. The weights p can therefore be
   applied to the activations [B, L, E, R], and a single matmul with all of `b`
@@ -64,11 +67,26 @@ class MoLoRA(Adapter):
   router: RouterFactory = SoftRouter
   router_reads: str = 'inputs'
   a_init: Initializer = nn.initializers.normal(0.02)
+  averages: bool = False
+
+  later_fields = ('averages',)
 
   def __post_init__(self):
     check_router_reads(self.router_reads)
     if self.rank < 1:
       raise UserError(f'RANK = {self.rank}: MoLoRA needs a rank of at least 1.')
+    made = self.router(num_experts=self.num_experts, parent=None)
+    if self.averages and not made.normalized:
+      raise UserError(
+        f'The weights of {type(made).__name__} do not sum to one, so that '
+        'matrices cannot be averaged by them: leave out '
+        'adapters.MoLoRA.averages.'
+      )
+    if made.splits > 1 and not self.averages:
+      raise UserError(
+        f'SPLITS = {made.splits} cuts the features of matrices, which are '
+        'averaged apart then: give adapters.MoLoRA.averages = True.'
+      )
     super().__post_init__()
 
   def expert_products(self, params: Mapping[str, Array]) -> Array:
@@ -93,7 +111,7 @@ class MoLoRA(Adapter):
       super().begin_from(source, params)
       taken = more_experts(self, source, params)
     check_scale(self, source)
-    return taken
+    return with_derived(self, taken)
 
   @nn.compact
   def __call__(self, inputs: Array, outputs: Array, context: Context) -> Array:
@@ -120,6 +138,17 @@ class MoLoRA(Adapter):
       jnp.float32,
       ('expert', 'rank', out_axis),
     )
+    if self.averages or router.is_one_hot:
+      for size in (x.shape[-1], y.shape[-1]):
+        if size % router.splits:
+          raise UserError(
+            f'SPLITS = {router.splits} does not divide the {size} features at '
+            f'{self.site.name}.'
+          )
+      scale = self.alpha / self.rank
+      return (y + averaged_update(x, a, b, weights, scale)).reshape(
+        outputs.shape
+      )
     # Two plain matmuls with E * R columns do the work. The transpose of `a`
     # moves weights, which is cheaper than moving activations.
     columns = self.num_experts * self.rank

@@ -14,6 +14,7 @@ from moe_lite.adapters.adapter import Adapter, check_router_reads
 from moe_lite.adapters.growing import copies, more_experts
 from moe_lite.adapters.ia3 import IA3
 from moe_lite.core import partitioning
+from moe_lite.core.errors import UserError
 from moe_lite.core.matmuls import widen
 from moe_lite.core.types import Array
 from moe_lite.routing.context import Context
@@ -51,6 +52,12 @@ class MoV(Adapter):
 
   def __post_init__(self):
     check_router_reads(self.router_reads)
+    made = self.router(num_experts=self.num_experts, parent=None)
+    if made.for_pairs or made.splits > 1:
+      raise UserError(
+        f'{type(made).__name__} routes pairs of matrices, and MoV has vectors: '
+        'give methods/molora.gin, or another routers/ file.'
+      )
     super().__post_init__()
 
   def expert_products(self, params: Mapping[str, Array]) -> Array:

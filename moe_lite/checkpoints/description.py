@@ -56,6 +56,9 @@ class Description:
       run wrote itself.
     stages: the stages before the run's own, if it began with other adapters;
       see `checkpoints.stages`.
+    tasks: what the numbers beside tokens stand for: 'by', one of
+      `data.task_ids.BY`, and 'names', of which the first has number 1. None if
+      tokens have no numbers.
     version: the version of the format of exported adapters. None in what a run
       wrote itself.
     metrics: the sums of the metrics of the steps since the last line of
@@ -77,6 +80,7 @@ class Description:
   training: Mapping[str, Any] | None = None
   text: Mapping[str, Any] | None = None
   stages: Sequence[Mapping[str, Any]] | None = None
+  tasks: Mapping[str, Any] | None = None
   version: int | None = None
   metrics: Mapping[str, Any] | None = None
   hashes: Mapping[str, Any] | None = None
@@ -92,7 +96,7 @@ class Description:
     base = said['base']
     later = (
       *('optimizer', 'data', 'batches', 'training', 'text', 'version'),
-      *('settings', 'metrics', 'hashes', 'stages'),
+      *('settings', 'metrics', 'hashes', 'stages', 'tasks'),
     )
     return cls(
       method=Method.from_json(said),
@@ -121,6 +125,7 @@ class Description:
       'batches': self.batches,
       'settings': self.settings,
       'stages': self.stages,
+      'tasks': self.tasks,
       'metrics': self.metrics,
       'hashes': self.hashes,
     }

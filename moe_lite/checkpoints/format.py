@@ -23,7 +23,6 @@ from moe_lite.checkpoints.stages import told
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
-from moe_lite.t5.config import T5Config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,12 +155,12 @@ class BaseFormat(Format):
     """
     return read_metadata(path).get('network')
 
-  def check(self, path: str, wanted: T5Config, given: str) -> None:
+  def check(self, path: str, wanted: Any, given: str) -> None:
     """Checks what shapes do not tell, such as activations.
 
     Args:
       path: where the base lies.
-      wanted: the network that is to use it.
+      wanted: the config of the network that is to use it.
       given: the path as the user gave it, for the message.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Any
 
 from etils import epath
 
-from moe_lite.checkpoints import base_folder, exported, runs
+from moe_lite.checkpoints import base_folder, exported, library, runs
 from moe_lite.checkpoints.base_folder import WEIGHTS
 from moe_lite.checkpoints.description import Description
 from moe_lite.checkpoints.format import BaseFormat, Format
@@ -23,6 +23,7 @@ from moe_lite.core.types import Tree
 TABLE: tuple[Format, ...] = (
   native.FORMAT,
   exported.FORMAT,
+  library.FORMAT,
   summary.FORMAT,
   model.FORMAT,
   base_folder.FOLDER,

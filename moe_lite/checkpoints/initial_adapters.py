@@ -14,7 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from moe_lite.adapters.adapter import Adapter
 from moe_lite.adapters.growing import more_experts
+from moe_lite.adapters.merged import Merging, merged
 from moe_lite.checkpoints import exported, formats, stages
 from moe_lite.checkpoints.description import NOT_RECORDED, BaseInfo, Description
 from moe_lite.checkpoints.leaf_shapes import difference, shapes
@@ -46,6 +48,7 @@ class InitialAdapters:
     base: the base under them; its fingerprint may be `NOT_RECORDED`.
     stages: the stages that led to them; see `stages`.
     notes: what is done with them, in words.
+    tasks: the tasks that their experts belong to; see `Description.tasks`.
   """
 
   source: str
@@ -54,6 +57,7 @@ class InitialAdapters:
   base: BaseInfo
   stages: Sequence[Mapping[str, Any]]
   notes: Sequence[str]
+  tasks: Mapping[str, Any] | None = None
 
   def __str__(self) -> str:
     return f'adapters: those of {self.source}; {"; ".join(self.notes)}'
@@ -65,6 +69,7 @@ def read(
   wanted: Tree,
   noise: float = 0.0,
   seed: int = 0,
+  merging: Merging | None = None,
 ) -> InitialAdapters | None:
   """Reads adapters, and makes those of a network of them.
 
@@ -78,6 +83,8 @@ def read(
     noise: the standard deviation, relative to each number, of what is added to
       the copies of an expert, so that they can part.
     seed: the seed of that.
+    merging: how one expert is made of all experts of a mixture; None refuses to
+      begin one expert from a mixture.
 
   Raises:
     UserError: if there are none, if they do not fit the network, or if there
@@ -99,7 +106,7 @@ def read(
       f'INITIAL_ADAPTERS = {source!r}, but this run has no adapters: give a '
       'methods/ file with adapters.'
     )
-  taken, kinds = _begin(source, found, there, network, adapters)
+  taken, kinds = _begin(source, found, there, network, adapters, merging)
   problem = difference(shapes(taken), shapes({x: adapters[x] for x in taken}))
   if problem:
     raise UserError(
@@ -125,7 +132,41 @@ def read(
       *_notes(kinds, len(taken), drawn, grown, noise),
       *_differences(there, network),
     ],
+    description.tasks if 'task' in there.context_needs else None,
   )
+
+
+def begun(
+  source: str,
+  tree: Tree,
+  there: T5Config,
+  network: T5Config,
+  wanted: Tree,
+  merging: Merging | None = None,
+) -> dict[str, np.ndarray]:
+  """Makes all adapters of a network of those of another one.
+
+  Args:
+    source: where they are from, for messages.
+    tree: the adapters, layers apart.
+    there: the network that they are of.
+    network: the network that is to have them.
+    wanted: the shapes of its parameters, layers apart.
+    merging: see `read`.
+
+  Returns:
+    Path to leaf.
+
+  Raises:
+    UserError: if they do not fit, or if some of its leaves would be drawn.
+  """
+  adapters = parameters.flatten(parameters.adapters_of(wanted))
+  found = parameters.flatten(tree)
+  taken, _ = _begin(source, found, there, network, adapters, merging)
+  problem = difference(shapes(taken), shapes(adapters))
+  if problem:
+    raise UserError(f'{source} does not give these adapters: {problem}')
+  return taken
 
 
 def _read(
@@ -154,6 +195,7 @@ def _begin(
   there: T5Config,
   network: T5Config,
   wanted: Mapping[str, Any],
+  merging: Merging | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, str]]]:
   """Makes the leaves of a network of those of another one.
 
@@ -169,6 +211,7 @@ def _begin(
   before, now = there.standing(), network.standing()
   decided, decides = there.deciding(), network.deciding()
   taken, kinds = {}, {}
+  random = None if merging is None else merging.random()
   for (adapter, site), params in groups.items():
     if adapter not in here:
       places = sorted({*network.standing(), *network.decisions})
@@ -179,7 +222,11 @@ def _begin(
         f'that should not train.{nearest(site, places)}'
       )
     if site in now:
-      made = now[site].begin_from(before[site], params)
+      old, new = before[site], now[site]
+      if merging is not None and random is not None and _is_merge(old, new):
+        made = merged(new, old, params, merging, random)
+      else:
+        made = new.begin_from(old, params)
       kinds[site] = type(before[site]).__name__, type(now[site]).__name__
     else:  # It is a decision, which has the leaves of its router.
       made = more_experts(decides[site], decided[site], params)
@@ -187,6 +234,11 @@ def _begin(
     taken.update({f'{adapter}/{name}': leaf for name, leaf in made.items()})
   # A router of another kind may have none of the leaves.
   return {x: leaf for x, leaf in taken.items() if x in wanted}, kinds
+
+
+def _is_merge(before: Adapter, now: Adapter) -> bool:
+  """Whether several experts become one."""
+  return hasattr(before, 'num_experts') and not hasattr(now, 'num_experts')
 
 
 def _no_copies(noise: float, why: str) -> UserError:

@@ -10,11 +10,11 @@ from moe_lite.checkpoints import bases, formats, lazy_arrays
 from moe_lite.checkpoints.base_folder import DTYPES, save_base
 from moe_lite.checkpoints.hugging_face import model
 from moe_lite.checkpoints.t5x import native
-from moe_lite.convert import arguments
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.inference.vocabulary import model_in
+from moe_lite.process import arguments
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import to_json
 from moe_lite.training import configuration

@@ -9,16 +9,17 @@ from absl import flags
 from etils import epath
 
 from moe_lite.checkpoints import exported
-from moe_lite.convert import adapter_verbs, arguments, fixed_routers
+from moe_lite.convert import fixed_routers
 from moe_lite.core import json_text, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
+from moe_lite.evaluation import exporting
 from moe_lite.evaluation.results import Averages, Evaluation, TaskResult
 from moe_lite.evaluation.summaries import Summary, summarize
 from moe_lite.inference.source import ModelSource
 from moe_lite.models.model import EncoderDecoderModel
-from moe_lite.process import cli
+from moe_lite.process import arguments, cli
 from moe_lite.process.quiet_tensorflow import import_tensorflow
 from moe_lite.t5.description import describe_run
 from moe_lite.training import configuration
@@ -115,7 +116,7 @@ class _Collapsing:
       UserError: unless it is a run whose routers can be fixed.
     """
     self.run, self.values = run, values
-    self._trained, self._description = adapter_verbs.read(
+    self._trained, self._description = exporting.read(
       run, values.step, values.gin_file
     )
     self.step = self._description.step
@@ -151,12 +152,12 @@ class _Collapsing:
         method=describe_run(network, parameters.TRAINABLE_ADAPTERS),
       ),
       {
-        **adapter_verbs.training_of(
+        **exporting.training_of(
           self.run, self._description, self.bound['dataset']
         ),
         'collapsed': f'routers fixed at their mean weights over {over}',
       },
-      *adapter_verbs.texts_of(self.bound['dataset']),
+      *exporting.texts_of(self.bound['dataset']),
       overwrite=self.values.overwrite,
     )
     return parameters.count(plain)
@@ -168,7 +169,7 @@ class _Collapsing:
   def evaluate(self, folder: str, output: str, mixture: str) -> Evaluation:
     """Evaluates what `write` wrote."""
     model = self.bound['model']
-    network = adapter_verbs.network_of(exported.describe(folder))
+    network = exporting.network_of(exported.describe(folder))
     config = dataclasses.replace(model.module.config, adapters=network.adapters)
     plain = EncoderDecoderModel(
       model.module.clone(config=config), model.z_loss, model.label_smoothing

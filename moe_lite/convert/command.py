@@ -85,14 +85,13 @@ from absl import flags
 from moe_lite.checkpoints import inspection
 from moe_lite.convert import (
   adapter_verbs,
-  arguments,
   base_verbs,
   collapse,
   peft_verbs,
 )
 from moe_lite.core import integrity
 from moe_lite.core.errors import UserError, nearest
-from moe_lite.process import cli
+from moe_lite.process import arguments, cli
 
 
 def inspect(argv: Sequence[str]) -> None:

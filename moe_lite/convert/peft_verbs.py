@@ -10,11 +10,13 @@ from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.hugging_face import config, hub, model
 from moe_lite.checkpoints.peft.folder import read, write
 from moe_lite.checkpoints.peft.summary import FORMAT, summary
-from moe_lite.convert import adapter_verbs, arguments, base_verbs
+from moe_lite.convert import base_verbs
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
+from moe_lite.evaluation import exporting
 from moe_lite.inference.vocabulary import model_in
+from moe_lite.process import arguments
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import describe_run
 
@@ -25,10 +27,8 @@ def export_peft(argv: Sequence[str]) -> None:
   arguments.add(values, flags.DEFINE_string, 'base')
   arguments.of_run(values)
   source = arguments.one_path('export_peft', argv, values)
-  trained, description = adapter_verbs.read(
-    source, values.step, values.gin_file
-  )
-  network = adapter_verbs.network_of(description)
+  trained, description = exporting.read(source, values.step, values.gin_file)
+  network = exporting.network_of(description)
   name, revision = _base(values.base, description, network)
   write(
     values.to,

@@ -22,6 +22,8 @@ PACKING = (
 # Which task each token belongs to, counted from 1, and 0 at padding; see
 # `data.task_ids`.
 TASK_IDS = ('encoder_task_ids', 'decoder_task_ids')
+# The number of the task of an example whose tokens do not bear it yet.
+TASK_NUMBER = 'task_number'
 # The numbers that there are, int32 [B, N]: 1 to N in every row. With them, the
 # statistics of routers are also summed by task.
 TASK_NUMBERS = 'task_numbers'

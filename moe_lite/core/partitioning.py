@@ -45,6 +45,8 @@ LOGICAL_AXIS_RULES = (
   ('layers', None),
   ('expert', None),
   ('rank', None),
+  ('task', None),
+  ('split', None),
 )
 LOGICAL_AXES = tuple(name for name, _ in LOGICAL_AXIS_RULES)
 

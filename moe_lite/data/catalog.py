@@ -7,6 +7,7 @@ beside every score.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,19 +38,44 @@ class TaskInfo:
   column: str | None = None
 
 
+# How the scores of a data set's prompts became one. These are also the names of
+# our own averages.
+Convention = Literal['median', 'mean']
+MEDIAN: Convention = 'median'
+MEAN: Convention = 'mean'
+
+
 @dataclasses.dataclass(frozen=True)
 class Published:
   """An average over data sets that others reported.
+
+  It is shown beside results that have the same convention and columns. One that
+  does not tell them is shown nowhere.
 
   Attributes:
     name: what was evaluated.
     average: the average, in the unit of our own results.
     mark: a key of the table's `marks`, which says how the number is known.
+    convention: whether the score of a data set is the median over its prompts
+      or the mean; None if that is not told.
+    columns: the columns that the average is over, as in `TaskInfo.column`.
+    dropped: data sets of the same evaluation that the average leaves out.
+    steps: the number of training steps; None if that is not told.
+    batch: the number of rows of a training step; None if that is not told.
+    source: who reported it; None if it is the table's `source`.
+    scores: the scores of `columns`, in their order; empty if they are not told.
   """
 
   name: str
   average: float
   mark: str
+  convention: Convention | None = None
+  columns: tuple[str, ...] = ()
+  dropped: tuple[str, ...] = ()
+  steps: int | None = None
+  batch: int | None = None
+  source: str | None = None
+  scores: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +83,9 @@ class PublishedTable:
   """Averages of others to print beside results on a mixture.
 
   Attributes:
-    source: who reported the averages, and for which base.
-    averages: the averages, in the order of their source.
+    source: who reported the averages that name no source of their own, and for
+      which base.
+    averages: the averages, in the order in which they are shown.
     marks: maps each mark to a phrase that says how a number is known.
   """
 

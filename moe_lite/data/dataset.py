@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import logging
 
 from moe_lite.core.errors import UserError, nearest
-from moe_lite.core.features import INPUTS_EMBEDDING, TASK_NUMBERS
+from moe_lite.core.features import INPUTS_EMBEDDING, TASK_NUMBER, TASK_NUMBERS
 from moe_lite.data import caches, task_ids, texts
 from moe_lite.data.faults import check_ids, reading
 from moe_lite.data.registry import find, splits_of, tasks_of, verbosity
@@ -182,6 +182,7 @@ def read(
   use_cached: bool = False,
   most: int | None = None,
   vocab_size: int | None = None,
+  number: int | None = None,
 ) -> list[dict[str, Any]]:
   """Reads the examples of a split, tokenized, in the order of their source.
 
@@ -195,6 +196,7 @@ def read(
       be cached.
     most: how many examples to read. None reads all.
     vocab_size: how many rows the embedding has; None checks no ids.
+    number: the number of the task; see `task_ids`. None gives it none.
 
   Returns:
     A dict of NumPy arrays for each example. Where features were trimmed, its
@@ -238,6 +240,8 @@ def read(
         f'an example of {task.name!r} has '
         + (f'the shape {list(shape)}.' if INPUTS_EMBEDDING in row else 'none.')
       )
+  if number is not None:
+    rows = [{**row, TASK_NUMBER: number} for row in rows]
   return rows
 
 
@@ -250,6 +254,19 @@ def task_names(dataset: Dataset) -> list[str]:
     UserError: if there is no such mixture.
   """
   return task_ids.names(find(dataset.mixture_or_task_name), dataset.task_ids)
+
+
+def tasks_known(dataset: Dataset) -> dict[str, Any] | None:
+  """Returns what `Description.tasks` says of the numbers beside tokens.
+
+  It is None if tokens have no numbers.
+
+  Raises:
+    UserError: if there is no such mixture.
+  """
+  if dataset.task_ids is None:
+    return None
+  return {'by': dataset.task_ids, 'names': task_names(dataset)}
 
 
 def load(

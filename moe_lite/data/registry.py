@@ -13,10 +13,22 @@ from moe_lite.core.errors import UserError, nearest
 def find(name: str) -> seqio.Task | seqio.Mixture:
   """Returns the task or mixture of a name.
 
+  'a+b' is the mixture of all tasks of `a` and `b`, at the rates that they have
+  there.
+
   Raises:
     UserError: if there is none. The message names the nearest ones.
   """
   names = {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
+  if name not in names and '+' in name:
+    tasks = {
+      task: provider.get_rate(task)
+      if isinstance(provider, seqio.Mixture)
+      else 1.0
+      for provider in map(find, name.split('+'))
+      for task in tasks_of(provider)
+    }
+    return seqio.Mixture(name, list(tasks.items()))
   if name not in names:
     raise UserError(
       f'MIXTURE_OR_TASK_NAME = {name!r} is not among the {len(names)} '

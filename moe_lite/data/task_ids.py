@@ -12,14 +12,13 @@ import seqio
 import tensorflow as tf
 
 from moe_lite.core.errors import UserError, nearest, some
-from moe_lite.core.features import TASK_IDS
+from moe_lite.core.features import TASK_IDS, TASK_NUMBER
 from moe_lite.data import catalog
 from moe_lite.data.registry import tasks_of
 
 # What a number may stand for.
 BY = ('task', 'dataset')
-# The features of an example: its number, and the number for each token.
-_NUMBER = 'task_number'
+# The feature of an example that holds the number for each token.
 _SPREAD = {'inputs': 'inputs_task_ids', 'targets': 'targets_task_ids'}
 _IDS = seqio.PassThroughVocabulary(0)
 # Maps a stream of examples to another one.
@@ -73,6 +72,30 @@ def numbers(
         f'number.{nearest(name, known)} Numbers are given to {some(known)}.'
       )
   return {task: known.index(name) + 1 for task, name in found.items()}
+
+
+def numbers_for(
+  provider: seqio.Task | seqio.Mixture, tasks: Mapping[str, Any] | None
+) -> dict[str, int]:
+  """Returns the numbers of tasks that the routers of a model know.
+
+  Args:
+    provider: the task or mixture.
+    tasks: what the model knows; see `Description.tasks`. None gives no numbers.
+
+  Raises:
+    UserError: if the model does not know a task.
+  """
+  if tasks is None:
+    return {}
+  try:
+    return numbers(provider, tasks['by'], tasks['names'])
+  except UserError as error:
+    raise UserError(
+      f'{error} The routers of this model take their decision by the task, so '
+      'that others cannot be run. Give one of theirs, or assemble the experts '
+      'under another router: see python -m moe_lite.library --help.'
+    ) from error
 
 
 def numbered(
@@ -133,7 +156,7 @@ def attach(number: int) -> Step:
   """Returns a preprocessor that gives examples a number."""
 
   def step(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    return dataset.map(lambda row: {**row, _NUMBER: tf.constant(number)})
+    return dataset.map(lambda row: {**row, TASK_NUMBER: tf.constant(number)})
 
   return step
 
@@ -145,7 +168,7 @@ def spread(dataset: tf.data.Dataset) -> tf.data.Dataset:
     # An id of 0 is padding wherever it stands. To pack, SeqIO counts the other
     # ids, and must find as many numbers.
     ids = {
-      ids: tf.where(tf.equal(row[tokens], 0), 0, row[_NUMBER])
+      ids: tf.where(tf.equal(row[tokens], 0), 0, row[TASK_NUMBER])
       for tokens, ids in _SPREAD.items()
     }
     return {**row, **ids}
@@ -161,7 +184,7 @@ def with_ids(features: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_number(features: Mapping[str, Any]) -> dict[str, Any]:
   """The features of a task, with the number that `attach` gives."""
-  return {**features, _NUMBER: seqio.Feature(_IDS, add_eos=False, rank=0)}
+  return {**features, TASK_NUMBER: seqio.Feature(_IDS, add_eos=False, rank=0)}
 
 
 def lengths(of_tokens: Mapping[str, int]) -> dict[str, int]:

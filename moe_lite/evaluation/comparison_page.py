@@ -1,7 +1,8 @@
 """A comparison as a table, and as a page to read."""
 
 from moe_lite.core import tables
-from moe_lite.evaluation import results_page
+from moe_lite.data.catalog import MEDIAN
+from moe_lite.evaluation import published_page
 from moe_lite.evaluation.comparison import Comparison
 
 
@@ -53,7 +54,11 @@ def markdown(comparison: Comparison) -> str:
     'are ranked.',
     '',
     table(comparison),
-    *results_page.published(comparison.published),
+    *published_page.section(
+      comparison.published,
+      [column.column for column in comparison.columns],
+      {MEDIAN: None},
+    ),
     '',
   ]
   for run in comparison.runs:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import seqio
@@ -11,6 +12,7 @@ from moe_lite.core import progress
 from moe_lite.core.errors import UserError
 from moe_lite.core.features import INPUTS_EMBEDDING
 from moe_lite.data import catalog, dataset
+from moe_lite.data.task_ids import numbers_for
 from moe_lite.inference.padding import Input, Shapes, pad_inputs, pad_targets
 
 
@@ -40,11 +42,13 @@ class ExampleReader:
       choice, only the rows with the right choices are read.
     lengths: {'inputs': L, 'targets': T}; longer inputs and targets are trimmed.
     use_cached: whether to read what `seqio_cache_tasks` wrote.
+    known: the tasks that the routers know; see `Trained.tasks`.
   """
 
   tasks: Sequence[seqio.Task]
   lengths: Mapping[str, int]
   use_cached: bool = False
+  known: Mapping[str, Any] | None = None
 
   def shapes(self, batch_size: int) -> Shapes:
     """The shapes that batches of examples are padded to."""
@@ -78,6 +82,7 @@ class ExampleReader:
       self.lengths,
       self.use_cached,
       None if has_choices else count,
+      number=numbers_for(task, self.known).get(task.name),
     )
     right = [row for row in rows if row.get('is_correct', True)]
     if not right:

@@ -25,6 +25,7 @@ from moe_lite.core import (
 )
 from moe_lite.core.progress import say
 from moe_lite.data import catalog, dataset
+from moe_lite.data.task_ids import numbers_for
 from moe_lite.evaluation import results, results_folder, results_page
 from moe_lite.evaluation.measuring import Ranker, has_choices, measure_text
 from moe_lite.evaluation.results import Evaluation, Settings
@@ -141,13 +142,18 @@ def evaluate(
   )
   generator = Generator(trained, shapes, decode_fn, num_decodes, seed)
   bar = progress.Progress(len(tasks), len(done), unit='task')
-  read = functools.partial(
-    dataset.read,
-    split=split,
-    lengths=task_feature_lengths,
-    use_cached=use_cached,
-    vocab_size=model.module.config.vocab_size,
-  )
+  numbers = numbers_for(provider, trained.tasks)
+
+  def read(task: seqio.Task) -> list[dict[str, Any]]:
+    return dataset.read(
+      task,
+      split=split,
+      lengths=task_feature_lengths,
+      use_cached=use_cached,
+      vocab_size=model.module.config.vocab_size,
+      number=numbers.get(task.name),
+    )
+
   waiting = [task for task in tasks if task.name not in done]
   start = time.monotonic()
   try:

@@ -96,5 +96,12 @@ def _build(kind: Any, content: Mapping[str, Any]) -> Any:
 def _published(content: Mapping[str, Any] | None) -> PublishedTable | None:
   if content is None:
     return None
-  averages = tuple(Published(**one) for one in content['averages'])
+  averages = tuple(
+    # JSON has lists for tuples. The first versions had but three of the fields.
+    _build(
+      Published,
+      {k: tuple(x) if isinstance(x, list) else x for k, x in one.items()},
+    )
+    for one in content['averages']
+  )
   return PublishedTable(content['source'], averages, content['marks'])

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from moe_lite.core.tables import table
-from moe_lite.data.catalog import PublishedTable
+from moe_lite.data.catalog import MEAN, MEDIAN
+from moe_lite.evaluation import published_page
 from moe_lite.evaluation.results import Evaluation, TaskResult
 from moe_lite.inference.facts import Facts
 
@@ -64,22 +65,8 @@ def summary(evaluation: Evaluation) -> str:
     ]
   lines += ['', _datasets(evaluation)]
   lines += _columns(evaluation)
-  lines += published(evaluation.published)
+  lines += _published(evaluation)
   return '\n'.join([*lines, ''])
-
-
-def published(known: PublishedTable | None) -> list[str]:
-  """What others reported, as lines of a page; none if nothing is known."""
-  if known is None:
-    return []
-  rows = [(one.name, f'{one.average:.2f}', one.mark) for one in known.averages]
-  marks = '; '.join(f'{mark}: {says}' for mark, says in known.marks.items())
-  return [
-    '',
-    f'Published averages of {known.source} ({marks}):',
-    '',
-    table(('published', 'average', 'mark'), rows),
-  ]
 
 
 def notes(tasks: Iterable[TaskResult]) -> list[str]:
@@ -163,6 +150,21 @@ def _columns(evaluation: Evaluation) -> list[str]:
   ]
   header = ('column', 'data sets', 'median', 'mean', 'chance')
   return ['', table(header, rows)]
+
+
+def _published(evaluation: Evaluation) -> list[str]:
+  """What others reported; none before all of the mixture is measured."""
+  if not evaluation.complete:
+    return []
+  columns = evaluation.columns
+  return published_page.section(
+    evaluation.published,
+    [column.column for column in columns],
+    {
+      MEDIAN: [column.median for column in columns],
+      MEAN: [column.mean for column in columns],
+    },
+  )
 
 
 def _number(value: float | None) -> str:

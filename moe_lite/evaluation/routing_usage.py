@@ -48,7 +48,10 @@ def open_run(
     tasks |= {task.name: task for task in parts}
   trained = ModelSource.of_run(run, configured, step).load()
   reader = ExampleReader(
-    list(tasks.values()), data.task_feature_lengths, data.use_cached
+    list(tasks.values()),
+    data.task_feature_lengths,
+    data.use_cached,
+    trained.tasks,
   )
   return trained, reader
 

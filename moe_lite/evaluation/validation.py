@@ -21,6 +21,7 @@ from moe_lite.core import partitioning
 from moe_lite.core.errors import UserError, some
 from moe_lite.core.types import Tree
 from moe_lite.data import catalog, dataset
+from moe_lite.data.task_ids import numbers_for
 from moe_lite.evaluation.measuring import has_choices
 from moe_lite.evaluation.rows import first_examples, tasks_with
 from moe_lite.inference import answers, ranking, scoring
@@ -58,12 +59,13 @@ class Validation:
     model: EncoderDecoderModel,
     lengths: Mapping[str, int],
     best_by: str | None,
+    known: Mapping[str, Any] | None = None,
   ) -> Callable[[Mesh], Measure] | None:
     """Reads the rows; see `training.validating.Validation`.
 
     Raises:
-      UserError: if there are no such rows, or checkpoints cannot be chosen by
-        them.
+      UserError: if there are no such rows, if the routers do not know a task,
+        or if checkpoints cannot be chosen by them.
     """
     name = self.mixture_or_task_name
     if name is None:
@@ -79,6 +81,7 @@ class Validation:
     dataset.check_vocabulary(provider, vocab_size)
     tasks = tasks_with(provider, self.split)
     self._check_held_out(tasks, best_by)
+    numbers = numbers_for(provider, known)
     read = [
       (
         task.name,
@@ -89,6 +92,7 @@ class Validation:
             lengths=lengths,
             use_cached=self.use_cached,
             vocab_size=vocab_size,
+            number=numbers.get(task.name),
           ),
           self.examples,
         ),

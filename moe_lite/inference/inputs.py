@@ -109,6 +109,16 @@ def of_task(
   ]
 
 
+def of_number(examples: Sequence[Example], number: int | None) -> list[Example]:
+  """Gives examples the number of a task; None leaves them as they are."""
+  if number is None:
+    return list(examples)
+  return [
+    dataclasses.replace(x, inputs=dataclasses.replace(x.inputs, task=number))
+    for x in examples
+  ]
+
+
 def shard(
   examples: Sequence[Example], num_shards: int, shard_id: int
 ) -> Sequence[Example]:

@@ -22,6 +22,7 @@ from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.routing.router import is_number
 from moe_lite.t5 import description
 from moe_lite.t5.config import T5Config
+from moe_lite.t5.tasks import known_tasks
 
 # What to use: adapters by name, a mixture of them by weights, or none.
 Which = str | Mapping[str, float] | None
@@ -82,7 +83,10 @@ class NamedAdapters:
     unrolled = jax.eval_shape(parameters.unstack_layers, where.abstract)
     tree = parameters.unflatten(leaves)
     check_fits(tree, parameters.adapters_of(unrolled), path)
-    self._named[name] = self._over(model, where, tree, facts)
+    self._named[name] = dataclasses.replace(
+      self._over(model, where, tree, facts),
+      tasks=known_tasks(path, theirs, said),
+    )
 
   def find(self, which: Which) -> Trained:
     """Returns the model with adapters, or the base alone for None.

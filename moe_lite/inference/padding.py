@@ -12,6 +12,8 @@ from moe_lite.core.features import (
   DECODER_TARGETS,
   ENCODER_INPUTS,
   INPUTS_EMBEDDING,
+  TASK_IDS,
+  TASK_NUMBER,
 )
 
 
@@ -62,15 +64,20 @@ class Input:
     ids: int [L].
     embedding: float [F], for the routers; None where the task brings no such
       vector.
+    task: the number of its task, for the routers; None where they do not read
+      it.
   """
 
   ids: Sequence[int] | np.ndarray
   embedding: np.ndarray | None = None
+  task: int | None = None
 
   @classmethod
   def of(cls, row: Mapping[str, np.ndarray]) -> 'Input':
     """The input of a row of a task."""
-    return cls(row['inputs'], row.get(INPUTS_EMBEDDING))
+    task = row.get(TASK_NUMBER)
+    number = None if task is None else int(task)
+    return cls(row['inputs'], row.get(INPUTS_EMBEDDING), number)
 
 
 def bucket(length: int, limit: int, least: int = 8) -> int:
@@ -106,14 +113,18 @@ def pad_inputs(
     limit: the greatest length.
 
   Returns:
-    The ids, as `pad` gives them, and the vectors for routers, float
-    [batch_size, F], where the inputs have them.
+    The ids, as `pad` gives them. Where the inputs have them, also the vectors
+    for routers, float [batch_size, F], and the number of each token's task.
 
   Raises:
     ValueError: if some inputs have a vector, and some do not.
   """
   ids = pad([x.ids for x in inputs], batch_size, limit)
   batch = {ENCODER_INPUTS: ids}
+  if inputs and inputs[0].task is not None:
+    tasks = np.zeros((batch_size, 1), np.int32)
+    tasks[: len(inputs), 0] = [x.task or 0 for x in inputs]
+    batch[TASK_IDS[0]] = np.where(ids == 0, 0, tasks)
   vectors = [x.embedding for x in inputs if x.embedding is not None]
   if not vectors:
     return batch

@@ -28,6 +28,7 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.files import set_aside
 from moe_lite.core.progress import say
 from moe_lite.data import dataset
+from moe_lite.data.task_ids import numbers_for
 from moe_lite.inference import inputs
 from moe_lite.inference.generation import describe_decoder
 from moe_lite.inference.lines import PREDICT, SCORE, Predict
@@ -147,6 +148,9 @@ def infer(
       step,
       fully_sharded,
     ).load()
+    if trained.tasks is not None:
+      known = numbers_for(provider, trained.tasks)
+      examples = inputs.of_number(examples, known[provider.name])
     settings = {
       'checkpoint': trained.facts.to_json(),
       'input': input_path or f'{mixture_or_task_name}, {split}',

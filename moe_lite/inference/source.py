@@ -29,6 +29,7 @@ from moe_lite.models import layout
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5.description import describe_run
 from moe_lite.t5.method import check_method
+from moe_lite.t5.tasks import known_tasks
 
 # The CHECKPOINT_PATH that stands for the frozen base without any run.
 BASE = 'base'
@@ -111,6 +112,7 @@ class ModelSource:
       parameters.unflatten(params),
       where.mesh,
       _facts(self.checkpoint_path, leaves, description, base, where),
+      known_tasks(self.checkpoint_path, model.module.config, description),
     )
 
   def _read_trained(self) -> tuple[Tree, Description | None]:

@@ -337,7 +337,18 @@ class TextModel:
     return results
 
   def _input_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """The ids of every input, trimmed as tasks trim theirs: EOS may go, too."""
+    """The ids of every input, trimmed as tasks trim theirs: EOS may go, too.
+
+    Raises:
+      UserError: if routers decide by the task, which no text says.
+    """
+    if self._now.tasks is not None:
+      raise UserError(
+        f'The routers of {self.facts["checkpoint"]} decide by the task, and a '
+        'text does not say its task. Assemble the experts under another router '
+        '(see python -m moe_lite.library --help), or add and use a single '
+        'expert by its folder, such as LIBRARY/experts/NAME.'
+      )
     ids = [np.array(self._text.inputs(x), np.int32) for x in texts]
     limit = self._input_length
     if longer := [len(x) for x in ids if len(x) > limit]:

@@ -1,7 +1,7 @@
 """A model with its parameters on a mesh, ready to run."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -26,12 +26,15 @@ class Trained:
       serves them.
     mesh: the mesh that they lie on.
     facts: what results say of the model.
+    tasks: what the numbers of tasks stand for that its routers read; see
+      `Description.tasks`. None if no router reads them.
   """
 
   model: EncoderDecoderModel
   params: Tree
   mesh: Mesh
   facts: Facts
+  tasks: Mapping[str, Any] | None = None
 
   def compile(
     self, function: Callable[..., Any], gather: bool = True

@@ -23,7 +23,7 @@ from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError, some
 from moe_lite.core.parameters import unflatten
 from moe_lite.core.progress import say
-from moe_lite.data.dataset import Dataset
+from moe_lite.data.dataset import Dataset, tasks_known
 from moe_lite.integrations import t5x_checkpoints
 from moe_lite.integrations.t5x_checkpoints import FromBase
 from moe_lite.integrations.t5x_parts import checkpoints, require
@@ -260,4 +260,7 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     data = {**dataclasses.asdict(self._dataset), 'seed': self._seed}
     data['task_feature_lengths'] = dict(self._dataset.task_feature_lengths)
     stages = _stages.get(self._base_path)
-    return Description(self._method, base, data=data, stages=stages)
+    tasks = tasks_known(self._dataset)
+    return Description(
+      self._method, base, data=data, stages=stages, tasks=tasks
+    )

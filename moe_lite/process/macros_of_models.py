@@ -17,7 +17,9 @@ _SHARE = Number(least=0, below=1)
 _ROUTERS = Function(
   (
     *('routing.SoftRouter', 'routing.TopKRouter', 'routing.HashRouter'),
-    *('routing.UniformRouter', 'routing.SharedRouter'),
+    *('routing.UniformRouter', 'routing.SharedRouter', 'routing.TaskRouter'),
+    *('routing.PolyRouter', 'routing.ArrowRouter', 'routing.SpectrRouter'),
+    *('routing.GateRouter', 'routing.PhatgooseRouter', 'routing.SmearRouter'),
   )
 )
 
@@ -103,7 +105,12 @@ MODELS: tuple[Macro, ...] = (
   Macro(
     'ROUTER', 'routers', _ROUTERS, 'what routes the experts of MoV and MoLoRA'
   ),
-  Macro('TOP_K', 'top_k', Whole(1), 'how many experts a token keeps'),
+  Macro(
+    'TOP_K',
+    'top_k, arrow, spectr, phatgoose',
+    Optional(Whole(1)),
+    'how many experts a token keeps. None keeps all, but not in top_k',
+  ),
   Macro(
     'RENORMALIZE',
     'top_k',
@@ -125,26 +132,26 @@ MODELS: tuple[Macro, ...] = (
   ),
   Macro(
     'ROUTER_TEMPERATURE',
-    'soft, top_k, sentence',
+    'soft, top_k, sentence, smear, arrow, spectr, phatgoose',
     Number(above=0),
     "what routers' logits are divided by; see the "
     '[routers](../moe_lite/adapters/README.md#routers)',
   ),
   Macro(
     'JITTER',
-    'soft, top_k, sentence',
+    'soft, top_k, sentence, smear',
     _SHARE,
     'the noise on what routers read, in training',
   ),
   Macro(
     'ROUTER_DROPOUT',
-    'soft, top_k, sentence',
+    'soft, top_k, sentence, smear',
     _SHARE,
     'the dropout of what routers read',
   ),
   Macro(
     'EXPERT_DROPOUT',
-    'soft, top_k, sentence',
+    'soft, top_k, sentence, smear',
     _SHARE,
     'the share of experts that a token loses in training',
   ),
@@ -155,5 +162,23 @@ MODELS: tuple[Macro, ...] = (
     'the places where one decision serves all adapters',
   ),
   Macro('SHARED_ROUTER', 'shared', _ROUTERS, 'the router that decides there'),
+  Macro(
+    'NUM_TASKS',
+    'poly',
+    Whole(1),
+    'how many data sets or tasks learn which experts they use',
+  ),
+  Macro(
+    'SPLITS',
+    'poly',
+    Whole(1),
+    'into how many splits the features are cut, with weights for each',
+  ),
+  Macro(
+    'GATES_BY_TASK',
+    'gates',
+    YesNo(),
+    'whether the gate of an expert trains on the rows of its data set alone',
+  ),
   Macro('HASH_SEED', 'hash', Whole(), 'decides which ids go to which expert'),
 )

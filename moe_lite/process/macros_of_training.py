@@ -100,10 +100,31 @@ TRAINING: tuple[Macro, ...] = (
     'expert part',
   ),
   Macro(
+    'MERGE',
+    'finetune',
+    Optional(
+      OneOf(
+        (
+          *('mean', 'task_arithmetic', 'magnitude_prune', 'ties'),
+          *('dare_linear', 'dare_ties'),
+        )
+      )
+    ),
+    'how one expert is made of all experts of `INITIAL_ADAPTERS`',
+  ),
+  Macro(
+    'MERGE_DENSITY',
+    'finetune',
+    Optional(Number(above=0)),
+    'the share of numbers that sparse ways of merging keep; None takes 0.2, '
+    'and 0.1 for DARE',
+  ),
+  Macro(
     'TRAIN_STEPS',
     'finetune',
-    Whole(1),
-    'the steps of training, without those of the base',
+    Whole(0),
+    'the steps of training, without those of the base; with 0, '
+    '`INITIAL_ADAPTERS` are saved as they are taken',
   ),
   Macro(
     'BATCH_SIZE',

@@ -21,6 +21,13 @@ from moe_lite.routing.learned import (
   SoftRouter,
   TopKRouter,
 )
+from moe_lite.routing.prototypes import (
+  ArrowRouter,
+  GateRouter,
+  PhatgooseRouter,
+  PrototypeRouter,
+  SpectrRouter,
+)
 from moe_lite.routing.router import (
   STATISTICS,
   TOKEN_STATISTICS,
@@ -33,7 +40,9 @@ from moe_lite.routing.shared import (
   SharedRouter,
   decide,
 )
+from moe_lite.routing.smear import SmearRouter
 from moe_lite.routing.statistics import OF_EXPERTS, by_path, sum_examples
+from moe_lite.routing.tasks import PolyRouter, TaskRouter
 
 __all__ = [
   'ROUTER_RNG',
@@ -41,15 +50,23 @@ __all__ = [
   'SENTENCES',
   'STATISTICS',
   'TOKEN_STATISTICS',
+  'ArrowRouter',
   'BaseRouter',
   'Context',
   'Decision',
   'DecisionFactory',
+  'GateRouter',
   'HashRouter',
+  'PhatgooseRouter',
+  'PolyRouter',
+  'PrototypeRouter',
   'Router',
   'RouterFactory',
   'SharedRouter',
+  'SmearRouter',
   'SoftRouter',
+  'SpectrRouter',
+  'TaskRouter',
   'TopKRouter',
   'UniformRouter',
   'by_path',

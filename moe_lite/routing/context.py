@@ -28,6 +28,9 @@ class Context(struct.PyTreeNode):
     is_of_task: bool [B, L, N] or [B, 1, N], true where a position belongs to
       the task of that number. With it, statistics are also summed by task. It
       is None unless the batch says which numbers there are.
+    example: bool [B, 1, L] or [B, L, L], true where the second position belongs
+      to the example of the first one. It is None in the decoder, where a
+      position must not see later ones.
     shared: float32 [B, L, E] or [B, 1, E], the weights that a `Decision` made
       for all routers here. None means that no decision was made.
   """
@@ -39,6 +42,7 @@ class Context(struct.PyTreeNode):
   sentence_feature: jax.Array | None = None
   task: jax.Array | None = None
   is_of_task: jax.Array | None = None
+  example: jax.Array | None = None
   shared: jax.Array | None = None
 
 

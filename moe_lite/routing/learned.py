@@ -71,10 +71,7 @@ class Router(BaseRouter):
     }.items():
       if not (is_number(share) and 0 <= share < 1):
         raise UserError(f'{macro} = {share!r} must be a number in [0, 1).')
-    if not (is_number(self.temperature) and 0 < self.temperature < math.inf):
-      raise UserError(
-        f'ROUTER_TEMPERATURE = {self.temperature!r} must be a positive number.'
-      )
+    check_temperature(self.temperature)
     if self.sentence not in SENTENCES:
       raise UserError(
         f'SENTENCE = {self.sentence!r} must be one of {SENTENCES}.'
@@ -200,12 +197,33 @@ class TopKRouter(Router):
     super().__post_init__()
 
   def select(self, probabilities: Array) -> Array:
-    _, kept = jax.lax.top_k(probabilities, self.k)
-    is_kept = jax.nn.one_hot(kept, self.num_experts).sum(-2)
-    weights = probabilities * is_kept
-    if not self.renormalize:
-      return weights
-    kept_mass = weights.sum(-1, keepdims=True)
-    return weights / (
-      jax.lax.stop_gradient(kept_mass) if self.k == 1 else kept_mass
+    return select_top_k(probabilities, self.k, self.renormalize)
+
+
+def check_temperature(temperature: float) -> None:
+  """Raises UserError unless a temperature is a positive number."""
+  if not (is_number(temperature) and 0 < temperature < math.inf):
+    raise UserError(
+      f'ROUTER_TEMPERATURE = {temperature!r} must be a positive number.'
     )
+
+
+def select_top_k(
+  probabilities: Array, k: int, renormalize: bool = True
+) -> Array:
+  """Keeps the k greatest probabilities [..., E]; see `TopKRouter`."""
+  _, kept = jax.lax.top_k(probabilities, k)
+  is_kept = jax.nn.one_hot(kept, probabilities.shape[-1]).sum(-2)
+  weights = probabilities * is_kept
+  if not renormalize:
+    return weights
+  kept_mass = weights.sum(-1, keepdims=True)
+  return weights / (jax.lax.stop_gradient(kept_mass) if k == 1 else kept_mass)
+
+
+def standardised(x: Array) -> Array:
+  """Layer norm over the last axis without parameters, in the type of `x`."""
+  wide = x.astype(jnp.float32)
+  mean = wide.mean(-1, keepdims=True)
+  variance = jnp.square(wide - mean).mean(-1, keepdims=True)
+  return ((wide - mean) * jax.lax.rsqrt(variance + 1e-5)).astype(x.dtype)

@@ -1,12 +1,13 @@
 """The base class of routers: weights over experts, and statistics of them."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeGuard
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
 from moe_lite.core.errors import UserError
@@ -46,6 +47,15 @@ class BaseRouter(nn.Module):
   # Whether copies of an expert share its probability when their columns of the
   # kernel are copies too.
   shares_among_copies = False
+  # Whether a token uses one expert, with the weight 1.
+  is_one_hot = False
+  # Whether the router suits pairs of matrices alone, and not vectors.
+  for_pairs = False
+  # The names of leaves that `derived` computes from experts.
+  prototypes: ClassVar[tuple[str, ...]] = ()
+  # The number of splits of the features that have weights of their own, S. With
+  # more than one, the weights have the shape [B, L, S, E].
+  splits = 1
   # Fields that later versions added. The description of a network leaves such a
   # field out while it has its default. The description then stays equal to what
   # earlier versions wrote.
@@ -64,6 +74,11 @@ class BaseRouter(nn.Module):
     """The fields of `Context`, besides the mask, that this router reads."""
     return frozenset()
 
+  @property
+  def num_tasks(self) -> int | None:
+    """How many tasks this router tells apart; None if it does not."""
+    return None
+
   def logits(self, x: Array, axis: str, context: Context) -> Array:
     """Returns the logits of the experts, float32 `[B, L, ..., E]`.
 
@@ -75,6 +90,27 @@ class BaseRouter(nn.Module):
   def select(self, probabilities: Array) -> Array:
     """Maps probabilities `[..., E]` to the weights that mix the experts."""
     return probabilities
+
+  def weigh(self, logits: Array, probabilities: Array) -> Array:
+    """Returns the weights that mix the experts, `[..., E]`."""
+    del logits
+    return self.select(probabilities)
+
+  def derived(self, experts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Computes leaves of this router from experts, where it can.
+
+    Args:
+      experts: the leaves of the experts at a site, such as `a` [E, in, R] and
+        `b` [E, R, out].
+
+    Returns:
+      The leaves by name. It is empty if the router learns its leaves.
+
+    Raises:
+      UserError: if such experts lack what the router needs.
+    """
+    del experts
+    return {}
 
   @nn.compact
   def __call__(
@@ -98,7 +134,7 @@ class BaseRouter(nn.Module):
     if _LEAST_SAVING * logits.nbytes <= x.nbytes:
       logits = checkpoint_name(logits, ROUTED)
     probabilities = jax.nn.softmax(logits)
-    weights = self.select(probabilities)
+    weights = self.weigh(logits, probabilities)
     is_sown = is_sown and not self.is_initializing()
     if is_sown and self.is_mutable_collection(STATISTICS):
       self._sow_statistics(x.shape[:2], logits, probabilities, weights, context)

@@ -117,6 +117,7 @@ class Transformer(nn.Module):
         decoder_segment_ids,
         source,
         decoder_task_ids,
+        is_causal=True,
       ),
       self._context(
         is_input,
@@ -138,6 +139,7 @@ class Transformer(nn.Module):
     segments: Array | None,
     source: Source,
     task_ids: Array | None,
+    is_causal: bool = False,
   ) -> Context:
     if task_ids is None and self.is_initializing():
       # No parameter depends on them.
@@ -150,6 +152,7 @@ class Transformer(nn.Module):
       source,
       self.token_embedder,
       task_ids,
+      is_causal,
     )
 
   def __call__(

@@ -44,6 +44,7 @@ def make_context(
   source: Source,
   embed: Callable[[Array], Array],
   task_ids: Array | None = None,
+  is_causal: bool = False,
 ) -> Context:
   """Collects what routers are told about some positions.
 
@@ -58,6 +59,7 @@ def make_context(
     embed: maps ids [B, S] to vectors [B, S, D].
     task_ids: the number of the task of each position, [B, L]. None takes that
       of the inputs, if rows are not packed.
+    is_causal: whether a position must not see later ones.
 
   Returns:
     The context of the positions.
@@ -69,6 +71,11 @@ def make_context(
   if 'sentence_feature' in needs and source.embedding is not None:
     fields['sentence_feature'] = source.embedding[:, None]
   fields |= _tasks(needs, segments, source, task_ids)
+  if 'example' in needs and not is_causal:
+    fields['example'] = is_token[:, None, :]
+    if segments is not None:
+      ids = segment_ids(is_token, segments)
+      fields['example'] = same_segment(ids, ids)
   asked = {'sentence_inputs', 'sentence_encoded'}.intersection(needs)
   if asked:
     # Without packing, all positions of a row have the same input. One vector

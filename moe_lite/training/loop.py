@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import jax
 
+from moe_lite.adapters.merged import Merging
 from moe_lite.checkpoints import run_items
 from moe_lite.checkpoints.description import NO_BASE, check_same
 from moe_lite.checkpoints.run_checkpoints import Checkpoints
@@ -19,10 +20,11 @@ from moe_lite.core import locks, memory, parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.data.batches import Batches, open_first, with_shards
-from moe_lite.data.dataset import Dataset, check, task_names
+from moe_lite.data.dataset import Dataset, check, tasks_known
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import distributed, endings, interrupts
 from moe_lite.t5.description import describe_run
+from moe_lite.t5.tasks import check_tasks
 from moe_lite.training import (
   beginning,
   next_command,
@@ -52,6 +54,8 @@ def train(
   initial_checkpoint_path: str | None = None,
   initial_adapters: str | None = None,
   expert_noise: float = 0.0,
+  merge: str | None = None,
+  merge_density: float | None = None,
   base_dtype: str = 'bfloat16',
   mesh: partitioning.MeshShape = None,
   fully_sharded: bool = False,
@@ -74,7 +78,8 @@ def train(
     dataset: what to train on.
     optimizer: makes the optimizer of a schedule.
     schedule: maps the number of a step to a learning rate.
-    train_steps: how many steps the whole run has.
+    train_steps: how many steps the whole run has. With 0, the run only begins:
+      its checkpoint holds the adapters that it began with.
     trainable: a regular expression over whole paths. What matches trains; see
       `parameters.split`.
     initial_checkpoint_path: the base; see `checkpoints.bases.load_base` for
@@ -83,6 +88,9 @@ def train(
       what they may be. None draws them.
     expert_noise: the standard deviation, relative to each number, of what is
       added to copies of an expert.
+    merge: how one expert is made of all experts of `initial_adapters`, if they
+      are a mixture or a library; one of `merging.METHODS`. None refuses that.
+    merge_density: the share of numbers that sparse methods keep.
     base_dtype: the type in which the frozen base is held, one of
       `quantization.BASE_DTYPES`.
     mesh: the shape (data, model) of the mesh. None puts every device on `data`.
@@ -111,8 +119,10 @@ def train(
     interrupts.Interrupted: on Ctrl-C or SIGTERM, after a checkpoint is written.
   """
   # Check what is asked for, before anything runs.
+  begins_only = train_steps == 0 and initial_adapters is not None
+  merging = None if merge is None else Merging(merge, merge_density)
   _check_positive(
-    TRAIN_STEPS=train_steps,
+    TRAIN_STEPS=1 if begins_only else train_steps,
     BATCH_SIZE=dataset.batch_size,
     MICROBATCHES=microbatches,
     LOG_PERIOD=log_period,
@@ -140,9 +150,12 @@ def train(
       **starting.settings_of(model, schedule),
       'INITIAL_ADAPTERS': initial_adapters,
       'EXPERT_NOISE': expert_noise,
+      'MERGE': merge,
     }
     read_adapters = functools.cache(
-      lambda: warm_start.read(initial_adapters, model, expert_noise, seed)
+      lambda: warm_start.read(
+        initial_adapters, model, expert_noise, seed, merging
+      )
     )
     if before is None:
       read_adapters()  # Mistakes show before anything is compiled.
@@ -161,10 +174,15 @@ def train(
     vocab_size = model.module.config.vocab_size
     opened = open_first(dataset, seed, vocab_size)
     lengths = dataset.task_feature_lengths
-    tasks = task_names(dataset)
+    known = tasks_known(dataset)
+    tasks = known['names'] if known else []
+    check_tasks(model.module.config, known)
     on_mesh = None
     if validation is not None:
-      on_mesh = validation.prepare(model, lengths, best_by)
+      reads_task = 'task' in model.module.config.context_needs
+      on_mesh = validation.prepare(
+        model, lengths, best_by, known if reads_task else None
+      )
     began = time.monotonic()
     planned, program = compile_plan(
       mesh,
@@ -211,6 +229,7 @@ def train(
       before, stages = None, None
       if (taken := read_adapters()) is not None:
         check_same(taken.source, taken.base, info)
+        warm_start.check_tasks(taken, model.module.config, known)
         stages = taken.stages
         say(str(taken))
       state, fixed = start.state()
@@ -291,6 +310,8 @@ def train(
       with interrupts.catch_signals() as caught:
         if not done:
           validate()
+        if begins_only:
+          start.save(checkpoints, description)
         while done < train_steps:
           state, values = program(state, base, batch)
           done += 1

@@ -17,7 +17,7 @@ from moe_lite.checkpoints.stages import stage_of
 from moe_lite.core import parameters
 from moe_lite.core.errors import Damaged, UserError
 from moe_lite.core.progress import say
-from moe_lite.data.dataset import Dataset
+from moe_lite.data.dataset import Dataset, tasks_known
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5.method import Method, check_method
 from moe_lite.training.optimizers import Schedule
@@ -186,7 +186,12 @@ def describe(
     'seed': seed,
   }
   return Description(
-    method, base, data=stream, settings=settings, stages=stages or None
+    method,
+    base,
+    data=stream,
+    settings=settings,
+    stages=stages or None,
+    tasks=tasks_known(dataset),
   )
 
 

@@ -28,6 +28,7 @@ class Validation(Protocol):
     model: EncoderDecoderModel,
     lengths: Mapping[str, int],
     best_by: str | None,
+    known: Mapping[str, Any] | None = None,
   ) -> Callable[[Mesh], Measure] | None:
     """Reads the rows; returns what makes a measure for a mesh.
 
@@ -37,6 +38,8 @@ class Validation(Protocol):
       model: the model.
       lengths: how many tokens inputs and targets may have.
       best_by: the metric that checkpoints are chosen by, if any.
+      known: the tasks that the routers know; see `Description.tasks`. None if
+        no router reads the task.
     """
     ...
 

@@ -39,6 +39,22 @@ MORE_ROUTERS = {
     routing.SoftRouter, sentence='feature', sentence_size=D
   ),
   'shared': routing.SharedRouter,
+  'task': routing.TaskRouter,
+  'poly': functools.partial(routing.PolyRouter, tasks=2),
+  'smear': routing.SmearRouter,
+}
+# They route pairs of matrices alone.
+PAIR_ROUTERS = {
+  'arrow': functools.partial(routing.ArrowRouter, k=2),
+  'spectr': functools.partial(routing.SpectrRouter, rank=2, k=2),
+  'gates': routing.GateRouter,
+  'phatgoose': functools.partial(routing.PhatgooseRouter, k=2),
+}
+AVERAGED = {
+  'poly': MORE_ROUTERS['poly'],
+  'mhr': functools.partial(routing.PolyRouter, tasks=2, splits=2),
+  'smear': MORE_ROUTERS['smear'],
+  'soft': routing.SoftRouter,
 }
 ADAPTERS = {
   'ia3': adapters.IA3,
@@ -58,6 +74,18 @@ ADAPTERS = {
     for name, cls in (('mov', adapters.MoV), ('molora', adapters.MoLoRA))
     for router in MORE_ROUTERS
   },
+  **{
+    f'molora_{name}': functools.partial(
+      adapters.MoLoRA, num_experts=3, rank=2, router=router
+    )
+    for name, router in PAIR_ROUTERS.items()
+  },
+  **{
+    f'averaged_{name}': functools.partial(
+      adapters.MoLoRA, num_experts=3, rank=2, router=router, averages=True
+    )
+    for name, router in AVERAGED.items()
+  },
 }
 
 
@@ -71,7 +99,14 @@ def tensors(site, dtype=jnp.float32):
   sentence = jnp.asarray(rng.normal(size=(B, 1, D)), dtype)
   shared = jax.nn.softmax(jnp.asarray(rng.normal(size=(B, L, 3)), jnp.float32))
   context = routing.Context(
-    mask, tokens, sentence, sentence, sentence, shared=shared
+    mask,
+    tokens,
+    sentence,
+    sentence,
+    sentence,
+    task=jnp.asarray([[1, 2, 3], [2, 0, 0]]),
+    example=mask[:, None],
+    shared=shared,
   )
   return draw(site.in_axes), draw(site.out_axes), context
 
@@ -90,7 +125,7 @@ def test_names_the_axes_of_every_parameter(adapter_factory, site):
     assert len(axes[path]) == leaf.ndim, path
     for axis, size in zip(axes[path], leaf.shape, strict=True):
       assert axis in partitioning.LOGICAL_AXES, path
-      if axis not in ('expert', 'rank'):
+      if axis not in ('expert', 'rank', 'task', 'split'):
         assert size == SIZES[axis], (path, axis)
 
 

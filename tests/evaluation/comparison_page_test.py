@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from moe_lite.data.catalog import Published, PublishedTable
+from moe_lite.data.catalog import MEAN, MEDIAN, Published, PublishedTable
 from moe_lite.evaluation import comparison, comparison_page
 from tests.evaluation.outcomes import MOV, evaluation, facts, outcome, task
 
@@ -43,8 +43,14 @@ def test_without_ranked_tasks_there_is_no_average():
 
 
 def test_the_page_says_where_runs_are_and_what_was_published():
+  columns = ('nli', 'who')
   published = PublishedTable(
-    'a paper', (Published('MoV-10', 59.93, 'N'),), {'N': 'from notes'}
+    'a paper',
+    (
+      Published('MoV-10', 59.93, 'N', MEDIAN, columns, source='a paper'),
+      Published('T0-3B', 51.66, 'N', MEAN, columns, source='a card'),
+    ),
+    {'N': 'from notes'},
   )
   base = dataclasses.replace(outcome(), published=published)
   mov = dataclasses.replace(
@@ -54,4 +60,7 @@ def test_the_page_says_where_runs_are_and_what_was_published():
   assert text.startswith('# suite, split validation\n')
   assert '\n- frozen base: base; base mini (abc)\n' in text
   assert text.endswith('\n- MoV-10: runs/mov, step 7; base mini (abc)\n')
-  assert ['MoV-10', '59.93', 'N'] in rows(text) and 'from notes' in text
+  # The page is of medians.
+  shown = [row[:3] for row in rows(text)]
+  assert ['MoV-10', '59.93', 'median'] in shown and 'from notes' in text
+  assert 'T0-3B' not in text and 'Not shown are 1 ' in text

@@ -3,7 +3,7 @@
 import dataclasses
 
 from moe_lite.checkpoints.description import BaseInfo
-from moe_lite.data.catalog import Published, PublishedTable
+from moe_lite.data.catalog import MEAN, Published, PublishedTable
 from moe_lite.evaluation import results, results_file
 from moe_lite.evaluation.results import Evaluation, Settings, TaskResult
 from moe_lite.evaluation.summaries import summarize
@@ -102,7 +102,15 @@ def whole():
     [ranked, free],
     facts(MOV, 20),
     published=PublishedTable(
-      'a paper', (Published('MoV-10', 59.93, 'N'),), {'N': 'from notes'}
+      'a paper',
+      (
+        Published('MoV-10', 59.93, 'N'),
+        Published(
+          *('T0-3B', 51.66, 'N', MEAN, ('anli',), ('story_cloze',)),
+          *(20_000, 2048, 'a card', (51.66,)),
+        ),
+      ),
+      {'N': 'from notes'},
     ),
   )
 

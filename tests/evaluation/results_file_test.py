@@ -28,6 +28,22 @@ def test_the_files_of_the_first_version_are_read(tmp_path):
   assert results_file.to_json(found)['settings'] == content['settings']
 
 
+def test_published_averages_of_earlier_versions_are_read(tmp_path):
+  """They did not say how they came about."""
+  content = results_file.to_json(whole())
+  for row in content['published']['averages']:
+    for name in row.keys() - {'name', 'average', 'mark'}:
+      del row[name]
+  path = tmp_path / results.JSON
+  path.write_text(json.dumps(content))
+  published = results_file.read(path).published
+  assert published is not None
+  vague, told = published.averages
+  assert (told.name, told.average, told.mark) == ('T0-3B', 51.66, 'N')
+  assert told.convention is None and told.columns == ()
+  assert vague == whole().published.averages[0]
+
+
 @pytest.mark.parametrize(
   'text',
   [

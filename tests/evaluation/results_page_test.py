@@ -1,6 +1,6 @@
 """The page of one evaluation."""
 
-from moe_lite.data.catalog import Published, PublishedTable
+from moe_lite.data.catalog import MEAN, MEDIAN, Published, PublishedTable
 from moe_lite.evaluation import results_page
 from tests.evaluation.outcomes import MOV, evaluation, facts, task
 
@@ -39,10 +39,16 @@ def test_columns_and_published_averages_stand_beside_the_average():
   tasks = [
     task('r1', 30.0, column='anli'),
     task('r2', 40.0, column='anli'),
-    task('wic', 55.0),
+    *(task('wic', value) for value in (50.0, 55.0, 63.0)),
   ]
+  columns = ('anli', 'wic')
   published = PublishedTable(
-    'a paper', (Published('MoV-10', 59.93, 'N'),), {'N': 'from notes'}
+    'a paper',
+    (
+      Published('MoV-10', 59.93, 'N', MEDIAN, columns, source='a paper'),
+      Published('T0-3B', 51.66, 'N', MEAN, columns, source='a card'),
+    ),
+    {'N': 'from notes'},
   )
   text = results_page.markdown(evaluation(tasks, published=published))
   rows = [
@@ -51,8 +57,13 @@ def test_columns_and_published_averages_stand_beside_the_average():
     if line.startswith('|')
   ]
   assert ['anli', '2', '35.00', '35.00', '50.00'] in rows
-  assert ['average', '', '45.00', '45.00', '50.00'] in rows
-  assert ['MoV-10', '59.93', 'N'] in rows
-  assert 'a paper (N: from notes)' in text
+  assert ['average', '', '45.00', '45.50', '50.00'] in rows
+  # An average by median stands beside ours by median, and a mean by the mean.
+  assert ['MoV-10', '59.93', 'median', '45.00'] in [row[:4] for row in rows]
+  assert ['T0-3B', '51.66', 'mean', '45.50'] in [row[:4] for row in rows]
+  assert 'N: from notes' in text
+  # What is not whole is compared with nothing.
+  part = evaluation(tasks, published=published, complete=False)
+  assert 'MoV-10 ' not in results_page.markdown(part)
   # Where every data set is its own column, the columns are not repeated.
   assert '| column' not in results_page.markdown(evaluation(tasks[2:]))

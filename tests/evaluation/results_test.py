@@ -32,6 +32,12 @@ def test_the_file_has_these_keys_in_this_order():
   ]
   assert list(content['average']) == ['median', 'mean', 'chance']
   assert list(content['published']) == ['source', 'averages', 'marks']
+  assert [list(row) for row in content['published']['averages']] == 2 * [
+    [
+      *('name', 'average', 'mark', 'convention', 'columns', 'dropped'),
+      *('steps', 'batch', 'source', 'scores'),
+    ]
+  ]
   ranked, free = content['tasks']
   first = [
     *('task', 'dataset', 'column', 'cluster', 'template', 'held_out'),

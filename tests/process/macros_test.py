@@ -23,6 +23,8 @@ METHODS = (
   ('methods/molora.gin', 'routers/top_k.gin'),
   ('methods/mov.gin', 'routers/hash.gin'),
   ('methods/mov.gin', 'routers/shared.gin'),
+  ('methods/mov.gin', 'routers/poly.gin'),
+  ('methods/molora.gin', 'routers/gates.gin'),
 )
 DATA = {
   'data/mini.gin': [],

@@ -71,24 +71,29 @@ def one_path(
 
 
 def parse(
-  verb: str, arguments: Sequence[str], values: flags.FlagValues, wanted: str
+  verb: str,
+  arguments: Sequence[str],
+  values: flags.FlagValues,
+  wanted: str,
+  count: int = 1,
 ) -> list[str]:
-  """Parses the arguments of a verb, and returns the one path, in a list.
+  """Parses the arguments of a verb, and returns its paths.
 
   Args:
     verb: the name of the verb.
     arguments: what follows it on the command line.
     values: its flags, which are filled in.
     wanted: says what to give.
+    count: how many paths there must be.
 
   Raises:
-    UserError: if a flag is wrong, or unless there is one path.
+    UserError: if a flag is wrong, or if there are more or fewer paths.
   """
   try:
     _, *paths = values([verb, *arguments])
   except flags.Error as error:
     raise UserError(f'{error} See --help.') from error
-  if len(paths) != 1:
+  if len(paths) != count:
     raise UserError(f'{wanted} See --help.')
   return paths
 

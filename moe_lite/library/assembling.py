@@ -1,0 +1,138 @@
+"""The verb `assemble`: makes a mixture of experts of a library."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from absl import flags
+
+from moe_lite import routing
+from moe_lite.checkpoints import exported, initial_adapters, library
+from moe_lite.checkpoints.description import Description
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.progress import say
+from moe_lite.core.types import Tree
+from moe_lite.inference.vocabulary import model_in
+from moe_lite.library import folder
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import arguments
+from moe_lite.t5.config import T5Config
+from moe_lite.t5.description import describe_run, from_json
+from moe_lite.t5.network import Transformer
+
+# Routers that need no training once the experts are there.
+ROUTERS: dict[str, Callable[..., Any]] = {
+  'task': routing.TaskRouter,
+  'uniform': routing.UniformRouter,
+  'arrow': functools.partial(routing.ArrowRouter, k=4),
+  'spectr': functools.partial(routing.SpectrRouter, k=4),
+  'phatgoose': functools.partial(routing.PhatgooseRouter, k=2),
+}
+# Those of them that keep some experts.
+_PROTOTYPES = ('arrow', 'spectr', 'phatgoose')
+
+
+def assemble(argv: Sequence[str]) -> None:
+  """Runs `assemble`; see `command`. Raises UserError for a mistake."""
+  values = arguments.to_flag()
+  arguments.add(values, flags.DEFINE_string, 'router')
+  arguments.add(values, flags.DEFINE_list, 'experts')
+  arguments.add(values, flags.DEFINE_integer, 'top_k', lower_bound=1)
+  arguments.add(values, flags.DEFINE_float, 'temperature')
+  path = arguments.one_path('assemble', argv, values)
+  if values.router not in ROUTERS:
+    raise UserError(
+      f'--router={values.router} is not one of {", ".join(ROUTERS)}.'
+      f'{nearest(values.router or "", ROUTERS)} Other routers are trained: '
+      f'give --gin.INITIAL_ADAPTERS="\'{path}\'" and a routers/ file to '
+      '`python -m moe_lite.train`.'
+    )
+  options = {'k': values.top_k, 'temperature': values.temperature}
+  given = {x: y for x, y in options.items() if y is not None}
+  if given and values.router not in _PROTOTYPES:
+    raise UserError(
+      f'--router={values.router} has no --top_k and no --temperature: leave '
+      f'them out, or give one of {", ".join(_PROTOTYPES)}.'
+    )
+  source = exported.local(path)
+  leaves, said = assembled(
+    source, folder.names(values.experts), values.router, **given
+  )
+  exported.save(
+    values.to,
+    leaves,
+    said,
+    said.training or {},
+    model_in(library.folder_of(source, library.chosen(source, None)[0])),
+    said.text,
+    overwrite=values.overwrite,
+  )
+  say(
+    f'Wrote {values.to}: {parameters.count(leaves):,} parameters, routed by '
+    f'{values.router}. Name it wherever adapters are named, as in '
+    f'--gin.CHECKPOINT_PATH="\'{values.to}\'".'
+  )
+
+
+def assembled(
+  path: str, names: list[str] | None, router: str, **options: Any
+) -> tuple[Tree, Description]:
+  """Makes a mixture of experts under a router.
+
+  Args:
+    path: the folder of the library.
+    names: the experts to take; None takes all.
+    router: one of `ROUTERS`.
+    **options: fields of the router, `k` and `temperature`.
+
+  Returns:
+    The leaves, layers apart; and what they say of themselves.
+
+  Raises:
+    UserError: if there are fewer than two experts, or if they lack what the
+      router needs.
+  """
+  tree, said = library.read(path, names)
+  there = from_json(said.network_of(path))
+  if 'k' in options:
+    count = len((said.tasks or {})['names'])
+    options['k'] = options['k'] if options['k'] < count else None
+  network = routed(there, router, **options)
+  model = EncoderDecoderModel(Transformer(network))
+  wanted = jax.eval_shape(
+    parameters.unstack_layers, model.abstract_variables()['params']
+  )
+  taken = initial_adapters.begun(path, tree, there, network, wanted)
+  described = dataclasses.replace(
+    said,
+    method=describe_run(network, parameters.TRAINABLE_ADAPTERS),
+    training={**(said.training or {}), 'router': router},
+  )
+  return parameters.unflatten(taken), described
+
+
+def routed(network: T5Config, router: str, **options: Any) -> T5Config:
+  """The network of a mixture with another router.
+
+  Args:
+    network: the network of the mixture.
+    router: one of `ROUTERS`.
+    **options: fields of the router.
+  """
+  factories = {}
+  for site, adapter in network.standing().items():
+    made = functools.partial(ROUTERS[router], **options)
+    experts = adapter.num_experts
+    fields: dict[str, Any] = {'num_experts': experts}
+    if hasattr(adapter, 'rank'):
+      fields |= {x: getattr(adapter, x) for x in ('rank', 'alpha')}
+    if router == 'spectr':
+      made = functools.partial(made, rank=fields.get('rank', 1))
+    if router in _PROTOTYPES and 'k' not in options:
+      k = made.keywords.get('k') or made.func.keywords['k']  # type: ignore
+      made = functools.partial(made, k=min(k, experts))
+    factories[site] = functools.partial(type(adapter), router=made, **fields)
+  return dataclasses.replace(network, adapters=factories, decisions={})

@@ -1,0 +1,95 @@
+"""Keeps experts that were trained apart, and makes models of them.
+
+A library is a folder with experts: (IA)³ or LoRA of one size, at the same sites
+of one base, each under a name. The name of a data set is a good name, because
+task routing gives each data set the expert of its name.
+
+  python -m moe_lite.library add LIBRARY NAME SOURCE [--step=N] [--data=TEXT]
+      [--overwrite]
+
+adds the adapters of a run, of an export, of Hugging Face's hub, or of another
+library. The first expert decides the base, the method, the size and the sites.
+An expert that differs in one of them is refused.
+
+  python -m moe_lite.library list LIBRARY
+
+shows the experts: what each was trained on, how long, and from what.
+
+  python -m moe_lite.library split SOURCE --to=LIBRARY [--names=A,B,...]
+      [--step=N]
+
+makes a library of a run of MoV or MoLoRA. Without --names, the experts of a run
+under task routing bear the names of its data sets, and others a number.
+
+  python -m moe_lite.library assemble LIBRARY --to=DIR --router=NAME
+      [--experts=A,B,...] [--top_k=K] [--temperature=T]
+
+writes a mixture of the experts as exported adapters. NAME is one of task,
+uniform, arrow, spectr and phatgoose, which need no training, or whose gates are
+trained already. For any other router, train it: give
+--gin.INITIAL_ADAPTERS="'LIBRARY'" and its routers/ file to `moe_lite.train`.
+
+  python -m moe_lite.library merge LIBRARY --to=DIR --method=NAME
+      [--experts=A,B,...] [--weights=W,W,...] [--density=D] [--rank=R]
+      [--on=product] [--seed=0]
+
+writes one expert as exported adapters. NAME is one of mean, task_arithmetic,
+magnitude_prune, ties, dare_linear and dare_ties. Pairs of matrices are merged
+on their products `a b`, and the result is cut to the rank R by its singular
+values; without --rank it has the rank of the experts. --on=factors merges `a`
+and `b` apart.
+
+  python -m moe_lite.library cluster LIBRARY --clusters=K [--seed=42]
+
+says which experts are alike, and prints a command for each cluster that trains
+one expert on all of its data sets.
+
+  python -m moe_lite.library select SOURCE --to=LIBRARY --experts=K
+      --mixture=NAME [--split=train] [--examples=64] [--evaluate=NAME]
+
+makes K static experts of a routed run: it clusters the tasks by how they use
+the run's experts, and fixes the routers once for each cluster. The selector of
+a request is its task. With --evaluate it measures the accuracy of each K.
+
+A run folder, an export and a library are read alike: wherever adapters are
+named, as in CHECKPOINT_PATH, INITIAL_ADAPTERS or `moe_lite.load`, a library is
+the mixture of its experts under task routing.
+"""
+
+from collections.abc import Sequence
+
+from moe_lite.core.errors import UserError, nearest
+from moe_lite.library import (
+  adding,
+  assembling,
+  clusters,
+  listing,
+  merges,
+  splitting,
+)
+from moe_lite.process import cli
+
+VERBS = {
+  'add': adding.add,
+  'list': listing.list_,
+  'split': splitting.split,
+  'assemble': assembling.assemble,
+  'merge': merges.merge,
+  'cluster': clusters.cluster,
+}
+
+
+def library(argv: Sequence[str]) -> None:
+  """Runs the verb that the command line names."""
+  verb = argv[1] if len(argv) > 1 else ''
+  if verb not in VERBS:
+    raise UserError(
+      f'{verb!r} is not a verb of a library; give one of {", ".join(VERBS)}.'
+      f'{nearest(verb, VERBS)} See --help.'
+    )
+  VERBS[verb](argv[2:])
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command, and returns its exit code."""
+  return cli.guard(library, argv, __doc__)

@@ -1,0 +1,124 @@
+"""The verb `merge`: makes one expert of several."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from absl import flags
+
+from moe_lite.adapters.ia3 import IA3
+from moe_lite.adapters.lora import LoRA
+from moe_lite.adapters.merged import Merging
+from moe_lite.adapters.merging import PAIRS
+from moe_lite.checkpoints import exported, initial_adapters, library
+from moe_lite.checkpoints.description import Description
+from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
+from moe_lite.core.types import Tree
+from moe_lite.inference.vocabulary import model_in
+from moe_lite.library import folder
+from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process import arguments
+from moe_lite.t5.config import T5Config
+from moe_lite.t5.description import describe_run, from_json
+from moe_lite.t5.network import Transformer
+
+
+def merge(argv: Sequence[str]) -> None:
+  """Runs `merge`; see `command`. Raises UserError for a mistake."""
+  values = arguments.to_flag()
+  arguments.add(values, flags.DEFINE_string, 'method', 'mean')
+  arguments.add(values, flags.DEFINE_list, 'experts')
+  arguments.add(values, flags.DEFINE_list, 'weights')
+  arguments.add(values, flags.DEFINE_float, 'density')
+  arguments.add(values, flags.DEFINE_integer, 'rank', lower_bound=1)
+  arguments.add(values, flags.DEFINE_enum, 'on', 'product', enum_values=PAIRS)
+  arguments.add(values, flags.DEFINE_integer, 'seed', 0)
+  path = arguments.one_path('merge', argv, values)
+  how = Merging(
+    values.method,
+    values.density,
+    None if values.weights is None else [_number(x) for x in values.weights],
+    values.on,
+    values.seed,
+  )
+  source = exported.local(path)
+  names = folder.names(values.experts)
+  leaves, said = merged(source, names, how, values.rank)
+  exported.save(
+    values.to,
+    leaves,
+    said,
+    said.training or {},
+    model_in(library.folder_of(source, library.chosen(source, None)[0])),
+    said.text,
+    overwrite=values.overwrite,
+  )
+  say(
+    f'Wrote {values.to}: {parameters.count(leaves):,} parameters, the '
+    f'{values.method} of {len(library.chosen(source, names))} experts.'
+  )
+
+
+def merged(
+  path: str, names: list[str] | None, how: Merging, rank: int | None = None
+) -> tuple[Tree, Description]:
+  """Makes one expert of several.
+
+  Args:
+    path: the folder of the library.
+    names: the experts to take; None takes all.
+    how: how they are merged.
+    rank: the rank of the result, for pairs of matrices; None takes that of the
+      experts.
+
+  Returns:
+    The leaves, layers apart; and what they say of themselves.
+
+  Raises:
+    UserError: if the experts cannot be merged like that.
+  """
+  tree, said = library.read(path, names)
+  there = from_json(said.network_of(path))
+  network = single(there, rank)
+  model = EncoderDecoderModel(Transformer(network))
+  wanted = jax.eval_shape(
+    parameters.unstack_layers, model.abstract_variables()['params']
+  )
+  taken = initial_adapters.begun(path, tree, there, network, wanted, how)
+  told = {x: y for x, y in dataclasses.asdict(how).items() if y is not None}
+  described = dataclasses.replace(
+    said,
+    method=describe_run(network, parameters.TRAINABLE_ADAPTERS),
+    training={**(said.training or {}), 'merged': told},
+    tasks=None,
+  )
+  return parameters.unflatten(taken), described
+
+
+def single(network: T5Config, rank: int | None = None) -> T5Config:
+  """The network of one expert, by that of a mixture."""
+  factories = {}
+  for site, adapter in network.standing().items():
+    given: dict[str, Any] = {}
+    if hasattr(adapter, 'rank'):
+      before = adapter.rank
+      scale = adapter.alpha / before
+      given = {'rank': rank or before, 'alpha': scale * (rank or before)}
+    elif rank is not None:
+      raise UserError('--rank is for pairs of matrices, and these are vectors.')
+    factories[site] = functools.partial(LoRA if given else IA3, **given)
+  return dataclasses.replace(network, adapters=factories, decisions={})
+
+
+def _number(text: str) -> float:
+  try:
+    return float(text)
+  except ValueError as error:
+    raise UserError(
+      f'--weights has {text!r}, which is no number: give one for each expert, '
+      'such as --weights=0.5,0.25,0.25'
+    ) from error
