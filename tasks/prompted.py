@@ -30,11 +30,15 @@ class Example:
     inputs: the prompt.
     target: the right answer.
     choices: the answers to choose from, with the right one; () for free text.
+    row: the number of the row of the data set that it was made from. The same
+      row has the same number under every prompt, so that few shots can be the
+      same ones under all of them. None takes the place of the example.
   """
 
   inputs: str
   target: str
   choices: Sequence[str] = ()
+  row: int | None = None
 
 
 def add(
@@ -179,7 +183,7 @@ def _rows_by_choice(name: str, examples: Sequence[Example]) -> dict[str, Any]:
         f'among the choices {list(example.choices)}.'
       )
     for j, choice in enumerate(example.choices):
-      columns['idx'].append([i, j])
+      columns['idx'].append([i if example.row is None else example.row, j])
       columns['inputs'].append(example.inputs)
       columns['targets'].append(choice)
       columns['is_correct'].append(choice == example.target)

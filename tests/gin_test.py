@@ -255,6 +255,7 @@ def test_an_unknown_site_names_the_nearest(tmp_path):
 # What each run file configures, and what only a flag can give it.
 RUNS = {
   'finetune': ('training.train', ['MODEL_DIR']),
+  'few_shot': ('training.train', ['MODEL_DIR']),
   'pretrain': ('training.train', ['MODEL_DIR']),
   'pretrain_mini': ('training.train', ['MODEL_DIR']),
   'eval': ('evaluation.evaluate', ['CHECKPOINT_PATH', 'EVAL_OUTPUT_DIR']),
@@ -287,14 +288,16 @@ def configures(model, method, data, run):
   """Builds every argument of a run: network, data set, optimizer."""
   entry, flags = RUNS[run]
   given = [*flags, 'INITIAL_CHECKPOINT_PATH']
-  if data == 'p3':
+  if data in ('p3', 'rows'):
     given.append('MIXTURE_OR_TASK_NAME')
+  if data == 'rows':
+    given.append('ROWS_DIR')
   files = [f'models/{model}', f'methods/{method}', f'data/{data}']
   argv = command(*files, f'runs/{run}', flags=given)
   cli.configure(argv, entry, f'runs/{run}.gin')
   arguments = gin.get_bindings(entry)
   kinds = {type(argument).__name__ for argument in arguments.values()}
-  assert 'EncoderDecoderModel' in kinds, kinds
+  assert {'EncoderDecoderModel', 'ChoiceModel'} & kinds, kinds
   assert trace(model, 'full' if run.startswith('pretrain') else method) > 0
 
 

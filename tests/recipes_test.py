@@ -154,6 +154,23 @@ def test_a_mini_recipe_is_the_run_that_was_measured(recipe):
   assert f'With this package: {average(row)} ' in text
 
 
+def test_few_shots_have_the_setting_of_t_few():
+  flags = ['MODEL_DIR', 'INITIAL_CHECKPOINT_PATH']
+  flags += ['MIXTURE_OR_TASK_NAME', 'ROWS_DIR']
+  argv = gin_test.command('recipes/few_shot', flags=flags)
+  cli.configure(argv, 'training.train', 'runs/few_shot.gin')
+  arguments = gin.get_bindings('training.train')
+  trained, dataset = arguments['model'], arguments['dataset']
+  assert (trained.unlikelihood, trained.choice_loss) == (1.0, 1.0)
+  assert (arguments['train_steps'], dataset.batch_size) == (1000, 8)
+  assert (dataset.shots, dataset.num_choices) == (32, 4)
+  rates = [float(arguments['schedule'](step)) for step in (30, 60, 530, 1000)]
+  assert rates == pytest.approx([1.5e-3, 3e-3, 1.5e-3, 0.0])
+  variables = trained.abstract_variables()['params']
+  (moving, _) = parameters.split(variables, arguments['trainable'])
+  assert parameters.count(moving) == gin_test.IA3[1]
+
+
 @pytest.mark.parametrize('page', ['README.md', 'gin/recipes/README.md'])
 def test_pages_say_what_was_measured(page):
   lines = (ROOT / page).read_text().split('\n')

@@ -73,3 +73,23 @@ def batch(rows=8, seed=0, length=12):
     'decoder_target_tokens': targets,
     'decoder_loss_weights': (targets > 0).astype(np.int32),
   }
+
+
+def choice_batch(rows=4, choices=3, seed=0):
+  """Rows with 2 or 3 choices of 2 to 4 tokens; the last of some fills up."""
+  rng = np.random.default_rng(seed)
+  targets = np.zeros((rows, choices, 5), np.int32)
+  for row in range(rows):
+    for choice in range(choices - row % 2):
+      length = 1 + (row + choice) % 3
+      targets[row, choice, :length] = rng.integers(3, 20, length)
+      targets[row, choice, length] = 1
+  is_right = np.zeros((rows, choices), np.int32)
+  is_right[np.arange(rows), np.arange(rows) % 2] = 1
+  shifted = np.pad(targets, ((0, 0), (0, 0), (1, 0)))[..., :-1]
+  return {
+    'encoder_input_tokens': batch(rows, seed)['encoder_input_tokens'],
+    'decoder_input_tokens': shifted,
+    'decoder_target_tokens': targets,
+    'choice_is_right': is_right,
+  }

@@ -30,6 +30,9 @@ TASK_NUMBERS = 'task_numbers'
 # A task may bring one vector for each input, for routers to read. The feature
 # is float32 [B, size of the vector].
 INPUTS_EMBEDDING = 'inputs_embedding'
+# With answer choices, the decoder's features are [B, C, T], and this one says
+# which choices are right: int32 [B, C]. A choice without tokens fills up.
+IS_RIGHT = 'choice_is_right'
 # The collection of variables of what all decoding steps read of the inputs. It
 # is computed once.
 ENCODED = 'encoded'

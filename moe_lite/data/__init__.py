@@ -9,6 +9,7 @@ from moe_lite.core import facade
 
 if TYPE_CHECKING:
   from moe_lite.data.batches import Batches
+  from moe_lite.data.choices import ChoiceDataset
   from moe_lite.data.dataset import (
     Dataset,
     check,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
   'Batches',
+  'ChoiceDataset',
   'Dataset',
   'check',
   'find',
@@ -34,6 +36,7 @@ __getattr__ = facade.lazy(
   __name__,
   {
     'Batches': 'batches',
+    'ChoiceDataset': 'choices',
     'Dataset': 'dataset',
     'check': 'dataset',
     'find': 'dataset',

@@ -26,7 +26,7 @@ from moe_lite.core import partitioning
 from moe_lite.core.errors import UserError, some
 from moe_lite.core.features import ID_FEATURES
 from moe_lite.core.progress import say
-from moe_lite.data.dataset import Dataset, load
+from moe_lite.data.dataset import Dataset
 from moe_lite.data.faults import check_ids, reading, without_rows
 from moe_lite.data.positions import pack, unpack
 from moe_lite.process.quiet_tensorflow import hide_accelerators
@@ -66,7 +66,8 @@ def with_shards(dataset: Dataset, recorded: int | None = None) -> Dataset:
 class Batches(Iterator[Mapping[str, jax.Array]]):
   """Yields batches as global arrays that are split over the `data` axis.
 
-  A batch maps the name of each feature to an array [batch_size, length].
+  A batch maps the name of each feature to an array [batch_size, length], or
+  [batch_size, choices, length].
 
   Attributes:
     count: how many batches were read since the stream began.
@@ -162,10 +163,10 @@ class Batches(Iterator[Mapping[str, jax.Array]]):
 
     Args:
       parts: maps the number of each shard that this process reads to its part,
-        [batch_size / shards, length].
+        [batch_size / shards, ...].
 
     Returns:
-      An array [batch_size, length] on the mesh.
+      An array [batch_size, ...] on the mesh.
     """
     size = self._dataset.batch_size
     width = size // self._number
@@ -208,7 +209,7 @@ class Shard(Iterator[Rows]):
     number = dataset.data_shards
     # The data set is loaded anew for each reading, because SeqIO's shuffles
     # would give another order if it were read a second time.
-    self._load = lambda: load(dataset, seed, shard, number)
+    self._load = lambda: dataset.load(seed, shard, number)
     self._can_save = dataset.save_position
     self._stream = {'seed': seed, 'shard': shard}
     self._restart()

@@ -63,6 +63,17 @@ class Dataset:
   data_shards: int | None = None
   task_ids: str | None = None
 
+  @property
+  def num_choices(self) -> int:
+    """How many targets each row has to choose from; 0 if it has just one."""
+    return 0
+
+  def load(
+    self, seed: int, shard: int = 0, num_shards: int = 1
+  ) -> tf.data.Dataset:
+    """Loads the endless stream of one part of every batch; see `load`."""
+    return load(self, seed, shard, num_shards)
+
 
 def check(dataset: Dataset, vocab_size: int) -> None:
   """Raises UserError unless the data exist and suit the network.

@@ -31,6 +31,10 @@ def features_of_inputs(batch: Batch) -> dict[str, Array]:
   return {name: batch[name] for name in names if name in batch}
 
 
+def _has_dropout(rngs: Rngs | None) -> bool:
+  return bool(rngs) and 'dropout' in rngs
+
+
 class Forward:
   """Draws the parameters of a network, and runs it on batches.
 
@@ -111,12 +115,18 @@ class Forward:
       batch[DECODER_INPUTS],
       batch[DECODER_TARGETS],
       **optional,
-      enable_dropout=bool(rngs) and 'dropout' in rngs,
+      enable_dropout=_has_dropout(rngs),
       rngs=rngs,
       mutable=mutable,
     )
 
-  def encode(self, params: Tree, batch: Batch, mutable: Any = False) -> Any:
+  def encode(
+    self,
+    params: Tree,
+    batch: Batch,
+    mutable: Any = False,
+    rngs: Rngs | None = None,
+  ) -> Any:
     """Returns what the decoder attends to, [B, L, D].
 
     Args:
@@ -124,12 +134,14 @@ class Forward:
       batch: only `encoder_input_tokens` is read, and `inputs_embedding` and
         `encoder_task_ids` if a router needs them.
       mutable: collections that the network may write, as in `logits`.
+      rngs: random streams by name, as in `logits`.
     """
     return self.module.apply(
       {'params': params},
       batch[ENCODER_INPUTS],
-      enable_dropout=False,
+      enable_dropout=_has_dropout(rngs),
       **features_of_inputs(batch),
+      rngs=rngs,
       mutable=mutable,
       method=self.module.encode,
     )
@@ -141,7 +153,9 @@ class Forward:
     batch: Batch,
     decoder_input_tokens: Array,
     decoder_target_tokens: Array,
-  ) -> Array:
+    rngs: Rngs | None = None,
+    mutable: Any = False,
+  ) -> Any:
     """Returns teacher-forced logits for inputs that are already encoded.
 
     Args:
@@ -150,6 +164,8 @@ class Forward:
       batch: the batch of the inputs. Only what `encode` reads of it is read.
       decoder_input_tokens: the ids that the decoder reads, [B, T].
       decoder_target_tokens: the ids of the targets, [B, T].
+      rngs: random streams by name, as in `logits`.
+      mutable: collections that the network may write, as in `logits`.
 
     Returns:
       Float32 logits, [B, T, V].
@@ -160,7 +176,9 @@ class Forward:
       batch[ENCODER_INPUTS],
       decoder_input_tokens,
       decoder_target_tokens,
-      enable_dropout=False,
+      enable_dropout=_has_dropout(rngs),
       **features_of_inputs(batch),
+      rngs=rngs,
+      mutable=mutable,
       method=self.module.decode,
     )

@@ -21,6 +21,7 @@ from moe_lite.core.features import (
   DECODER_TARGETS,
   ENCODER_INPUTS,
   INPUTS_EMBEDDING,
+  IS_RIGHT,
   LOSS_WEIGHTS,
   PACKING,
   TASK_IDS,
@@ -182,8 +183,11 @@ def abstract_batch(
   packing: bool,
   mesh: Mesh,
   num_tasks: int = 0,
+  num_choices: int = 0,
 ) -> Batch:
   """Describes a training batch of SeqIO's EncDecFeatureConverter.
+
+  With answer choices, it is a batch of `data.ChoiceDataset`.
 
   Args:
     batch_size: the number of rows, B.
@@ -192,6 +196,8 @@ def abstract_batch(
     packing: whether rows are packed.
     mesh: the mesh that the batch is split over.
     num_tasks: how many tasks the tokens are numbered by; 0 if they are not.
+    num_choices: how many targets each input has to choose from; 0 if a row has
+      just one target.
 
   Returns:
     The shape, type and sharding of each feature.
@@ -207,6 +213,15 @@ def abstract_batch(
     )
     for name in names
   }
+  if num_choices:
+    del batch[LOSS_WEIGHTS]
+    of_choices = (batch_size, num_choices, lengths['targets'])
+    for name, shape in {
+      DECODER_TARGETS: of_choices,
+      DECODER_INPUTS: of_choices,
+      IS_RIGHT: of_choices[:2],
+    }.items():
+      batch[name] = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=sharding)
   if num_tasks:
     batch[TASK_NUMBERS] = jax.ShapeDtypeStruct(
       (batch_size, num_tasks), jnp.int32, sharding=sharding

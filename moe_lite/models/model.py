@@ -5,6 +5,7 @@ parameter tree, in the form that its network runs (see `parameters.merge` and
 `parameters.stack_layers`).
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,12 @@ class EncoderDecoderModel(Forward):
     self.label_smoothing = label_smoothing
     self.loss_normalizing_factor = loss_normalizing_factor
 
+  @property
+  def loss_weights(self) -> dict[str, float]:
+    """The weights of further losses, by the names of their macros."""
+    weights = dataclasses.asdict(self.router_losses)
+    return {name.upper(): weight for name, weight in weights.items()}
+
   def loss_normalizer(self, batch: Batch) -> Array:
     """Returns the number that the loss of this batch is divided by.
 
@@ -115,22 +122,36 @@ class EncoderDecoderModel(Forward):
       logits, sown = self._routed(params, batch, rngs)
     else:
       logits, sown = self.logits(params, batch, rngs), {}
-    metrics, own_normalizer = losses.weighted_sums(
-      logits,
-      batch,
-      self.loss_normalizing_factor,
-      self.z_loss,
-      self.label_smoothing,
-    )
-    loss = metrics['loss'] / (
-      own_normalizer if normalizer is None else normalizer
-    )
+    if normalizer is None:
+      normalizer = self.loss_normalizer(batch)
+    metrics = self.loss_sums(logits, batch, normalizer)
+    loss = metrics['loss'] / normalizer
     if self.routing_metrics:
       metrics[ROUTING] = router_losses.reported(sown)
     if self.router_losses:
       auxiliary, values = self.router_losses(params, sown, routed)
       loss, metrics = loss + auxiliary, metrics | values
     return loss, metrics
+
+  def loss_sums(
+    self, logits: Array, batch: Batch, normalizer: Array
+  ) -> Metrics:
+    """Computes the metrics of a loss, without those of routers.
+
+    Args:
+      logits: what `logits` returned, [B, T, V].
+      batch: see `Forward`.
+      normalizer: what the sum `loss` is divided by.
+    """
+    del normalizer  # All of these are sums.
+    sums, _ = losses.weighted_sums(
+      logits,
+      batch,
+      self.loss_normalizing_factor,
+      self.z_loss,
+      self.label_smoothing,
+    )
+    return sums
 
   @property
   def reductions(self) -> dict[str, Reduction]:

@@ -14,6 +14,7 @@ from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.core.features import (
   DECODER_INPUTS,
+  DECODER_TARGETS,
   ENCODER_INPUTS,
   INPUTS_EMBEDDING,
 )
@@ -56,6 +57,7 @@ def _train(
     packing=dataset.packing,
     devices=devices,
     num_tasks=len(data.task_names(dataset)) if dataset.task_ids else 0,
+    num_choices=dataset.num_choices,
     **{name: arguments[name] for name in given},
     **{name: arguments[name] for name in optional if name in arguments},
   )
@@ -79,7 +81,7 @@ def _train(
         is_full=arguments['trainable'] == parameters.EVERYTHING,
       ),
       rows=dataset.batch_size,
-      tokens=dataset.batch_size * sum(dataset.task_feature_lengths.values()),
+      tokens=made.batch[ENCODER_INPUTS].size + made.batch[DECODER_TARGETS].size,
       mesh=tuple(made.where.mesh.devices.shape),
     )
   ]

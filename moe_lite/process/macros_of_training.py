@@ -25,8 +25,14 @@ TRAINING: tuple[Macro, ...] = (
   Macro(
     'MIXTURE_OR_TASK_NAME',
     'data',
-    Text('the name of a task or mixture'),
-    'the name of a registered SeqIO task or mixture',
+    Either(
+      (
+        Text('the name of a task or mixture'),
+        Function(('prompted_files.mixture',), is_called=True),
+      )
+    ),
+    'the name of a registered SeqIO task or mixture, or a function that '
+    'registers one and returns its name',
   ),
   Macro(
     'TASK_FEATURE_LENGTHS',
@@ -48,15 +54,27 @@ TRAINING: tuple[Macro, ...] = (
   ),
   Macro(
     'P3_VOCABULARY',
-    'p3, t0_train, t0_eval',
+    'p3, t0_train, t0_eval, rows',
     Optional(Text('a SentencePiece model')),
-    "what to tokenize P3's text with; None takes P3's own ids, which are T5's",
+    "what to tokenize text with; None takes T5's, which is that of P3's ids",
   ),
   Macro(
     'P3_EXTRA_IDS',
-    'p3, t0_train, t0_eval',
+    'p3, t0_train, t0_eval, rows',
     Whole(),
     'the number of sentinels beyond the pieces of `P3_VOCABULARY`',
+  ),
+  Macro(
+    'ROWS_DIR',
+    'rows',
+    Text('a folder'),
+    'a folder of examples under prompts, in files such as `copa.train.jsonl`',
+  ),
+  Macro(
+    'ROWS_SETS',
+    'rows',
+    Optional(Several(Text('the name of a data set'), "['copa']")),
+    'the data sets of that folder to take; None takes all with answer choices',
   ),
   Macro(
     'LOGGERS',
@@ -133,6 +151,7 @@ TRAINING: tuple[Macro, ...] = (
       (
         *('optimizers.constant', 'optimizers.inverse_square_root'),
         'optimizers.linear_warmup_inverse_square_root',
+        'optimizers.linear_decay',
       ),
       is_called=True,
     ),
@@ -149,6 +168,32 @@ TRAINING: tuple[Macro, ...] = (
     'finetune',
     Optional(Either((OneOf(_FACTORS), Number(above=0)))),
     'what the loss is divided by',
+  ),
+  Macro(
+    'SHOTS',
+    'few_shot',
+    Optional(Whole(1)),
+    'how many examples of each data set are trained on, the same ones under '
+    'all of its prompts; None takes all',
+  ),
+  Macro('SHOTS_SEED', 'few_shot', Whole(), 'decides which examples these are'),
+  Macro(
+    'NUM_CHOICES',
+    'few_shot',
+    Whole(1),
+    'the room for the answer choices of an example',
+  ),
+  Macro(
+    'UNLIKELIHOOD',
+    'few_shot',
+    _WEIGHT,
+    'the weight of the loss that makes the tokens of wrong choices unlikely',
+  ),
+  Macro(
+    'CHOICE_LOSS',
+    'few_shot',
+    _WEIGHT,
+    'the weight of the cross entropy of picking the right choice',
   ),
   Macro('PACKING', 'finetune', YesNo(), 'whether a row holds several examples'),
   Macro(

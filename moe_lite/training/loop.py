@@ -198,6 +198,7 @@ def train(
       base_dtype=base_dtype,
       microbatches=microbatches,
       num_tasks=len(tasks),
+      num_choices=dataset.num_choices,
     )
     where = planned.where
     measure = None if on_mesh is None else on_mesh(where.mesh)

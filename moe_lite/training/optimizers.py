@@ -68,6 +68,36 @@ def linear_warmup_inverse_square_root(
   )
 
 
+def linear_decay(
+  learning_rate: float, warmup_steps: int, train_steps: int
+) -> Schedule:
+  """Returns a linear warm-up from 0, and then a linear decay to 0.
+
+  Source: T-Few's schedule, arXiv 2205.05638, section 3.3.
+
+  Args:
+    learning_rate: the rate at the end of the warm-up.
+    warmup_steps: how many steps the warm-up takes.
+    train_steps: the step at which the rate is 0 again.
+
+  Raises:
+    UserError: if the warm-up takes all steps.
+  """
+  _check(learning_rate, warmup_steps)
+  if warmup_steps >= train_steps:
+    raise UserError(
+      f'WARMUP_STEPS = {warmup_steps} must be less than TRAIN_STEPS = '
+      f'{train_steps}, because the rate falls after the warm-up.'
+    )
+
+  def schedule(step: ArrayLike) -> Array:
+    left = (train_steps - step) / (train_steps - warmup_steps)
+    decay = jnp.clip(left, 0.0, 1.0)
+    return learning_rate * decay * _linear_warmup(step, warmup_steps)
+
+  return schedule
+
+
 def adafactor(
   schedule: Schedule,
   decay_rate: float = 0.8,

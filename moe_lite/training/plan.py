@@ -62,6 +62,7 @@ def plan(
   microbatches: int = 1,
   devices: Sequence[Any] | None = None,
   num_tasks: int = 0,
+  num_choices: int = 0,
 ) -> Plan:
   """Plans a training step.
 
@@ -79,6 +80,8 @@ def plan(
     microbatches: how many parts of a batch are worked through in turn.
     devices: the devices of the mesh. None means all devices of the run.
     num_tasks: how many tasks the tokens are numbered by; 0 if they are not.
+    num_choices: how many targets each input has to choose from; 0 if a row has
+      just one target.
 
   Raises:
     UserError: if the mesh does not divide the batch or the parameters.
@@ -107,7 +110,7 @@ def plan(
     state=state,
     base=where.hold(base_dtype, leaving_out=trainable),
     batch=layout.abstract_batch(
-      batch_size, lengths, packing, device_mesh, num_tasks
+      batch_size, lengths, packing, device_mesh, num_tasks, num_choices
     ),
   )
 

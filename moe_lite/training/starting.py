@@ -228,13 +228,9 @@ def settings_of(
     str(step): float(f'{np.asarray(schedule(step)).item():.3g}')
     for step in _PROBED
   }
-  weights = {
-    name.upper(): value
-    for name, value in dataclasses.asdict(model.router_losses).items()
-  }
   return {
     'SCHEDULE and LEARNING_RATE': rates,
     'LOSS_NORMALIZING_FACTOR': model.loss_normalizing_factor,
     'DROPOUT_RATE': model.module.config.dropout_rate,
-    **weights,
+    **model.loss_weights,
   }

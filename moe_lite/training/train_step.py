@@ -273,18 +273,19 @@ def _norm(tree: optax.Updates) -> Array:
 
 
 def _cut(batch: Batch, parts: int, shards: int) -> Batch:
-  """Cuts a batch [B, L] into parts [parts, B / parts, L].
+  """Cuts a batch [B, ...] into parts [parts, B / parts, ...].
 
-  With several shards the parts are [parts, shards, B / parts / shards, L].
+  With several shards the parts are [parts, shards, B / parts / shards, ...].
   Every device cuts its own rows.
   """
 
   def cut(x: Array) -> Array:
-    rows = x.reshape(-1, parts, x.shape[-1]).swapaxes(0, 1)
+    of_row = [None] * (x.ndim - 1)
+    rows = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
     if shards == 1:
-      return partitioning.constrain(rows, (None, 'batch', 'length'))
-    rows = rows.reshape(parts, shards, -1, x.shape[-1])
-    return partitioning.constrain(rows, (None, 'batch', None, 'length'))
+      return partitioning.constrain(rows, (None, 'batch', *of_row))
+    rows = rows.reshape(parts, shards, -1, *x.shape[1:])
+    return partitioning.constrain(rows, (None, 'batch', None, *of_row))
 
   return {name: cut(x) for name, x in batch.items()}
 

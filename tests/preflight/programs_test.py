@@ -39,6 +39,19 @@ def test_training_is_one_step():
   assert step.tokens == 4 * (lengths['inputs'] + lengths['targets'])
 
 
+def test_a_step_on_answer_choices_decodes_all_of_them():
+  arguments, (step,) = make('runs/few_shot', BATCH_SIZE=4, NUM_CHOICES=3)
+  lengths = arguments['dataset'].task_feature_lengths
+  batch = step.parts['batch']
+  assert batch['decoder_target_tokens'].shape == (4, 3, lengths['targets'])
+  assert step.tokens == 4 * (lengths['inputs'] + 3 * lengths['targets'])
+  state, _ = jax.eval_shape(step.function, *step.arguments)
+  shapes = lambda tree: {
+    p: x.shape for p, x in parameters.flatten(tree).items()
+  }
+  assert shapes(state.trainable) == shapes(step.parts['trainable'])
+
+
 def test_validation_ranks_beside_the_optimizer():
   mixture = 'mini_train_one_score_eval'
   _, (step, encode, score) = make('runs/finetune', EVAL_MIXTURE=mixture)

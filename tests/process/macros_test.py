@@ -11,8 +11,10 @@ from moe_lite.sweep.command import ENTRIES
 from tests.paths import ROOT
 
 ASSIGNED = re.compile(r'^([A-Z][A-Z0-9_]*) =', re.M)
+INCLUDED = re.compile(r"^include '(.*)'", re.M)
 RUNS = {
   'runs/finetune.gin': 'training.train',
+  'runs/few_shot.gin': 'training.train',
   'runs/eval.gin': 'evaluation.evaluate',
   'runs/infer.gin': 'inference.infer',
 }
@@ -28,12 +30,25 @@ METHODS = (
   ('methods/mov.gin', 'routers/poly.gin'),
   ('methods/molora.gin', 'routers/gates.gin'),
 )
+DATA = {
+  'data/mini.gin': [],
+  'data/p3.gin': ["MIXTURE_OR_TASK_NAME='x'"],
+  'data/rows.gin': ["ROWS_DIR='x'", "MIXTURE_OR_TASK_NAME='x'"],
+}
 GIVEN = (
   "MODEL_DIR='x'",
   "CHECKPOINT_PATH='x'",
   "EVAL_OUTPUT_DIR='x'",
   "INFER_OUTPUT_DIR='x'",
 )
+
+
+def assigned(file):
+  """The macros that a gin file assigns, with those of the files it includes."""
+  text = (gin_paths.folder() / file).read_text()
+  return set(ASSIGNED.findall(text)).union(
+    *map(assigned, INCLUDED.findall(text))
+  )
 
 
 def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
@@ -43,7 +58,7 @@ def configure(run, *bindings, method=METHODS[0], data='data/mini.gin'):
     return cli.configure(argv, ENTRIES, run)
   files = ('models/t5_1_1_mini.gin', *method, data, run)
   argv = ['x', *(f'--gin_file={file}' for file in files)]
-  known = ASSIGNED.findall((gin_paths.folder() / run).read_text())
+  known = assigned(run)
   given = [b for b in GIVEN if b.partition('=')[0] in known]
   argv += [f'--gin.{binding}' for binding in (*given, *bindings)]
   return cli.configure(argv, RUNS[run], run)
@@ -58,8 +73,7 @@ def places():
       found[name] = grid, METHODS[0], 'data/mini.gin', []
   for run in RUNS:
     for method in METHODS:
-      for data in ('data/mini.gin', 'data/p3.gin'):
-        more = ["MIXTURE_OR_TASK_NAME='x'"] if 'p3' in data else []
+      for data, more in DATA.items():
         configure(run, *more, method=method, data=data)
         for name in gin_macros.names() & macros.BY_NAME.keys():
           found[name] = run, method, data, more
@@ -106,7 +120,7 @@ def test_all_mistakes_are_said_at_once():
 
 @pytest.mark.parametrize('run', RUNS)
 def test_functions_that_the_table_names_are_taken(run):
-  known = ASSIGNED.findall((gin_paths.folder() / run).read_text())
+  known = assigned(run)
   for macro in macros.TABLE:
     if macro.name in known and isinstance(macro.kind, Function):
       brackets = '()' if macro.kind.is_called else ''

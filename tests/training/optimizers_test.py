@@ -30,7 +30,26 @@ def test_schedules_are_those_of_t5x(schedule, expected):
 
 
 @pytest.mark.parametrize(
-  'make', [lambda: optimizers.constant(0.0), lambda: optimizers.constant(1, -1)]
+  'warmup_steps, train_steps, expected',
+  [
+    (0, 150, [0.3, 0.29, 0.1]),
+    (50, 200, [0, 0.03, 0.2]),
+    (10, 90, [0, 0.15, 0]),
+  ],
+)
+def test_a_linear_decay_ends_at_zero(warmup_steps, train_steps, expected):
+  schedule = optimizers.linear_decay(0.3, warmup_steps, train_steps)
+  rates = [float(schedule(jnp.int32(step))) for step in (0, 5, 100)]
+  np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'make',
+  [
+    lambda: optimizers.constant(0.0),
+    lambda: optimizers.constant(1, -1),
+    lambda: optimizers.linear_decay(0.1, 5, 5),
+  ],
 )
 def test_impossible_schedules_are_refused(make):
   with pytest.raises(UserError, match='LEARNING_RATE|WARMUP_STEPS'):

@@ -12,6 +12,7 @@ from moe_lite import adapters
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
 from moe_lite.models import layout
+from moe_lite.models.choice_model import ChoiceModel
 from moe_lite.training import optimizers, train_step
 from tests import tiny
 
@@ -36,6 +37,7 @@ class Trainer:
     optimizer = options.pop('optimizer', optimizers.adafactor)(schedule)
     self.where = layout.layout(model, trainable, partitioning.make_mesh())
     scan = model.module.scan_layers
+    self.batch = options.pop('batch', tiny.batch())
     source = tiny.base_params()
     whole = parameters.like_network(source, scan)
     if trainable == '.*':
@@ -51,11 +53,11 @@ class Trainer:
     )
     step = train_step.make_step(model, optimizer, schedule, **options)
     self.step = train_step.compile_step(
-      step, self.state, self.base, tiny.batch(), self.where
+      step, self.state, self.base, self.batch, self.where
     )
 
   def run(self, steps, batch=None):
-    batch = tiny.batch() if batch is None else batch
+    batch = self.batch if batch is None else batch
     losses = []
     for _ in range(steps):
       self.state, metrics = self.step(self.state, self.base, batch)
@@ -102,7 +104,8 @@ def test_full_fine_tuning_begins_at_the_base_and_learns():
   assert losses[-1] < losses[0] - 1.0, losses
 
 
-def test_microbatches_are_the_whole_batch():
+@pytest.mark.parametrize('of_choices', [False, True])
+def test_microbatches_are_the_whole_batch(of_choices):
   """To rounding: the sums over rows are taken in another order.
 
   Gradient descent does not magnify that, as optimizers do which divide by a
@@ -111,7 +114,12 @@ def test_microbatches_are_the_whole_batch():
   results = []
   for microbatches in (1, 4):
     model = tiny.model(loss_normalizing_factor='AVERAGE_PER_SEQUENCE')
-    trainer = Trainer(model, microbatches=microbatches, optimizer=optax.sgd)
+    batch = tiny.batch()
+    if of_choices:
+      model, batch = ChoiceModel(model.module), tiny.choice_batch(8)
+    trainer = Trainer(
+      model, microbatches=microbatches, optimizer=optax.sgd, batch=batch
+    )
     trainer.run(3)
     results.append(host(trainer.state.trainable))
   jax.tree.map(
