@@ -4,25 +4,20 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from absl import flags
 from etils import epath
 
-from moe_lite.checkpoints import exported
-from moe_lite.convert import fixed_routers
+from moe_lite.checkpoints import exported, fixed_routers
 from moe_lite.core import json_text, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
-from moe_lite.evaluation import exporting
-from moe_lite.evaluation.results import Averages, Evaluation, TaskResult
-from moe_lite.evaluation.summaries import Summary, summarize
-from moe_lite.inference.source import ModelSource
-from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.evaluation.exporting import Handed
+from moe_lite.evaluation.results import Averages, TaskResult
+from moe_lite.evaluation.routed_run import RoutedRun, average, check_ranked
+from moe_lite.evaluation.summaries import summarize
 from moe_lite.process import arguments, cli
 from moe_lite.process.quiet_tensorflow import import_tensorflow
-from moe_lite.t5.description import describe_run
-from moe_lite.training import configuration
 
 # Beside the adapters: the weights that routers were fixed at, and accuracies.
 REPORT = 'collapse.json'
@@ -41,29 +36,25 @@ def collapse(argv: Sequence[str]) -> None:
   cli.add_cache_dirs(values.seqio_additional_cache_dirs)
   from moe_lite.evaluation import routing_usage
 
-  collapsing = _Collapsing(run, values)
+  routed = RoutedRun(run, values.step, values.gin_file)
+  arguments.check_apart(values.to, routed.base)
   if values.evaluate:
-    _check_ranked(values.evaluate)
+    check_ranked(values.evaluate)
   routing = routing_usage.measure_run(
     run,
     values.mixture,
     values.split,
     values.examples,
-    collapsing.step,
+    routed.step,
     values.gin_file,
   )
   weights = fixed_routers.mean_weights(routing)
-  dataset = ', '.join(
-    values.mixture or [collapsing.bound['dataset'].mixture_or_task_name]
-  )
-  count = collapsing.write(
-    values.to,
-    weights,
-    f'{dataset}, {values.split}, {values.examples} examples a task',
-  )
+  dataset = ', '.join(values.mixture or [routed.data])
+  over = f'{dataset}, {values.split}, {values.examples} examples a task'
+  count = _save(values, values.to, routed.fixed(weights, over))
   report: dict[str, Any] = {
     'run': run,
-    'step': collapsing.step,
+    'step': routed.step,
     'data': {
       'mixtures': dataset,
       'split': values.split,
@@ -75,7 +66,7 @@ def collapse(argv: Sequence[str]) -> None:
   _write(values.to, report)
   say(f'Wrote {values.to}: {count:,} parameters.')
   if values.evaluate:
-    accuracy = _evaluate(collapsing)
+    accuracy = _evaluate(routed, values)
     report['accuracy'] = {
       'mixture': values.evaluate,
       'split': values.evaluate_split,
@@ -98,118 +89,28 @@ def _flags() -> flags.FlagValues:
   return values
 
 
-class _Collapsing:
-  """A run that is written with its routers fixed, once or several times.
-
-  Attributes:
-    run: the folder of the run.
-    values: the flags of the command.
-    bound: the configuration of the run.
-    step: the step of its checkpoint.
-    source: where the run is loaded from.
-  """
-
-  def __init__(self, run: str, values: Any):
-    """Reads the run.
-
-    Raises:
-      UserError: unless it is a run whose routers can be fixed.
-    """
-    self.run, self.values = run, values
-    self._trained, self._description = exporting.read(
-      run, values.step, values.gin_file
-    )
-    self.step = self._description.step
-    self.bound = configuration.read_config(run, values.gin_file)
-    self.source = ModelSource.of_run(run, self.bound, self.step)
-    arguments.check_apart(values.to, self.bound['initial_checkpoint_path'])
-    fixed_routers.check(self.bound['model'].module.config)
-    leaves = parameters.flatten(self._trained)
-    if others := [path for path in leaves if not parameters.is_adapter(path)]:
-      raise UserError(
-        f'{run} trained more than adapters, such as {others[0]}: it does not '
-        'collapse to adapters on the base that it began from.'
-      )
-
-  def write(
-    self, folder: str, weights: Mapping[str, np.ndarray], over: str
-  ) -> int:
-    """Writes exported adapters, and returns how many parameters they have.
-
-    Args:
-      folder: must not exist.
-      weights: see `fixed_routers.collapse`.
-      over: the examples that the weights are means over, for people to read.
-    """
-    network, plain = fixed_routers.collapse(
-      self.bound['model'].module.config, self._trained, weights
-    )
-    exported.save(
-      folder,
-      plain,
-      dataclasses.replace(
-        self._description,
-        method=describe_run(network, parameters.TRAINABLE_ADAPTERS),
-      ),
-      {
-        **exporting.training_of(
-          self.run, self._description, self.bound['dataset']
-        ),
-        'collapsed': f'routers fixed at their mean weights over {over}',
-      },
-      *exporting.texts_of(self.bound['dataset']),
-      overwrite=self.values.overwrite,
-    )
-    return parameters.count(plain)
-
-  def evaluate_run(self, output: str) -> Evaluation:
-    """Evaluates the run itself."""
-    return self._evaluate(self.source, output, self.values.evaluate)
-
-  def evaluate(self, folder: str, output: str, mixture: str) -> Evaluation:
-    """Evaluates what `write` wrote."""
-    model = self.bound['model']
-    network = exporting.network_of(exported.describe(folder))
-    config = dataclasses.replace(model.module.config, adapters=network.adapters)
-    plain = EncoderDecoderModel(
-      model.module.clone(config=config), model.z_loss, model.label_smoothing
-    )
-    source = dataclasses.replace(
-      self.source,
-      model=plain,
-      checkpoint_path=folder,
-      trainable=parameters.TRAINABLE_ADAPTERS,
-      step=None,
-    )
-    return self._evaluate(source, output, mixture)
-
-  def _evaluate(
-    self, source: ModelSource, output: str, mixture: str
-  ) -> Evaluation:
-    from moe_lite.evaluation import loop
-
-    dataset = self.bound['dataset']
-    return loop.evaluate(
-      **vars(source),
-      output_dir=output,
-      mixture_or_task_name=mixture,
-      task_feature_lengths=dataset.task_feature_lengths,
-      split=self.values.evaluate_split,
-      use_cached=dataset.use_cached,
-    )
+def _save(values: Any, folder: str, handed: Handed) -> int:
+  """Writes exported adapters, and returns how many parameters they have."""
+  exported.save(
+    folder,
+    handed.leaves,
+    handed.description,
+    handed.training,
+    handed.vocabulary,
+    handed.text,
+    overwrite=values.overwrite,
+  )
+  return parameters.count(handed.leaves)
 
 
-def _evaluate(collapsing: _Collapsing) -> dict[str, Averages]:
+def _evaluate(routed: RoutedRun, values: Any) -> dict[str, Averages]:
   """Measures the accuracy of the run, and of what is written."""
-  values = collapsing.values
-  accuracy = {
-    _BEFORE: _average(collapsing.evaluate_run(f'{values.to}/{_BEFORE}')),
-    _AFTER: _average(
-      collapsing.evaluate(values.to, f'{values.to}/{_AFTER}', values.evaluate)
-    ),
-  }
+  what = values.evaluate, values.evaluate_split
+  before = routed.evaluate(f'{values.to}/{_BEFORE}', *what)
+  after = routed.evaluate_fixed(values.to, f'{values.to}/{_AFTER}', *what)
+  accuracy = {_BEFORE: average(before), _AFTER: average(after)}
   if values.by_task:
-    accuracy[_BY_TASK] = _evaluate_by_task(collapsing)
+    accuracy[_BY_TASK] = _evaluate_by_task(routed, values)
   return accuracy
 
 
@@ -228,7 +129,7 @@ def _tell(values: Any, accuracy: Mapping[str, Averages]) -> None:
   say(f'Accuracy on {where}: {said}.')
 
 
-def _evaluate_by_task(collapsing: _Collapsing) -> Averages:
+def _evaluate_by_task(routed: RoutedRun, values: Any) -> Averages:
   """Measures the accuracy of an oracle that knows the task and nothing else.
 
   Each task is evaluated with every router fixed at its mean over the examples
@@ -236,9 +137,8 @@ def _evaluate_by_task(collapsing: _Collapsing) -> Averages:
   """
   from moe_lite.evaluation import routing_usage
 
-  values = collapsing.values
   trained, reader = routing_usage.open_run(
-    collapsing.run, [values.evaluate], collapsing.step, values.gin_file
+    routed.run, [values.evaluate], routed.step, values.gin_file
   )
   examples = {}
   for task in reader.tasks:
@@ -250,28 +150,12 @@ def _evaluate_by_task(collapsing: _Collapsing) -> Averages:
   for name, usages in routing.items():
     folder = f'{values.to}/{_BY_TASK}/{name}'
     over = f'{name}, {values.evaluate_split}, {values.examples} examples'
-    collapsing.write(folder, fixed_routers.mean_weights({name: usages}), over)
-    tasks += collapsing.evaluate(folder, f'{folder}/eval', name).tasks
-  return _average(summarize(tasks))
-
-
-def _average(found: Evaluation | Summary) -> Averages:
-  """The average over tasks. `_check_ranked` made sure that there is one."""
-  assert found.average is not None
-  return found.average
-
-
-def _check_ranked(name: str) -> None:
-  """Raises UserError unless all tasks of a mixture have answer choices."""
-  from moe_lite.data import catalog, dataset
-
-  provider = dataset.find(name)
-  tasks = getattr(provider, 'tasks', [provider])
-  if any(not task.name.endswith(catalog.SCORE_EVAL) for task in tasks):
-    raise UserError(
-      f'--evaluate={name} has tasks without answer choices, which give no '
-      f'accuracy: name a mixture of {catalog.SCORE_EVAL} tasks.'
-    )
+    weights = fixed_routers.mean_weights({name: usages})
+    _save(values, folder, routed.fixed(weights, over))
+    tasks += routed.evaluate_fixed(
+      folder, f'{folder}/eval', name, values.evaluate_split
+    ).tasks
+  return average(summarize(tasks))
 
 
 def _write(folder: str, report: Mapping[str, Any]) -> None:

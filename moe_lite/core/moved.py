@@ -56,7 +56,7 @@ _RENAMED = {
   'moe_lite.checkpoints.stored': 'moe_lite.checkpoints.lazy_arrays',
   'moe_lite.checkpoints.t5x_orbax': 'moe_lite.checkpoints.t5x.orbax',
   'moe_lite.checkpoints.tensors': 'moe_lite.checkpoints.safetensors_files',
-  'moe_lite.collapse': 'moe_lite.convert.fixed_routers',
+  'moe_lite.collapse': 'moe_lite.checkpoints.fixed_routers',
   'moe_lite.conversions': 'moe_lite.convert',
   'moe_lite.conversions.adapters': 'moe_lite.convert.adapter_verbs',
   'moe_lite.conversions.arguments': 'moe_lite.convert.arguments',

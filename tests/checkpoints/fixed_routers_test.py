@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from moe_lite import adapters, routing
-from moe_lite.convert import fixed_routers
+from moe_lite.checkpoints import fixed_routers
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.models.model import EncoderDecoderModel
