@@ -39,17 +39,35 @@ on their products `a b`, and the result is cut to the rank R by its singular
 values; without --rank it has the rank of the experts. --on=factors merges `a`
 and `b` apart.
 
+  python -m moe_lite.library merge LIBRARY --to=DIR --method=lorahub
+      --mixture=NAME_score_eval [--split=train] [--examples=16] [--budget=40]
+      [--seed=0] [--experts=A,B,...] [--base=PATH] [--base_dtype=float32]
+
+writes one expert whose weights a few examples of each task choose, without
+gradients. It tries as many weights as the budget says, and takes those at which
+the right answers have the smallest loss. `a` and `b` are both weighted. It
+needs nevergrad: pip install 'moe_lite[library]'.
+
   python -m moe_lite.library cluster LIBRARY --clusters=K [--seed=42]
 
 says which experts are alike, and prints a command for each cluster that trains
 one expert on all of its data sets.
 
-  python -m moe_lite.library select SOURCE --to=LIBRARY --experts=K
-      --mixture=NAME [--split=train] [--examples=64] [--evaluate=NAME]
+  python -m moe_lite.library select RUN --to=LIBRARY --experts=K
+      [--mixture=NAME,NAME] [--split=train] [--examples=64] [--seed=0]
+      [--evaluate=NAME_score_eval] [--evaluate_split=validation] [--step=N]
 
-makes K static experts of a routed run: it clusters the tasks by how they use
-the run's experts, and fixes the routers once for each cluster. The selector of
-a request is its task. With --evaluate it measures the accuracy of each K.
+makes K static experts of a routed run. It measures how the data sets of the
+mixture use the run's experts, clusters the data sets by that, and fixes the
+routers once for each cluster. Without --mixture it takes the data of training.
+`selector.json` says which expert serves which data set. With --evaluate it
+compares the accuracy of the routed run, of one expert for all, and of K. A data
+set that was not clustered then gets the expert of the nearest cluster, by how
+its inputs use the encoder's experts.
+
+  python -m moe_lite.library which LIBRARY DATASET
+
+prints the folder of the expert that serves a data set.
 
 A run folder, an export and a library are read alike: wherever adapters are
 named, as in CHECKPOINT_PATH, INITIAL_ADAPTERS or `moe_lite.load`, a library is
@@ -65,6 +83,8 @@ from moe_lite.library import (
   clusters,
   listing,
   merges,
+  selecting,
+  selector,
   splitting,
 )
 from moe_lite.process import cli
@@ -76,6 +96,8 @@ VERBS = {
   'assemble': assembling.assemble,
   'merge': merges.merge,
   'cluster': clusters.cluster,
+  'select': selecting.select,
+  'which': selector.which,
 }
 
 

@@ -98,7 +98,8 @@ def write(
     name: the name of the expert.
     leaves: its leaves, layers apart.
     said: what it says of itself.
-    training: see `exported.save`.
+    training: see `exported.save`. The index tells of it as well, and of the
+      data sets that the expert `serves` where it names them.
     vocabulary: see `exported.save`.
     text: see `exported.save`.
     overwrite: whether to replace an expert of this name.
@@ -125,5 +126,7 @@ def write(
     'fingerprint': parameters.fingerprint(leaves),
     'stages': len(said.stages or ()),
   }
+  if 'serves' in training:
+    experts[name]['serves'] = training['serves']
   where = epath.Path(path) / library.INDEX
   json_files.write(where, library.index_of(experts))

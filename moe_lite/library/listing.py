@@ -21,9 +21,11 @@ def list_(argv: Sequence[str]) -> None:
       f'moe_lite.library add {path} NAME SOURCE`.'
     )
   experts = library.index(path)
+  serves = any('serves' in said for said in experts.values())
   rows = [
     (
       name,
+      *([str(said.get('serves') or '')] if serves else []),
       str(said.get('data') or ''),
       f'{said["steps"]:,}' if said.get('steps') else '',
       str(said.get('stages') or ''),
@@ -32,7 +34,10 @@ def list_(argv: Sequence[str]) -> None:
     )
     for name, said in experts.items()
   ]
-  header = ('expert', 'data', 'steps', 'stages before', 'fingerprint', 'from')
+  header = (
+    *('expert', *(['serves'] if serves else [])),
+    *('data', 'steps', 'stages before', 'fingerprint', 'from'),
+  )
   print(tables.table(header, rows))
   for first in list(experts.values())[:1]:
     base = first['base']

@@ -19,12 +19,19 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
 from moe_lite.inference.vocabulary import model_in
-from moe_lite.library import folder
+from moe_lite.library import folder, lorahub
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import arguments
+from moe_lite.process.quiet_tensorflow import import_tensorflow
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import describe_run, from_json
 from moe_lite.t5.network import Transformer
+from moe_lite.training import configuration
+
+LORAHUB = 'lorahub'
+# The flags that only it reads, and those that it does not read.
+_OF_LORAHUB = ('mixture', 'split', 'examples', 'budget', 'base', 'base_dtype')
+_OF_OTHERS = ('weights', 'density', 'rank', 'on')
 
 
 def merge(argv: Sequence[str]) -> None:
@@ -37,17 +44,20 @@ def merge(argv: Sequence[str]) -> None:
   arguments.add(values, flags.DEFINE_integer, 'rank', lower_bound=1)
   arguments.add(values, flags.DEFINE_enum, 'on', 'product', enum_values=PAIRS)
   arguments.add(values, flags.DEFINE_integer, 'seed', 0)
+  arguments.add(values, flags.DEFINE_string, 'mixture')
+  arguments.add(values, flags.DEFINE_string, 'split', 'train')
+  arguments.add(values, flags.DEFINE_integer, 'examples', 16, lower_bound=1)
+  arguments.add(values, flags.DEFINE_integer, 'budget', 40, lower_bound=1)
+  arguments.add(values, flags.DEFINE_string, 'base')
+  arguments.add(values, flags.DEFINE_string, 'base_dtype', 'float32')
   path = arguments.one_path('merge', argv, values)
-  how = Merging(
-    values.method,
-    values.density,
-    None if values.weights is None else [_number(x) for x in values.weights],
-    values.on,
-    values.seed,
-  )
   source = exported.local(path)
   names = folder.names(values.experts)
-  leaves, said = merged(source, names, how, values.rank)
+  _check_flags(values)
+  if values.method == LORAHUB:
+    leaves, said = _searched(source, names, values)
+  else:
+    leaves, said = merged(source, names, _how(values), values.rank)
   exported.save(
     values.to,
     leaves,
@@ -61,6 +71,50 @@ def merge(argv: Sequence[str]) -> None:
     f'Wrote {values.to}: {parameters.count(leaves):,} parameters, the '
     f'{values.method} of {len(library.chosen(source, names))} experts.'
   )
+
+
+def _how(values: Any) -> Merging:
+  return Merging(
+    values.method,
+    values.density,
+    None if values.weights is None else [_number(x) for x in values.weights],
+    values.on,
+    values.seed,
+  )
+
+
+def _check_flags(values: Any) -> None:
+  """Raises UserError for flags that the method does not read."""
+  if values.method != LORAHUB:
+    unread = [x for x in _OF_LORAHUB if values[x].present]
+    why = f'only --method={LORAHUB} searches'
+  else:
+    unread = [x for x in _OF_OTHERS if values[x].present]
+    why = f'--method={LORAHUB} finds the weights of `a` and `b` itself'
+    if values.mixture is None:
+      raise UserError(
+        f'--method={LORAHUB} needs --mixture=NAME_score_eval, whose examples '
+        'choose the weights.'
+      )
+  if unread:
+    raise UserError(f'Leave out --{", --".join(unread)}: {why}.')
+
+
+def _searched(
+  source: str, names: list[str] | None, values: Any
+) -> tuple[Tree, Description]:
+  """Merges experts at weights that a few examples choose."""
+  import_tensorflow()
+  configuration.is_registered(values.mixture)  # Imports those of this package.
+  search = lorahub.Search(
+    **{
+      x: getattr(values, x)
+      for x in ('mixture', 'split', 'examples', 'budget', 'seed')
+    },
+    base=values.base,
+    base_dtype=values.base_dtype,
+  )
+  return lorahub.searched(source, names, single, search)
 
 
 def merged(

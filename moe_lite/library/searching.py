@@ -7,6 +7,7 @@ import importlib
 import math
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def search(
     raise UserError(f'limit = {limit}: it must be above 0.')
   if penalty < 0:
     raise UserError(f'penalty = {penalty}: it must be at least 0.')
-  optimizers = _nevergrad()
+  nevergrad = optimizers()
   tried: list[tuple[float, np.ndarray]] = []
 
   def penalized(weights: np.ndarray) -> float:
@@ -70,11 +71,11 @@ def search(
       )
     return max(tried, key=lambda x: x[0])[0]
 
-  space = optimizers.p.Array(
+  space = nevergrad.p.Array(
     init=np.zeros(num_experts), lower=-limit, upper=limit
   )
   space.random_state = np.random.RandomState(seed)
-  optimizer = optimizers.optimizers.NGOpt(space, budget=budget)
+  optimizer = nevergrad.optimizers.NGOpt(space, budget=budget)
   with warnings.catch_warnings():
     # NGOpt leaves settings of scipy's COBYLA to scipy, which says so.
     warnings.filterwarnings('ignore', 'COBYLA: Invalid')
@@ -82,7 +83,12 @@ def search(
   return min(tried, key=lambda x: x[0])[1]
 
 
-def _nevergrad():
+def optimizers() -> ModuleType:
+  """Returns the package nevergrad.
+
+  Raises:
+    UserError: if it cannot be imported.
+  """
   try:
     return importlib.import_module('nevergrad')
   except ImportError as error:

@@ -111,6 +111,15 @@ def _register(name: str, hint: str) -> None:
   Raises:
     UserError: if it is the user's, and nothing has registered it.
   """
+  if not is_registered(name):
+    raise UserError(
+      f'{name!r} is no task or mixture of this package.{hint} It imports the '
+      'module that registers it.'
+    )
+
+
+def is_registered(name: str) -> bool:
+  """Whether there is a task or mixture; one of this package is registered."""
   from moe_lite.data.dataset import find
 
   for module in (None, *_TASKS):
@@ -118,10 +127,7 @@ def _register(name: str, hint: str) -> None:
       importlib.import_module(module)
     try:
       find(name)
-      return
+      return True
     except UserError:
       continue
-  raise UserError(
-    f'{name!r} is no task or mixture of this package.{hint} It imports the '
-    'module that registers it.'
-  )
+  return False
