@@ -59,7 +59,7 @@ _RENAMED = {
   'moe_lite.collapse': 'moe_lite.checkpoints.fixed_routers',
   'moe_lite.conversions': 'moe_lite.convert',
   'moe_lite.conversions.adapters': 'moe_lite.convert.adapter_verbs',
-  'moe_lite.conversions.arguments': 'moe_lite.convert.arguments',
+  'moe_lite.conversions.arguments': 'moe_lite.process.arguments',
   'moe_lite.conversions.bases': 'moe_lite.convert.base_verbs',
   'moe_lite.conversions.collapse': 'moe_lite.convert.collapse',
   'moe_lite.conversions.peft': 'moe_lite.convert.peft_verbs',

@@ -13,7 +13,6 @@ from moe_lite.core.types import Tree
 from moe_lite.inference.vocabulary import describe, model_in
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import from_json, to_json
-from moe_lite.training import configuration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Handed:
     leaves, said = read(source, step, gin_files)
     if said.text is not None:  # It is an export, or was made of one.
       return cls(leaves, said, said.training or {}, model_in(source), said.text)
-    dataset = configuration.read_config(source, gin_files)['dataset']
+    dataset = _configured(source, gin_files)['dataset']
     training = training_of(source, said, dataset)
     return cls(leaves, said, training, *texts_of(dataset))
 
@@ -67,8 +66,7 @@ def read(
   trained, description = formats.read_trained(source, step)
   if description.method.network is None:
     # Early runs did not say it, but their configuration has it.
-    bound = configuration.read_config(source, gin_files)
-    network = bound['model'].module.config
+    network = _configured(source, gin_files)['model'].module.config
     method = dataclasses.replace(description.method, network=to_json(network))
     description = dataclasses.replace(description, method=method)
   return trained, description
@@ -121,6 +119,13 @@ def texts_of(dataset: Any) -> tuple[bytes | None, dict[str, Any]]:
   provider = find(dataset.mixture_or_task_name)
   inputs = provider.output_features['inputs']
   return _model(inputs.vocabulary), describe(inputs)
+
+
+def _configured(run: str, gin_files: Sequence[str]) -> dict[str, Any]:
+  # Imported here, because an export has no configuration.
+  from moe_lite.training import configuration
+
+  return configuration.read_config(run, gin_files)
 
 
 def _model(vocabulary: Any) -> bytes | None:

@@ -5,6 +5,7 @@ Both are evaluated in one way, so that their accuracies can be compared.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from moe_lite.evaluation import exporting
 from moe_lite.evaluation.exporting import Handed
 from moe_lite.evaluation.results import Averages, Evaluation
 from moe_lite.evaluation.summaries import Summary
-from moe_lite.inference.source import ModelSource
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5.description import describe_run
 from moe_lite.training import configuration
@@ -28,7 +28,6 @@ class RoutedRun:
     run: the folder of the run.
     step: the step of its checkpoint.
     bound: the configuration of the run; see `configuration.read_config`.
-    source: where the run is loaded from.
   """
 
   def __init__(
@@ -48,7 +47,6 @@ class RoutedRun:
     self._trained, self._description = exporting.read(run, step, gin_files)
     self.step = self._description.step
     self.bound = configuration.read_config(run, gin_files)
-    self.source = ModelSource.of_run(run, self.bound, self.step)
     fixed_routers.check(self.bound['model'].module.config)
     leaves = parameters.flatten(self._trained)
     if others := [path for path in leaves if not parameters.is_adapter(path)]:
@@ -94,7 +92,7 @@ class RoutedRun:
 
   def evaluate(self, output: str, mixture: str, split: str) -> Evaluation:
     """Evaluates the run itself into a folder."""
-    return self._evaluate(self.source, output, mixture, split)
+    return self._evaluate(output, mixture, split)
 
   def evaluate_fixed(
     self, folder: str, output: str, mixture: str, split: str
@@ -106,21 +104,25 @@ class RoutedRun:
     plain = EncoderDecoderModel(
       model.module.clone(config=config), model.z_loss, model.label_smoothing
     )
-    source = dataclasses.replace(
-      self.source,
+    return self._evaluate(
+      output,
+      mixture,
+      split,
       model=plain,
       checkpoint_path=folder,
       trainable=parameters.TRAINABLE_ADAPTERS,
       step=None,
     )
-    return self._evaluate(source, output, mixture, split)
 
   def _evaluate(
-    self, source: ModelSource, output: str, mixture: str, split: str
+    self, output: str, mixture: str, split: str, **changes: Any
   ) -> Evaluation:
     from moe_lite.evaluation import loop
+    from moe_lite.inference.source import ModelSource
 
     dataset = self.bound['dataset']
+    source = ModelSource.of_run(self.run, self.bound, self.step)
+    source = dataclasses.replace(source, **changes)
     return loop.evaluate(
       **vars(source),
       output_dir=output,

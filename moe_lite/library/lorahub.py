@@ -9,29 +9,18 @@ Source: Huang et al., arXiv 2307.13269, section 3.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import jax
 import numpy as np
 
 from moe_lite.adapters import merging
 from moe_lite.checkpoints import library
-from moe_lite.checkpoints.description import Description, check_same
-from moe_lite.checkpoints.leaf_shapes import check_fits
-from moe_lite.core import parameters, partitioning
+from moe_lite.checkpoints.description import Description
+from moe_lite.core import parameters
 from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
-from moe_lite.inference.loading import UNROLLED_LAYERS
-from moe_lite.inference.source import BASE, ModelSource
 from moe_lite.library import searching
-from moe_lite.models import layout
-from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import describe_run, from_json
-from moe_lite.t5.network import Transformer
-
-# From all parameters to the loss of the right targets.
-Loss = Callable[[Tree], float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +72,10 @@ def searched(
     UserError: if the experts, the base and the examples do not fit, or if
       nevergrad is not installed.
   """
+  # Imported here, because they import TensorFlow.
+  from moe_lite.evaluation.composed import Composed
+  from moe_lite.evaluation.validation import Validation
+
   searching.optimizers()  # Before anything large is read.
   tree, said = library.read(path, names)
   experts = {
@@ -91,7 +84,15 @@ def searched(
     if '/router/' not in x
   }
   network = single(from_json(said.network_of(path)))
-  composed = _Composed(path, said, network, how)
+  composed = Composed(
+    path,
+    said,
+    network,
+    Validation(how.mixture, examples=how.examples, split=how.split),
+    how.lengths,
+    how.base,
+    how.base_dtype,
+  )
   measured: list[float] = []
 
   def loss(weights: np.ndarray) -> float:
@@ -145,48 +146,3 @@ def compose(
     else merging.merge(leaf, weights, 'task_arithmetic')
     for path, leaf in experts.items()
   }
-
-
-class _Composed:
-  """Measures the loss of adapters over a base that is loaded once."""
-
-  def __init__(
-    self, path: str, said: Description, network: T5Config, how: Search
-  ):
-    # Imported here, because they import TensorFlow.
-    from moe_lite.evaluation.validation import Validation
-
-    layers = max(network.num_encoder_layers, network.num_decoder_layers)
-    config = dataclasses.replace(network, scan_layers=layers > UNROLLED_LAYERS)
-    model = EncoderDecoderModel(Transformer(config))
-    validation = Validation(how.mixture, examples=how.examples, split=how.split)
-    prepared = validation.prepare(model, how.lengths, best_by=None)
-    assert prepared is not None
-    source = how.base or said.base.source
-    base = ModelSource(model, BASE, source, base_dtype=how.base_dtype).load()
-    check_same(path, said.base, base.facts.base)
-    where = layout.layout(model, parameters.EVERYTHING, base.mesh)
-    self._path, self._scan = path, config.scan_layers
-    self._base = parameters.flatten(base.params)
-    self._places = parameters.flatten(where.hold('float32'))
-    self._wanted = parameters.adapters_of(
-      jax.eval_shape(parameters.unstack_layers, where.abstract)
-    )
-    # What it compiles for the first adapters serves all others.
-    self._measure = prepared(base.mesh)
-
-  def loss(self, leaves: Mapping[str, np.ndarray]) -> float:
-    """The loss of a token of the right targets.
-
-    Args:
-      leaves: all adapters by path, layers apart.
-    """
-    tree = parameters.unflatten(dict(leaves))
-    check_fits(tree, self._wanted, self._path)
-    form = parameters.flatten(parameters.like_network(tree, self._scan))
-    placed: dict[str, Any] = {
-      path: partitioning.put(leaf, self._places[path].format)
-      for path, leaf in form.items()
-    }
-    params = parameters.unflatten({**self._base, **placed})
-    return self._measure(params)['loss']

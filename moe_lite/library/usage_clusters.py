@@ -118,7 +118,8 @@ def cluster(used: np.ndarray, num_clusters: int, seed: int = 0) -> np.ndarray:
       f'{different} differ in how they use the experts: give a number from 1 '
       f'to {different}, or more data sets with --mixture.'
     )
-  means = sklearn.cluster.KMeans(num_clusters, random_state=seed, n_init=10)
+  means = sklearn.cluster.KMeans(num_clusters, random_state=seed)
+  means.set_params(n_init=10)
   order: dict[int, int] = {}
   labels = means.fit_predict(used)
   return np.array([order.setdefault(int(x), len(order)) for x in labels])
