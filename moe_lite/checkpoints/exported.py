@@ -37,6 +37,8 @@ from moe_lite.core.types import Tree
 WEIGHTS = 'adapter_model.safetensors'
 CONFIG = 'adapter_config.json'
 CARD = 'README.md'
+# The index of a library of such folders, and where they lie in it.
+LIBRARY, EXPERTS = 'library.json', 'experts'
 # What the configuration always has, and of which type it is.
 _TYPES = {
   'version': int,
@@ -57,6 +59,9 @@ def local(path: str) -> str:
     return path
 
   def wanted(names: Sequence[str]) -> list[str] | None:
+    if LIBRARY in names:  # A library of experts, each of them such a folder.
+      parts = [x for x in names if x.startswith(f'{EXPERTS}/')]
+      return [LIBRARY, *parts]
     has_both = {CONFIG, WEIGHTS} <= set(names)
     return [CONFIG, WEIGHTS, VOCABULARY] if has_both else None
 

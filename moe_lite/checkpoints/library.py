@@ -33,8 +33,7 @@ from moe_lite.routing.tasks import TaskRouter
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import describe_run, from_json
 
-INDEX = 'library.json'
-EXPERTS = 'experts'
+INDEX, EXPERTS = exported.LIBRARY, exported.EXPERTS
 _FORMAT = 'moe_lite library'
 _VERSION = 1
 
@@ -114,7 +113,7 @@ def read(path: str, names: list[str] | None = None) -> tuple[Tree, Description]:
     UserError: if an expert is missing or damaged, or there are fewer than two.
   """
   names = chosen(path, names)
-  parts = [exported.load(folder_of(path, name)) for name in names]
+  parts = [_load(path, name) for name in names]
   first = parts[0][1]
   network = mixture_of(from_json(first.network_of(path)), len(names))
   leaves = [parameters.flatten(tree) for tree, _ in parts]
@@ -128,6 +127,19 @@ def read(path: str, names: list[str] | None = None) -> tuple[Tree, Description]:
     text=first.text,
     tasks={'by': 'dataset', 'names': names},
   )
+
+
+def _load(path: str, name: str) -> tuple[Tree, Description]:
+  tree, said = exported.load(folder_of(path, name))
+  wanted = index(path)[name].get('fingerprint')
+  found = parameters.fingerprint(tree)
+  if wanted != found:
+    raise UserError(
+      f'{folder_of(path, name)} has the fingerprint {found}, and {INDEX} '
+      f'names {wanted}: it is not the expert that was added. Add it again with '
+      '--overwrite.'
+    )
+  return tree, said
 
 
 def mixture_of(network: T5Config, num_experts: int) -> T5Config:

@@ -40,6 +40,11 @@ torch_adapters.attach(network)
 network.generate(...)
 ```
 """
+_NOT_FOR_TORCH = """
+They do not load without JAX: the loader for torch knows (IA)³, LoRA, and
+mixtures with soft and top-k routers. `python -m moe_lite.library split` makes
+(IA)³ or LoRA of each expert of a mixture.
+"""
 
 
 def write_card(
@@ -59,8 +64,9 @@ def write_card(
     **{f'at `{site}`': what for site, what in said.method.sites.items()},
     **(said.training or {}),
     **told(said.stages),
+    **({'tasks': ', '.join(said.tasks['names'])} if said.tasks else {}),
   }
-  card = _CARD + (_FOR_TORCH if for_torch else '')
+  card = _CARD + (_FOR_TORCH if for_torch else _NOT_FOR_TORCH)
   return card.format(
     name=name,
     count=count,

@@ -27,12 +27,12 @@ from moe_lite.t5.network import Transformer
 ROUTERS: dict[str, Callable[..., Any]] = {
   'task': routing.TaskRouter,
   'uniform': routing.UniformRouter,
-  'arrow': functools.partial(routing.ArrowRouter, k=4),
-  'spectr': functools.partial(routing.SpectrRouter, k=4),
-  'phatgoose': functools.partial(routing.PhatgooseRouter, k=2),
+  'arrow': routing.ArrowRouter,
+  'spectr': routing.SpectrRouter,
+  'phatgoose': routing.PhatgooseRouter,
 }
-# Those of them that keep some experts.
-_PROTOTYPES = ('arrow', 'spectr', 'phatgoose')
+# How many experts a token keeps under those that choose, as in routers/.
+_KEPT = {'arrow': 4, 'spectr': 4, 'phatgoose': 2}
 
 
 def assemble(argv: Sequence[str]) -> None:
@@ -52,10 +52,10 @@ def assemble(argv: Sequence[str]) -> None:
     )
   options = {'k': values.top_k, 'temperature': values.temperature}
   given = {x: y for x, y in options.items() if y is not None}
-  if given and values.router not in _PROTOTYPES:
+  if given and values.router not in _KEPT:
     raise UserError(
       f'--router={values.router} has no --top_k and no --temperature: leave '
-      f'them out, or give one of {", ".join(_PROTOTYPES)}.'
+      f'them out, or give one of {", ".join(_KEPT)}.'
     )
   source = exported.local(path)
   leaves, said = assembled(
@@ -97,9 +97,6 @@ def assembled(
   """
   tree, said = library.read(path, names)
   there = from_json(said.network_of(path))
-  if 'k' in options:
-    count = len((said.tasks or {})['names'])
-    options['k'] = options['k'] if options['k'] < count else None
   network = routed(there, router, **options)
   model = EncoderDecoderModel(Transformer(network))
   wanted = jax.eval_shape(
@@ -124,15 +121,15 @@ def routed(network: T5Config, router: str, **options: Any) -> T5Config:
   """
   factories = {}
   for site, adapter in network.standing().items():
-    made = functools.partial(ROUTERS[router], **options)
-    experts = adapter.num_experts
-    fields: dict[str, Any] = {'num_experts': experts}
+    fields: dict[str, Any] = {'num_experts': adapter.num_experts}
     if hasattr(adapter, 'rank'):
       fields |= {x: getattr(adapter, x) for x in ('rank', 'alpha')}
+    given = dict(options)
+    if router in _KEPT:
+      kept = options.get('k', _KEPT[router])
+      given['k'] = min(kept, fields['num_experts'])
     if router == 'spectr':
-      made = functools.partial(made, rank=fields.get('rank', 1))
-    if router in _PROTOTYPES and 'k' not in options:
-      k = made.keywords.get('k') or made.func.keywords['k']  # type: ignore
-      made = functools.partial(made, k=min(k, experts))
+      given['rank'] = fields.get('rank', 1)
+    made = functools.partial(ROUTERS[router], **given)
     factories[site] = functools.partial(type(adapter), router=made, **fields)
   return dataclasses.replace(network, adapters=factories, decisions={})

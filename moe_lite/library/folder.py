@@ -8,7 +8,7 @@ from etils import epath
 
 from moe_lite.checkpoints import exported, library
 from moe_lite.checkpoints.description import Description, check_same
-from moe_lite.core import json_files, parameters
+from moe_lite.core import json_files, locks, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
 from moe_lite.t5.config import T5Config
@@ -108,12 +108,23 @@ def write(
     UserError: see `check_fits` and `exported.save`.
   """
   check_name(name)
+  with locks.owned(path, 'the library', 'Adding to a library'):
+    if library.is_library(path):
+      check_fits(path, str(training.get('run', name)), said)
+    folder = library.folder_of(path, name)
+    exported.save(folder, leaves, said, training, vocabulary, text, overwrite)
+    _note(path, name, leaves, said, training)
+
+
+def _note(
+  path: str,
+  name: str,
+  leaves: Tree,
+  said: Description,
+  training: Mapping[str, Any],
+) -> None:
+  """Writes the line of an expert into the index."""
   experts = library.index(path) if library.is_library(path) else {}
-  others = {x for x in experts if x != name}
-  if others:
-    check_fits(path, str(training.get('run', name)), said)
-  folder = library.folder_of(path, name)
-  exported.save(folder, leaves, said, training, vocabulary, text, overwrite)
   experts[name] = {
     'data': training.get('data'),
     'steps': training.get('steps', said.step),
