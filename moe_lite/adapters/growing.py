@@ -14,7 +14,9 @@ def copies(
 ) -> dict[str, np.ndarray]:
   """Makes every expert of a mixture a copy of one adapter.
 
-  The mixture then does what the adapter did, whatever its router says.
+  The mixture then does what the adapter did, whatever its router says. Only a
+  single expert may have a router whose weights do not sum to one: the gate that
+  trains beside it.
 
   Args:
     mixture: an adapter with `num_experts` and a `router`.
@@ -22,9 +24,10 @@ def copies(
     params: the parameters of the adapter.
 
   Raises:
-    UserError: if the weights of the router do not sum to one.
+    UserError: if the weights of the router do not sum to one, and there are
+      several experts.
   """
-  if not _router(mixture).normalized:
+  if mixture.num_experts > 1 and not _router(mixture).normalized:
     raise mixture.cannot_begin(
       source,
       'The weights of its router do not sum to one: give RENORMALIZE = True, '

@@ -177,6 +177,17 @@ def test_noise_lets_copies_part_and_is_seeded(tmp_path):
     read(same, mov(3), noise=0.1)
 
 
+def test_the_gate_of_an_expert_begins_beside_it(tmp_path):
+  source, leaves = write(tmp_path / 'source', LORA)
+  gate = functools.partial(routing.GateRouter, by_task=False)
+  taken = read(source, molora(1, router=gate))
+  for path, leaf in leaves.items():
+    np.testing.assert_array_equal(taken.leaves[path], leaf[None])
+  assert {x.split('/')[-1] for x in taken.drawn} == {'gates'}
+  with pytest.raises(UserError, match='do not sum to one'):
+    read(source, molora(2, router=gate))
+
+
 def test_begins_with_adapters_of_peft(tmp_path):
   leaves = trained(tiny.model(LORA))
   config = tiny.model(LORA).module.config

@@ -5,7 +5,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from moe_lite.data import texts
+from moe_lite.data import registry, texts
 from tasks.mini import suite
 
 LENGTHS = {'inputs': 12, 'targets': 99}  # Inputs are trimmed.
@@ -67,6 +67,16 @@ def test_the_stream_is_that_of_seqio(mixture, options):
   assert found == rows(theirs)
   assert max(len(inputs) for inputs, _ in found) == LENGTHS['inputs']
   assert {targets[-1] for _, targets in found} == {1}  # EOS.
+
+
+def test_a_sum_of_names_is_read_as_the_mixture_of_their_tasks(mixture):
+  options = {'shuffle': True, 'seed': 3, 'shard_info': None}
+  both = registry.find('mixed_inner+mixed_30')
+  ours = texts.get_dataset(both, LENGTHS, 'train', False, **options)
+  theirs = both.get_dataset(
+    LENGTHS, split='train', num_epochs=None, try_in_mem_cache=False, **options
+  )
+  assert rows(ours, 20) == rows(theirs, 20)
 
 
 def test_a_task_without_the_split_has_no_say():
