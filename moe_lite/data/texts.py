@@ -58,7 +58,9 @@ def get_dataset(
   texts = seqio.FunctionDataSource(
     lambda split, shuffle_files=False, seed=None: mixed, splits=(split,)
   )
-  whole = tasks[0].replace(name=provider.name, source=texts)
+  # SeqIO allows no plus in the name of a task; see `registry.find`.
+  name = provider.name.replace('+', '.')
+  whole = tasks[0].replace(name=name, source=texts)
   if numbers:
     whole = whole.replace(
       preprocessors=[*whole.preprocessors, task_ids.spread],

@@ -5,7 +5,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from moe_lite.data import texts
+from moe_lite.data import registry, texts
 from tasks.mini import suite
 
 LENGTHS = {'inputs': 12, 'targets': 99}  # Inputs are trimmed.
@@ -67,6 +67,17 @@ def test_the_stream_is_that_of_seqio(mixture, options):
   assert found == rows(theirs)
   assert max(len(inputs) for inputs, _ in found) == LENGTHS['inputs']
   assert {targets[-1] for _, targets in found} == {1}  # EOS.
+
+
+def test_a_mixture_may_be_named_by_its_parts():
+  names = [add_task(f'part_{n}', n) for n in (5, 6)]
+  options = {'shuffle': False, 'seed': None, 'shard_info': None}
+  ours = texts.get_dataset(
+    registry.find('+'.join(names)), LENGTHS, 'train', False, **options
+  )
+  whole = seqio.MixtureRegistry.add('parts', names, default_rate=1.0)
+  theirs = texts.get_dataset(whole, LENGTHS, 'train', False, **options)
+  assert rows(ours, 20) == rows(theirs, 20)
 
 
 def test_a_task_without_the_split_has_no_say():
