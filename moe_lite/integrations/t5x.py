@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import seqio
@@ -29,11 +30,13 @@ from moe_lite.core.features import (
   PACKING,
   TASK_IDS,
 )
+from moe_lite.data import registry
 from moe_lite.data.task_ids import FeatureConverter
 from moe_lite.integrations import t5x_parts
 from moe_lite.integrations.t5x_checkpointer import Checkpointer
 from moe_lite.integrations.t5x_parts import MissingT5XError, require
 from moe_lite.models import cached_decoder, router_losses
+from moe_lite.models.forward import features_of_inputs
 from moe_lite.routing.learned import ROUTER_RNG
 from moe_lite.routing.router import STATISTICS
 from moe_lite.routing.statistics import sum_by_path
@@ -164,6 +167,13 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
     self._sown = variables.get(STATISTICS, {})
     return logits
 
+  def predict_batch_with_aux(
+    self, params: Any, batch: Mapping[str, Any], *args: Any, **kwargs: Any
+  ) -> Any:
+    """Predicts as T5X does, where routers also read what T5X does not name."""
+    with nn.intercept_methods(_reading(features_of_inputs(batch))):
+      return super().predict_batch_with_aux(params, batch, *args, **kwargs)
+
   def _compute_kv_cache(
     self,
     params: Any,
@@ -217,6 +227,30 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
     return logits[:, 0], {**decoding_state.cache, 'cache': cache}
 
 
+def _reading(features: Mapping[str, jax.Array]) -> Any:
+  """Returns an interceptor that gives our networks features of the inputs.
+
+  T5X names only the tokens when it encodes and decodes.
+
+  Args:
+    features: what routers may read of the inputs, each [B, ...]. If B * K rows
+      are decoded, the K rows of an input are neighbours.
+  """
+
+  def call(method: Any, args: Any, kwargs: Any, context: Any) -> Any:
+    names = ('encode', 'decode')
+    if isinstance(context.module, Transformer) and context.method_name in names:
+      rows = len(args[0])
+      given = {
+        name: jnp.repeat(x, rows // len(x), axis=0)
+        for name, x in features.items()
+      }
+      kwargs = {**kwargs, **given}
+    return method(*args, **kwargs)
+
+  return call
+
+
 def vocabulary(mixture_or_task_name: str, feature: str) -> seqio.Vocabulary:
   """Returns the vocabulary of a feature, which T5X's model asks for.
 
@@ -224,7 +258,7 @@ def vocabulary(mixture_or_task_name: str, feature: str) -> seqio.Vocabulary:
     mixture_or_task_name: the task or mixture that has the feature.
     feature: the name of the feature, 'inputs' or 'targets'.
   """
-  provider = seqio.get_mixture_or_task(mixture_or_task_name)
+  provider = registry.find(mixture_or_task_name)
   return provider.output_features[feature].vocabulary
 
 

@@ -30,6 +30,7 @@ from moe_lite.integrations.t5x_parts import checkpoints, require
 from moe_lite.t5.description import describe_run
 from moe_lite.t5.method import Method, check_method
 from moe_lite.t5.network import Transformer
+from moe_lite.t5.tasks import check_experts, check_tasks
 
 # The CHECKPOINT_PATH that stands for the frozen base without any run.
 BASE = 'base'
@@ -77,7 +78,8 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
       **kwargs: arguments of T5X's checkpointer.
 
     Raises:
-      UserError: if the type is not one that T5X can hold.
+      UserError: if the type is not one that T5X can hold, or if the data do
+        not have the tasks that routers tell apart.
     """
     if base_dtype not in _TYPES:
       raise UserError(
@@ -85,6 +87,9 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
         'differentiates by everything that it holds: give '
         f'{" or ".join(map(repr, _TYPES))}.'
       )
+    self._tasks = None if dataset is None else tasks_known(dataset)
+    if dataset is not None:
+      check_tasks(module.config, self._tasks)
     super().__init__(*args, **kwargs)
     self._base_path, self._network = base_path, module.config
     self._pattern, self._base_dtype = trainable, base_dtype
@@ -160,6 +165,7 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     if taken is None:
       say('Adapters begin anew.')
       return {}
+    check_experts(taken.source, taken.tasks, self._network, self._tasks)
     check_same(taken.source, taken.base, _loaded[self._base_path])
     _stages[self._base_path] = taken.stages
     say(str(taken))
@@ -260,7 +266,6 @@ class Checkpointer(require(checkpoints, 'Checkpointer')):
     data = {**dataclasses.asdict(self._dataset), 'seed': self._seed}
     data['task_feature_lengths'] = dict(self._dataset.task_feature_lengths)
     stages = _stages.get(self._base_path)
-    tasks = tasks_known(self._dataset)
     return Description(
-      self._method, base, data=data, stages=stages, tasks=tasks
+      self._method, base, data=data, stages=stages, tasks=self._tasks
     )

@@ -43,6 +43,7 @@ _REASONS = {
   'EVAL_EXAMPLES': _MEASURES,
   'EVAL_MIXTURE': _MEASURES,
   'LOGGERS': "T5X's trainer makes its own writers, for TensorBoard",
+  'MERGE': 'give INITIAL_ADAPTERS what python -m moe_lite.library merge wrote',
   'OPTIMIZER': "t5x/finetune.gin takes T5X's Adafactor, because T5X's other "
   'optimizers cannot leave parameters out',
   'PATIENCE': _KEEPS_LAST,

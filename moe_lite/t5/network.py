@@ -178,9 +178,9 @@ class Transformer(nn.Module):
       encoder_input_tokens,
       encoder_segment_ids,
       enable_dropout,
-      inputs_embedding,
-      encoder_task_ids,
-      task_numbers,
+      inputs_embedding=inputs_embedding,
+      encoder_task_ids=encoder_task_ids,
+      task_numbers=task_numbers,
     )
     return self.decode(
       encoded,

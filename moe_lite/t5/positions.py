@@ -57,8 +57,9 @@ def make_context(
       packed.
     source: the inputs that these positions belong to.
     embed: maps ids [B, S] to vectors [B, S, D].
-    task_ids: the number of the task of each position, [B, L]. None takes that
-      of the inputs, if rows are not packed.
+    task_ids: the number of the task of each position, [B, L]. If rows are not
+      packed, the number of a row is kept alone, [B, 1], and None takes that of
+      the inputs.
     is_causal: whether a position must not see later ones.
 
   Returns:
@@ -100,8 +101,11 @@ def _tasks(
   task_ids: Array | None,
 ) -> dict[str, Array]:
   """The fields of a context that say which task a position belongs to."""
-  if task_ids is None and segments is None and source.task_ids is not None:
-    task_ids = source.task_ids.max(axis=1, keepdims=True)
+  if segments is None:
+    # One decision serves the whole row, so that adapters can gather the
+    # matrices of its task once.
+    given = source.task_ids if task_ids is None else task_ids
+    task_ids = None if given is None else given.max(axis=1, keepdims=True)
   if task_ids is None:
     if 'task' in needs:
       raise UserError(

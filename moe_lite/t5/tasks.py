@@ -39,6 +39,37 @@ def check_tasks(network: T5Config, tasks: Mapping[str, Any] | None) -> None:
       )
 
 
+def check_experts(
+  source: str,
+  experts: Mapping[str, Any] | None,
+  network: T5Config,
+  tasks: Mapping[str, Any] | None,
+) -> None:
+  """Checks that the experts that a run begins with are those of its tasks.
+
+  Args:
+    source: where the experts are from, for the message.
+    experts: the tasks that they belong to; see `Description.tasks`. None if
+      their source does not route by task.
+    network: the network of the run.
+    tasks: the tasks of the data; see `Description.tasks`.
+
+  Raises:
+    UserError: if the source and the run both route by task, and the tasks are
+      others or in another order.
+  """
+  if experts is None or 'task' not in network.context_needs:
+    return
+  before, now = list(experts['names']), list((tasks or {}).get('names', ()))
+  if before != now:
+    raise UserError(
+      f'INITIAL_ADAPTERS = {source!r} has experts for {", ".join(before)}, and '
+      f'the data of this run are of {", ".join(now)}. Under task routing both '
+      'must be the same: give data of the same data sets, or another routers/ '
+      'file.'
+    )
+
+
 def known_tasks(
   path: str, network: T5Config, description: Any
 ) -> Mapping[str, Any] | None:

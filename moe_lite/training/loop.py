@@ -25,7 +25,7 @@ from moe_lite.data.dataset import Dataset, check, tasks_known
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import distributed, endings, interrupts
 from moe_lite.t5.description import describe_run
-from moe_lite.t5.tasks import check_tasks
+from moe_lite.t5.tasks import check_experts, check_tasks
 from moe_lite.training import (
   beginning,
   next_command,
@@ -230,7 +230,7 @@ def train(
       before, stages = None, None
       if (taken := read_adapters()) is not None:
         check_same(taken.source, taken.base, info)
-        warm_start.check_tasks(taken, model.module.config, known)
+        check_experts(taken.source, taken.tasks, model.module.config, known)
         stages = taken.stages
         say(str(taken))
       state, fixed = start.state()

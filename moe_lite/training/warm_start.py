@@ -1,8 +1,6 @@
 """The adapters that a run begins with, on its mesh: taken, or drawn."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -11,11 +9,9 @@ from moe_lite.adapters.merged import Merging
 from moe_lite.checkpoints import initial_adapters
 from moe_lite.checkpoints.initial_adapters import InitialAdapters
 from moe_lite.core import parameters, partitioning
-from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
 from moe_lite.models.layout import Layout
 from moe_lite.models.model import EncoderDecoderModel
-from moe_lite.t5.config import T5Config
 from moe_lite.training import train_step
 
 
@@ -42,32 +38,6 @@ def read(
   return initial_adapters.read(
     source, model.module.config, wanted, noise, seed, merging
   )
-
-
-def check_tasks(
-  taken: InitialAdapters, network: T5Config, tasks: Mapping[str, Any] | None
-) -> None:
-  """Checks that the experts of tasks are those of the data's tasks.
-
-  Args:
-    taken: the adapters to begin with.
-    network: the network of this run.
-    tasks: the tasks of the data; see `Description.tasks`.
-
-  Raises:
-    UserError: if the source and this run both route by task, and the tasks are
-      others or in another order.
-  """
-  if taken.tasks is None or 'task' not in network.context_needs:
-    return
-  before, now = list(taken.tasks['names']), list((tasks or {}).get('names', ()))
-  if before != now:
-    raise UserError(
-      f'INITIAL_ADAPTERS = {taken.source!r} has experts for '
-      f'{", ".join(before)}, and the data of this run are of '
-      f'{", ".join(now)}. Under task routing both must be the same: give data '
-      'of the same data sets, or another routers/ file.'
-    )
 
 
 def place(

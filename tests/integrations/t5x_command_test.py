@@ -13,6 +13,7 @@ from tests.integrations.t5x_commands import has_t5x
     (['evel'], "Did you mean 'eval'?"),
     (['train', '--gin.OPTIMIZER=5'], '--gin.OPTIMIZER is not possible here'),
     (['train', '--gin.DATA_SHARDS=2'], 'T5X gives each host a shard'),
+    (['train', "--gin.MERGE='ties'"], 'moe_lite.library merge'),
     (['train', '--gin.ROUTING_METRICS=True'], 'moe_lite.routing_report'),
   ],
 )

@@ -13,6 +13,7 @@ from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.t5 import Transformer
+from moe_lite.t5.positions import Source, make_context
 from tests.t5.network_test import FIRST, SECOND, config, rows
 
 E = 3
@@ -275,3 +276,17 @@ def test_experts_must_be_as_many():
   )
   with pytest.raises(UserError, match='NUM_EXPERTS = 3 at a site.* over 4'):
     model.abstract_variables()
+
+
+def test_a_row_that_is_not_packed_has_one_task():
+  tokens = jnp.array([[5, 6, 0], [7, 0, 0]])
+  numbers = jnp.array([[2, 2, 0], [1, 0, 0]])
+  segments = jnp.array([[1, 2, 0], [1, 0, 0]])
+
+  def task(segments, numbers_here):
+    source = Source(tokens, tokens > 0, segments, task_ids=numbers)
+    given = ({'task'}, tokens > 0, tokens, segments, source, lambda ids: ids)
+    return make_context(*given, numbers_here).task.tolist()
+
+  assert task(None, numbers) == task(None, None) == [[2], [1]]
+  assert task(segments, numbers) == numbers.tolist()

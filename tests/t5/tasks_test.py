@@ -7,7 +7,7 @@ import pytest
 
 from moe_lite import adapters, routing
 from moe_lite.core.errors import UserError
-from moe_lite.t5.tasks import check_tasks, known_tasks
+from moe_lite.t5.tasks import check_experts, check_tasks, known_tasks
 from tests import tiny
 
 TASKS = {'by': 'dataset', 'names': ['a', 'b']}
@@ -38,6 +38,17 @@ def test_as_many_tasks_as_the_routers_tell_apart():
     check_tasks(network(poly), TASKS)
   with pytest.raises(UserError, match='TASK_IDS'):
     check_tasks(network(routing.TaskRouter), None)
+
+
+def test_experts_of_tasks_are_those_of_the_data():
+  by_task = network(routing.TaskRouter)
+  check_experts('run', TASKS, by_task, {**TASKS, 'by': 'task'})
+  check_experts('run', None, by_task, TASKS)
+  for names in (['b', 'a'], ['a', 'c'], ['a']):
+    with pytest.raises(UserError, match="'run' has experts for a, b, and"):
+      check_experts('run', TASKS, by_task, {**TASKS, 'names': names})
+  # Under another router, experts belong to no task.
+  check_experts('run', TASKS, network(routing.SoftRouter), None)
 
 
 def test_a_checkpoint_says_which_tasks_its_routers_know():
