@@ -58,7 +58,7 @@ def test_the_chain_of_stages_runs_as_printed(tmp_path):
 @pytest.mark.slow
 def test_a_base_becomes_a_served_expert_as_printed(tmp_path):
   commands = script((ROOT / 'docs/library.md').read_text(), (SHELL, PYTHON))
-  assert commands.count('moe_lite.library') == 7
+  assert commands.count('moe_lite.library') == 8
   assert commands.count('moe_lite.load') == 1
   run(commands, tmp_path)
   experts = library.index(str(tmp_path / 'experts'))
