@@ -15,12 +15,11 @@ FOUR_STEPS = ('--gin.TRAIN_STEPS=4', '--gin.LOG_PERIOD=1')
 @needs_t5x
 def test_every_token_bears_the_number_that_it_has_in_our_loop():
   import seqio
-  from t5x import utils
 
   import tasks.mini  # noqa: F401  registers the tasks
-  from moe_lite.integrations import t5x_data
+  from moe_lite.integrations import t5x_data, t5x_parts
 
-  config = utils.DatasetConfig(
+  config = t5x_parts.function('utils', 'DatasetConfig')(
     mixture_or_task_name=t5x_data.numbered('mini_train', 'dataset'),
     task_feature_lengths=t5x_data.lengths(LENGTHS, 'dataset'),
     split='train',
@@ -29,7 +28,8 @@ def test_every_token_bears_the_number_that_it_has_in_our_loop():
     seed=0,
     pack=True,
   )
-  theirs = utils.get_dataset(config, 0, 1, task_ids.FeatureConverter)
+  get_dataset = t5x_parts.function('utils', 'get_dataset')
+  theirs = get_dataset(config, 0, 1, task_ids.FeatureConverter)
   theirs = next(theirs.as_numpy_iterator())
   data = dataset.Dataset(
     'mini_train', LENGTHS, batch_size=64, shuffle=False, task_ids='dataset'
