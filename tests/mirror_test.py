@@ -14,6 +14,9 @@ MIRRORED = {'moe_lite': 'tests', 'tasks': 'tests/tasks'}
 # The modules without one, and what tests them instead.
 ELSEWHERE = {
   'moe_lite/checkpoints/library.py': 'library/command_test, assembling_test',
+  'moe_lite/evaluation/composed.py': 'library/lorahub_test',
+  'moe_lite/evaluation/routed_run.py': 'convert/collapse_test',
+  'moe_lite/library/static_accuracy.py': 'library/selecting_test',
   'moe_lite/evaluation/exporting.py': 'convert/adapter_verbs_test',
   'moe_lite/library/folder.py': 'library/command_test',
   'moe_lite/library/merges.py': 'library/assembling_test, command_test',

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from moe_lite import adapters
-from moe_lite.checkpoints import exported, formats, runs
+from moe_lite.checkpoints import exported, formats, library, runs
 from moe_lite.checkpoints.base_folder import WEIGHTS
 from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.peft.folder import write
 from moe_lite.checkpoints.t5x import native
-from moe_lite.core import parameters
+from moe_lite.core import json_files, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.t5.description import describe_run
 from tests import tiny_run
@@ -28,6 +28,9 @@ def folder(tmp_path_factory):
   written_files.write(folder / 'theirs', written_files.state('1.1'))
   ia3 = network({'key': adapters.IA3})
   write(str(folder / 'peft'), draw(ia3), ia3)
+  (folder / 'library').mkdir()
+  where = folder / 'library' / library.INDEX
+  json_files.write(where, library.index_of({'a': {}}))
   return folder
 
 
@@ -40,6 +43,7 @@ def folder(tmp_path_factory):
     ('theirs', "model of Hugging Face's"),
     ('base', 'base'),
     ('run', 'run'),
+    ('library', 'a library of experts'),
     (f'base/{WEIGHTS}', 'file of a base'),
   ],
 )
@@ -47,7 +51,7 @@ def test_every_form_is_found(folder, name, says):
   found = formats.find(str(folder / name))
   assert found is not None and found.name == says
   assert found.has_steps == (name == 'run')
-  assert len({form.name for form in formats.TABLE}) == 7
+  assert len({form.name for form in formats.TABLE}) == 8
 
 
 @pytest.mark.parametrize('name', ['exported', 'peft', 'nothing'])

@@ -246,7 +246,7 @@ def test_a_folder_of_the_user_s_hides_no_gin_file(tmp_path, monkeypatch):
 
 def test_gin_files_are_found_without_a_search_path():
   assert (gin_paths.folder() / 'runs' / 'finetune.gin').is_file()
-  assert gin_paths.providers('TOP_K') == ['routers/top_k.gin']
+  assert gin_paths.providers('RENORMALIZE') == ['routers/top_k.gin']
   assert 'methods/mov.gin' in gin_paths.providers('ADAPTERS')
   assert not any('models' in name for name in gin_paths.providers('ADAPTERS'))
 
