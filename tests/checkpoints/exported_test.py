@@ -67,7 +67,8 @@ def test_nothing_for_torch_where_it_does_not_fit(paths, tmp_path, change):
   change(description, trained)
   exported.save(str(tmp_path / 'mine'), trained, description, TRAINING)
   assert not (tmp_path / 'mine' / torch_file.TORCH).exists()
-  assert 'torch' not in (tmp_path / 'mine' / exported.CARD).read_text()
+  card = (tmp_path / 'mine' / exported.CARD).read_text()
+  assert 'torch_adapters' not in card and 'do not load without JAX' in card
 
 
 def test_the_first_exports_are_read(mine):

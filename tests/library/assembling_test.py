@@ -91,7 +91,9 @@ def test_a_library_is_read_as_adapters_and_texts_have_no_task(kept):
   np.testing.assert_allclose(model.score(TEXTS, CHOICES), alone, rtol=1e-6)
 
 
-@pytest.mark.parametrize('router', ['arrow', 'spectr'])
+@pytest.mark.parametrize(
+  'router', ['arrow', pytest.param('spectr', marks=pytest.mark.slow)]
+)
 def test_prototypes_are_leaves_that_load_without_the_library(
   kept, tmp_path, router, capsys
 ):

@@ -69,8 +69,15 @@ def descend(model, adapters_of, steps):
   return adapters_of
 
 
-@pytest.mark.parametrize('packing', [True, False])
-@pytest.mark.parametrize('kind', SINGLE)
+@pytest.mark.parametrize(
+  'kind, packing',
+  [
+    ('lora', True),
+    ('ia3', False),
+    pytest.param('lora', False, marks=pytest.mark.slow),
+    pytest.param('ia3', True, marks=pytest.mark.slow),
+  ],
+)
 def test_one_run_trains_every_expert_as_it_trains_alone(kind, packing):
   model, experts = start(kind)
   steps = batches(packing)

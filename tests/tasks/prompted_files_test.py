@@ -116,6 +116,7 @@ def test_a_folder_without_rows_is_refused(tmp_path):
     prompted_files.mixture(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_few_shots_teach_their_choices(folder, tmp_path, capsys):
   """Train, ask for other losses, and evaluate, by commands and gin files."""
   run, outcome = tmp_path / 'run', tmp_path / 'eval'
