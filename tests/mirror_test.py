@@ -19,6 +19,7 @@ ELSEWHERE = {
   'moe_lite/library/static_accuracy.py': 'library/selecting_test',
   'moe_lite/evaluation/exporting.py': 'convert/adapter_verbs_test',
   'moe_lite/library/folder.py': 'library/command_test',
+  'moe_lite/library/making.py': 'library/assembling_test',
   'moe_lite/library/merges.py': 'library/assembling_test, command_test',
   'moe_lite/library/splitting.py': 'library/assembling_test',
   'moe_lite/data/caches.py': 'tasks/cached_test: every file of a cache',

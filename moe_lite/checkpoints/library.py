@@ -54,16 +54,13 @@ def index(path: str) -> dict[str, dict[str, Any]]:
   Raises:
     UserError: if it is damaged, or of a newer version.
   """
-  where = posixpath.join(path, INDEX)
-  said = json_files.read(where)
-  experts = said.get('experts')
-  if said.get('format') != _FORMAT or not isinstance(experts, dict):
-    raise UserError(f'{where} is not the index of a library of experts.')
-  if said.get('version', 0) > _VERSION:
-    raise UserError(
-      f'{where} has version {said["version"]}, and this package reads up to '
-      f'{_VERSION}: install a newer moe_lite.'
-    )
+  experts = json_files.read_form(
+    posixpath.join(path, INDEX),
+    _FORMAT,
+    _VERSION,
+    'experts',
+    'the index of a library of experts',
+  )
   return dict(sorted(experts.items()))
 
 
@@ -77,13 +74,18 @@ def index_of(experts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def chosen(path: str, names: list[str] | None) -> list[str]:
-  """Returns the names of some experts, or of all for None.
+  """Returns the names of some experts, or of all for None, in their order.
 
   Raises:
-    UserError: if there is no such expert, or fewer than two are chosen.
+    UserError: if there is no such expert, if one is named twice, or if fewer
+      than two are chosen.
   """
   known = list(index(path))
   wanted = known if names is None else sorted(set(names))
+  if names is not None and len(wanted) < len(names):
+    raise UserError(
+      f'An expert is named twice among {", ".join(names)}: name each once.'
+    )
   for name in wanted:
     if name not in known:
       raise UserError(

@@ -90,7 +90,6 @@ from moe_lite.convert import (
   peft_verbs,
 )
 from moe_lite.core import integrity
-from moe_lite.core.errors import UserError, nearest
 from moe_lite.process import arguments, cli
 
 
@@ -128,13 +127,7 @@ VERBS = {
 
 def convert(argv: Sequence[str]) -> None:
   """Runs the verb that the command line names."""
-  verb = argv[1] if len(argv) > 1 else ''
-  if verb not in VERBS:
-    raise UserError(
-      f'{verb!r} is not a conversion; give one of {", ".join(VERBS)}.'
-      f'{nearest(verb, VERBS)} See --help.'
-    )
-  VERBS[verb](argv[2:])
+  arguments.run_verb(VERBS, argv, 'a conversion')
 
 
 def main(argv: Sequence[str]) -> int:

@@ -31,6 +31,33 @@ def read(path: epath.PathLike) -> dict[str, Any]:
   return integrity.unseal(parse(read_text(path), str(path)), str(path))
 
 
+def read_form(
+  path: str, form: str, version: int, entry: str, what: str
+) -> dict[str, Any]:
+  """Reads an object from a file of a form that this package writes.
+
+  Args:
+    path: the file.
+    form: what its entry `format` must be.
+    version: the newest version that this package reads.
+    entry: the name of the object in the file.
+    what: what the file is, for the message, such as 'a selector of experts'.
+
+  Raises:
+    UserError: if it is damaged, of another form, or of a newer version.
+  """
+  said = read(path)
+  found = said.get(entry)
+  if said.get('format') != form or not isinstance(found, dict):
+    raise UserError(f'{path} is not {what}.')
+  if said.get('version', 0) > version:
+    raise UserError(
+      f'{path} has version {said["version"]}, and this package reads up to '
+      f'{version}: install a newer moe_lite.'
+    )
+  return found
+
+
 def parse(text: str, where: str) -> dict[str, Any]:
   """Returns the JSON object that a text holds.
 

@@ -5,23 +5,19 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 from absl import flags
 
 from moe_lite import routing
-from moe_lite.checkpoints import exported, initial_adapters, library
+from moe_lite.checkpoints import exported, library
 from moe_lite.checkpoints.description import Description
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
-from moe_lite.inference.vocabulary import model_in
-from moe_lite.library import folder
-from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.library import folder, making
 from moe_lite.process import arguments
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import describe_run, from_json
-from moe_lite.t5.network import Transformer
 
 # Routers that need no training once the experts are there.
 ROUTERS: dict[str, Callable[..., Any]] = {
@@ -61,15 +57,7 @@ def assemble(argv: Sequence[str]) -> None:
   leaves, said = assembled(
     source, folder.names(values.experts), values.router, **given
   )
-  exported.save(
-    values.to,
-    leaves,
-    said,
-    said.training or {},
-    model_in(library.folder_of(source, library.chosen(source, None)[0])),
-    said.text,
-    overwrite=values.overwrite,
-  )
+  making.save(values, source, leaves, said)
   say(
     f'Wrote {values.to}: {parameters.count(leaves):,} parameters, routed by '
     f'{values.router}. Name it wherever adapters are named, as in '
@@ -98,17 +86,13 @@ def assembled(
   tree, said = library.read(path, names)
   there = from_json(said.network_of(path))
   network = routed(there, router, **options)
-  model = EncoderDecoderModel(Transformer(network))
-  wanted = jax.eval_shape(
-    parameters.unstack_layers, model.abstract_variables()['params']
-  )
-  taken = initial_adapters.begun(path, tree, there, network, wanted)
+  taken = making.leaves(path, tree, there, network)
   described = dataclasses.replace(
     said,
     method=describe_run(network, parameters.TRAINABLE_ADAPTERS),
     training={**(said.training or {}), 'router': router},
   )
-  return parameters.unflatten(taken), described
+  return taken, described
 
 
 def routed(network: T5Config, router: str, **options: Any) -> T5Config:

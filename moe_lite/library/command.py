@@ -34,10 +34,11 @@ trained already. For any other router, train it: give
       [--on=product] [--seed=0]
 
 writes one expert as exported adapters. NAME is one of mean, task_arithmetic,
-magnitude_prune, ties, dare_linear and dare_ties. Pairs of matrices are merged
-on their products `a b`, and the result is cut to the rank R by its singular
-values; without --rank it has the rank of the experts. --on=factors merges `a`
-and `b` apart.
+magnitude_prune, ties, dare_linear and dare_ties. Weights are those of the
+experts in the order of --experts, or else of `list`. Pairs of matrices are
+merged on their products `a b`, and the result is cut to the rank R by its
+singular values; without --rank it has the rank of the experts. --on=factors
+merges `a` and `b` apart.
 
   python -m moe_lite.library merge LIBRARY --to=DIR --method=lorahub
       --mixture=NAME_score_eval [--split=train] [--examples=16] [--budget=40]
@@ -76,7 +77,6 @@ the mixture of its experts under task routing.
 
 from collections.abc import Sequence
 
-from moe_lite.core.errors import UserError, nearest
 from moe_lite.library import (
   adding,
   assembling,
@@ -87,7 +87,7 @@ from moe_lite.library import (
   selector,
   splitting,
 )
-from moe_lite.process import cli
+from moe_lite.process import arguments, cli
 
 VERBS = {
   'add': adding.add,
@@ -103,13 +103,7 @@ VERBS = {
 
 def library(argv: Sequence[str]) -> None:
   """Runs the verb that the command line names."""
-  verb = argv[1] if len(argv) > 1 else ''
-  if verb not in VERBS:
-    raise UserError(
-      f'{verb!r} is not a verb of a library; give one of {", ".join(VERBS)}.'
-      f'{nearest(verb, VERBS)} See --help.'
-    )
-  VERBS[verb](argv[2:])
+  arguments.run_verb(VERBS, argv, 'a verb of a library')
 
 
 def main(argv: Sequence[str]) -> int:

@@ -5,27 +5,23 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 from absl import flags
 
 from moe_lite.adapters.ia3 import IA3
 from moe_lite.adapters.lora import LoRA
 from moe_lite.adapters.merged import Merging
 from moe_lite.adapters.merging import PAIRS
-from moe_lite.checkpoints import exported, initial_adapters, library
+from moe_lite.checkpoints import exported, library
 from moe_lite.checkpoints.description import Description
 from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
-from moe_lite.inference.vocabulary import model_in
-from moe_lite.library import folder, lorahub
-from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.library import folder, lorahub, making
 from moe_lite.process import arguments
 from moe_lite.process.quiet_tensorflow import import_tensorflow
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import describe_run, from_json
-from moe_lite.t5.network import Transformer
 from moe_lite.training import configuration
 
 LORAHUB = 'lorahub'
@@ -57,30 +53,27 @@ def merge(argv: Sequence[str]) -> None:
   if values.method == LORAHUB:
     leaves, said = _searched(source, names, values)
   else:
-    leaves, said = merged(source, names, _how(values), values.rank)
-  exported.save(
-    values.to,
-    leaves,
-    said,
-    said.training or {},
-    model_in(library.folder_of(source, library.chosen(source, None)[0])),
-    said.text,
-    overwrite=values.overwrite,
-  )
+    leaves, said = merged(source, names, _how(values, source), values.rank)
+  making.save(values, source, leaves, said)
   say(
     f'Wrote {values.to}: {parameters.count(leaves):,} parameters, the '
     f'{values.method} of {len(library.chosen(source, names))} experts.'
   )
 
 
-def _how(values: Any) -> Merging:
-  return Merging(
-    values.method,
-    values.density,
-    None if values.weights is None else [_number(x) for x in values.weights],
-    values.on,
-    values.seed,
-  )
+def _how(values: Any, source: str) -> Merging:
+  weights = None
+  if values.weights is not None:
+    given = [_number(x) for x in values.weights]
+    named = folder.names(values.experts) or library.chosen(source, None)
+    if len(given) != len(named):
+      raise UserError(
+        f'--weights has {len(given)} numbers for {len(named)} experts: give '
+        f'one for each, in the order of {", ".join(named)}.'
+      )
+    # Experts are read in the order of their names.
+    weights = [w for _, w in sorted(zip(named, given, strict=True))]
+  return Merging(values.method, values.density, weights, values.on, values.seed)
 
 
 def _check_flags(values: Any) -> None:
@@ -138,11 +131,7 @@ def merged(
   tree, said = library.read(path, names)
   there = from_json(said.network_of(path))
   network = single(there, rank)
-  model = EncoderDecoderModel(Transformer(network))
-  wanted = jax.eval_shape(
-    parameters.unstack_layers, model.abstract_variables()['params']
-  )
-  taken = initial_adapters.begun(path, tree, there, network, wanted, how)
+  taken = making.leaves(path, tree, there, network, how)
   told = {x: y for x, y in dataclasses.asdict(how).items() if y is not None}
   described = dataclasses.replace(
     said,
@@ -150,7 +139,7 @@ def merged(
     training={**(said.training or {}), 'merged': told},
     tasks=None,
   )
-  return parameters.unflatten(taken), described
+  return taken, described
 
 
 def single(network: T5Config, rank: int | None = None) -> T5Config:

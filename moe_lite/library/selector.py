@@ -65,15 +65,9 @@ def read(path: str) -> dict[str, str]:
       f'{path} has no {SELECTOR}. Make a library with one by `python -m '
       'moe_lite.library select`.'
     )
-  said = json_files.read(where)
-  experts = said.get('experts')
-  if said.get('format') != _FORMAT or not isinstance(experts, dict):
-    raise UserError(f'{where} is not a selector of experts.')
-  if said.get('version', 0) > _VERSION:
-    raise UserError(
-      f'{where} has version {said["version"]}, and this package reads up to '
-      f'{_VERSION}: install a newer moe_lite.'
-    )
+  experts = json_files.read_form(
+    where, _FORMAT, _VERSION, 'experts', 'a selector of experts'
+  )
   there = library.index(path) if library.is_library(path) else {}
   missing = [
     name

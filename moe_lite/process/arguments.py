@@ -1,13 +1,37 @@
 """The arguments of a verb: one path, `--to`, and flags of its own."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
 from moe_lite.core import files
-from moe_lite.core.errors import UserError
+from moe_lite.core.errors import UserError, nearest
+
+
+def run_verb(
+  verbs: Mapping[str, Callable[[Sequence[str]], None]],
+  argv: Sequence[str],
+  what: str,
+) -> None:
+  """Runs the verb that a command line names.
+
+  Args:
+    verbs: name of a verb to what runs it on the arguments after it.
+    argv: the command line.
+    what: what a verb of this command is, such as 'a conversion'.
+
+  Raises:
+    UserError: if there is no such verb.
+  """
+  verb = argv[1] if len(argv) > 1 else ''
+  if verb not in verbs:
+    raise UserError(
+      f'{verb!r} is not {what}; give one of {", ".join(verbs)}.'
+      f'{nearest(verb, verbs)} See --help.'
+    )
+  verbs[verb](argv[2:])
 
 
 def to_flag() -> flags.FlagValues:

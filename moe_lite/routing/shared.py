@@ -48,6 +48,12 @@ class Decision(nn.Module):
     """The fields of `Context` that the deciding router reads."""
     return self.router(num_experts=self.num_experts, parent=None).needs
 
+  @property
+  def num_tasks(self) -> int | None:
+    """How many tasks the deciding router tells apart; None if it does not."""
+    made = self.router(num_experts=self.num_experts, parent=None)
+    return made.num_tasks
+
   def cannot_begin(self, source: 'Decision', why: str) -> UserError:
     """The error for a decision that cannot do what another one did.
 

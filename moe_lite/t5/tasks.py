@@ -28,7 +28,8 @@ def check_tasks(network: T5Config, tasks: Mapping[str, Any] | None) -> None:
       '--gin.TASK_IDS="\'task\'".'
     )
   count = len(tasks['names'])
-  for site, adapter in network.standing().items():
+  routed = {**network.standing(), **network.deciding()}
+  for site, adapter in routed.items():
     wanted = adapter.num_tasks
     if wanted is not None and wanted != count:
       raise UserError(

@@ -152,6 +152,7 @@ def train(
       'INITIAL_ADAPTERS': initial_adapters,
       'EXPERT_NOISE': expert_noise,
       'MERGE': merge,
+      'MERGE_DENSITY': merge_density,
     }
     read_adapters = functools.cache(
       lambda: warm_start.read(

@@ -10,6 +10,8 @@ fine-tuning T0-3B. The T0-3B that was released is another model, with another
 average. The numbers of model cards are computed here from their scores.
 """
 
+import functools
+
 from moe_lite.data import catalog
 
 MIXTURE = 't0_eval_score_eval'
@@ -25,20 +27,21 @@ _COLUMNS = (
   'super_glue_wsc.fixed',
   'winogrande_winogrande_xl',
 )
-_DROPPED = ('story_cloze',)
+# What all rows have in common.
+_row = functools.partial(
+  catalog.Published, columns=_COLUMNS, dropped=('story_cloze',)
+)
 
 
 def _paper(
   name: str, average: float, mark: str, steps: int = 500_000, batch: int = 32
 ) -> catalog.Published:
   """A median over prompts; steps and batch are those of the paper's scripts."""
-  return catalog.Published(
+  return _row(
     name=name,
     average=average,
     mark=mark,
     convention=catalog.MEDIAN,
-    columns=_COLUMNS,
-    dropped=_DROPPED,
     steps=steps,
     batch=batch,
     source=_PAPER,
@@ -55,13 +58,11 @@ def _card(
   batch: int | None = None,
 ) -> catalog.Published:
   """A mean over prompts, from the card of a T0 that was trained again."""
-  return catalog.Published(
+  return _row(
     name=name,
     average=average,
     mark=mark,
     convention=catalog.MEAN,
-    columns=_COLUMNS,
-    dropped=_DROPPED,
     steps=steps,
     batch=batch,
     source=f'model card hamishivi/hypertask_T0_{size}',

@@ -69,6 +69,18 @@ def test_uniform_is_the_mean_of_the_experts(kept, tmp_path):
   )
 
 
+def test_weights_belong_to_the_experts_in_the_order_they_are_named(
+  kept, tmp_path
+):
+  _, base, path = kept
+  alone = f'{path}/{library.EXPERTS}/clouds'
+  for order, weights in (('clouds,apples', '1,0'), ('apples,clouds', '0,1')):
+    to = tmp_path / order
+    argv = (f'--experts={order}', f'--weights={weights}')
+    assert run('merge', path, f'--to={to}', '--method=mean', *argv) == 0
+    np.testing.assert_allclose(scores(base, to), scores(base, alone), rtol=1e-4)
+
+
 def test_a_part_of_the_experts_may_be_taken(kept, tmp_path):
   _, _, path = kept
   to = tmp_path / 'two'

@@ -152,7 +152,14 @@ def test_nan_in_an_expert_is_refused_by_its_leaf(kept, tmp_path, capsys):
     ),
     (
       ('merge', '{library}', '--to={to}', '--weights=1,2'),
-      'one number for each expert',
+      'has 2 numbers for 3 experts: give one for each',
+    ),
+    (
+      (
+        *('merge', '{library}', '--to={to}', '--weights=1,2'),
+        '--experts=apples,apples',
+      ),
+      'named twice',
     ),
     (
       ('merge', '{library}', '--to={to}', '--weights=1,2,x'),

@@ -51,6 +51,22 @@ def test_experts_of_tasks_are_those_of_the_data():
   check_experts('run', TASKS, network(routing.SoftRouter), None)
 
 
+def test_a_shared_decision_tells_as_many_tasks_apart():
+  mixture = functools.partial(
+    adapters.MoV, num_experts=3, router=routing.SharedRouter
+  )
+  decision = functools.partial(
+    routing.Decision, num_experts=3, router=routing.TaskRouter
+  )
+  config = dataclasses.replace(
+    tiny.model({}).module.config,
+    adapters={'key': mixture},
+    decisions={'layer': decision},
+  )
+  with pytest.raises(UserError, match='at layer tells 3 tasks apart'):
+    check_tasks(config, TASKS)
+
+
 def test_a_checkpoint_says_which_tasks_its_routers_know():
   by_task = network(routing.TaskRouter)
   assert known_tasks('run', by_task, Said(TASKS)) == TASKS
