@@ -144,7 +144,7 @@ def train(
       if is_over:
         end = f'no better {best_by} was found until step {before.step}'
       say(f'{model_dir}: {end}, and nothing is left to do.')
-      _say_results(model_dir, choosing.result(lines))
+      _say_results(model_dir, choosing.result(lines), model, dataset)
       return
     dataset = with_shards(dataset, before and before.data_shards)
     settings = {
@@ -357,7 +357,8 @@ def train(
     # Draw the curve, and say where everything is.
     if jax.process_index() == 0 and not begins_only:
       training_curve(model_dir)
-    _say_results(model_dir, choosing.result(recorder.validations))
+    best = choosing.result(recorder.validations)
+    _say_results(model_dir, best, model, dataset)
 
 
 def _check_positive(**values: int) -> None:
@@ -379,7 +380,9 @@ def _describe_saved(model_dir: str, checkpoints: Checkpoints) -> str:
   return f'Everything up to step {step} is saved in {model_dir}.'
 
 
-def _say_results(model_dir: str, best: str | None) -> None:
+def _say_results(
+  model_dir: str, best: str | None, model: EncoderDecoderModel, data: Dataset
+) -> None:
   """Prints where the results are, which is the best, and what to run next."""
   files = [run_folder.CONFIG, f'{run_items.FOLDER}/']
   if (epath.Path(model_dir) / run_folder.METRICS).exists():
@@ -387,5 +390,10 @@ def _say_results(model_dir: str, best: str | None) -> None:
   say(
     *([best] if best else []),
     f'Results are in {model_dir}: {", ".join(files)}.',
-    *next_command.lines(model_dir),
+    *next_command.lines(
+      model_dir,
+      data.mixture_or_task_name
+      if 'task' in model.module.config.context_needs
+      else None,
+    ),
   )

@@ -3,11 +3,14 @@
 import shlex
 import sys
 
+import seqio
+
+from moe_lite.data import catalog
 from moe_lite.process import gin_paths
 from moe_lite.training import run_folder
 
 
-def lines(model_dir: str) -> list[str]:
+def lines(model_dir: str, trained_on: str | None = None) -> list[str]:
   """Returns lines that show a command to evaluate a run.
 
   The command reads the run's own configuration, which makes the network and the
@@ -16,6 +19,8 @@ def lines(model_dir: str) -> list[str]:
 
   Args:
     model_dir: the folder of the run.
+    trained_on: the task or mixture that it was trained on, if its routers read
+      the task, so that it can be evaluated on its own data sets alone.
 
   Returns:
     No lines if the run was not started from a command line.
@@ -35,5 +40,10 @@ def lines(model_dir: str) -> list[str]:
     f'--gin.CHECKPOINT_PATH={model_dir!r}',
     f'--gin.EVAL_OUTPUT_DIR={model_dir.rstrip("/") + "/eval"!r}',
   ]
+  if trained_on is not None:
+    twin = trained_on + catalog.SCORE_EVAL
+    names = {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
+    name = twin if twin in names else trained_on
+    arguments.append(f'--gin.MIXTURE_OR_TASK_NAME={name!r}')
   command = ' '.join(shlex.quote(argument) for argument in arguments)
   return ['Evaluate it:', f'  python -m moe_lite.eval {command}']
