@@ -40,14 +40,15 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Tree
 
 EOS_ID = 1
-# In place of an id that was chosen by logits that are NaN or infinite.
+"""The id that ends a sequence, as in T5's vocabulary."""
 NOT_FINITE = -1
+"""In place of an id that was chosen by logits that are NaN or infinite."""
 # A score far below any sum of log-probabilities. It is finite, because inf -
 # inf is NaN.
 _IMPOSSIBLE = np.float32(-1e9)
 
-# Decodes one position; see the module.
 TokensToLogits = Callable[[Array, Tree], tuple[Array, Tree]]
+"""Decodes one position; see the module."""
 
 
 def greedy(
@@ -88,8 +89,9 @@ def sample(
 ) -> Array:
   """Draws every token from softmax(logits / temperature).
 
+  The module describes the first arguments.
+
   Args:
-    inputs, cache, tokens_to_logits, eos_id, cache_batch_axis: see the module.
     rng: the key of the draws. It is required.
     temperature: a number above 0. Close to 0, the result is close to `greedy`.
     top_k: draw only among the k likeliest tokens. 0 means all tokens.
@@ -142,11 +144,9 @@ def beam_search(
   al., arXiv 1609.08144, equation 14). The search of an example ends when no
   live sequence can beat the worst of K finished sequences. If no sequence of an
   example has finished within T tokens, its live sequences are returned, scored
-  by log p.
+  by log p. The module describes the first arguments.
 
   Args:
-    inputs, cache, tokens_to_logits, eos_id, cache_batch_axis, rng: see the
-      module.
     num_decodes: the number of beams, K. The name is T5X's.
     alpha: the exponent of the length penalty. 0 means no penalty.
     return_all: whether to return all beams instead of the best.
