@@ -4,6 +4,9 @@ The check of a command's macros, the table in gin/README.md and the help of the
 commands come from here.
 """
 
+import re
+
+from moe_lite.process import macro_defaults
 from moe_lite.process.macro_kinds import Macro
 from moe_lite.process.macros_of_models import MODELS
 from moe_lite.process.macros_of_results import RESULTS
@@ -15,12 +18,16 @@ BY_NAME = {macro.name: macro for macro in TABLE}
 
 def markdown() -> str:
   """Returns the table of gin/README.md."""
-  lines = ['| macro | of | may be | meaning |', '|---|---|---|---|']
+  lines = [
+    '| macro | of | default | may be | meaning |',
+    '|---|---|---|---|---|',
+  ]
   for macro in TABLE:
-    allowed = macro.kind.allowed.replace('|', r'\|')
-    lines.append(
-      f'| `{macro.name}` | {macro.of} | {allowed} | {macro.meaning} |'
-    )
+    default = macro_defaults.markdown(macro.name)
+    # A star would begin emphasis.
+    allowed = re.sub(r'([|*])', r'\\\1', macro.kind.allowed)
+    cells = (f'`{macro.name}`', macro.of, default, allowed, macro.meaning)
+    lines.append(f'| {" | ".join(cells)} |')
   return '\n'.join(lines) + '\n'
 
 
