@@ -60,6 +60,13 @@ EXTRAS = {
     'setuptools>=65',
     'wheel>=0.43',
   ],
+  # The site of the documentation. ruff breaks the lines of long signatures.
+  'docs': [
+    'mkdocs>=1.6.1,<2',  # 1.6.1
+    'mkdocs-material>=9.6',  # 9.8.2
+    'mkdocstrings-python>=1.16',  # 2.0.11
+    'ruff>=0.12',
+  ],
   'gpu': ['jax[cuda12]>=0.10.2'],
   'tpu': ['jax[tpu]>=0.10.2'],
   # libtpu, of which only the compiler is used.

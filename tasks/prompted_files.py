@@ -3,13 +3,13 @@
 A folder has files `NAME.SPLIT.jsonl`, such as `copa.train.jsonl`. A line is an
 object with
 
-  dataset   the name of the data set
-  prompt    the name of the prompt
-  row       the number of the row that the example was made from; it is the same
-            under every prompt of a data set and split
-  inputs    the text under the prompt
-  choices   the answers to choose from; [] for free text
-  target    the right answer
+* `dataset`: the name of the data set
+* `prompt`: the name of the prompt
+* `row`: the number of the row that the example was made from; it is the same
+  under every prompt of a data set and split
+* `inputs`: the text under the prompt
+* `choices`: the answers to choose from; [] for free text
+* `target`: the right answer
 
 A gin file calls `mixture`; see `gin/data/rows.gin`. The tasks are
 `rows_<data set>_<prompt>`, with their `_score_eval` twins.

@@ -42,7 +42,7 @@ def run(text, folder):
 
 @pytest.mark.slow
 def test_the_chain_of_stages_runs_as_printed(tmp_path):
-  text = (ROOT / 'docs/stages.md').read_text()
+  text = (ROOT / 'docs/how_to/stages.md').read_text()
   # The last section compares rates, which takes long.
   commands = script(text[: text.index('## A rate')])
   assert commands.count('moe_lite.train') == 4
@@ -57,7 +57,8 @@ def test_the_chain_of_stages_runs_as_printed(tmp_path):
 
 @pytest.mark.slow
 def test_a_base_becomes_a_served_expert_as_printed(tmp_path):
-  commands = script((ROOT / 'docs/library.md').read_text(), (SHELL, PYTHON))
+  text = (ROOT / 'docs/tutorials/library.md').read_text()
+  commands = script(text, (SHELL, PYTHON))
   assert commands.count('moe_lite.library') == 8
   assert commands.count('moe_lite.load') == 1
   run(commands, tmp_path)
