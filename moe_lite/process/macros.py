@@ -22,14 +22,3 @@ def markdown() -> str:
       f'| `{macro.name}` | {macro.of} | {allowed} | {macro.meaning} |'
     )
   return '\n'.join(lines) + '\n'
-
-
-def help_text() -> str:
-  """Returns what the help of a command says of macros."""
-  width = max(len(macro.name) for macro in TABLE)
-  lines = [
-    f'  --gin.{macro.name:<{width}}  {macro.kind.allowed}' for macro in TABLE
-  ]
-  return '\n'.join(
-    ['Macros of the gin files; gin/README.md says what they mean:', *lines]
-  )

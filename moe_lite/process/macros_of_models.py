@@ -30,7 +30,7 @@ MODELS: tuple[Macro, ...] = (
     Optional(Text('a path, an address, or the name of a base')),
     'the frozen base: a folder of `convert export_base`, a T5X checkpoint, a '
     'folder in the format of Hugging Face, a model of its hub as '
-    "`'hf://organisation/name@revision'`, or `'mini'`; see below",
+    "`'hf://organisation/name@revision'`, or `'mini'`",
   ),
   Macro(
     'ACTIVATION_DTYPE',
@@ -42,7 +42,7 @@ MODELS: tuple[Macro, ...] = (
     'DROPOUT_RATE',
     'model',
     _SHARE,
-    "0.0, as in the paper's training of adapters",
+    "the rate of dropout; 0.0 in the paper's training of adapters",
   ),
   Macro(
     'SCAN_LAYERS',
