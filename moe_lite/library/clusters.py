@@ -55,7 +55,6 @@ def cluster(argv: Sequence[str]) -> None:
     tables.table(('cluster', 'experts'), rows),
     'Now train one expert for each cluster, on the data of its experts:',
     *(
-      '  ' + shell.quote(f'--gin.MIXTURE_OR_TASK_NAME={mixture!r}')
-      for mixture in mixtures
+      '  ' + shell.quote(f'--gin.MIXTURE_OR_TASK_NAME={x!r}') for x in mixtures
     ),
   )

@@ -69,7 +69,7 @@ COMMANDS = (
   ),
   Command(
     'moe_lite.sweep',
-    'run a grid of configurations and seeds, into one table',
+    'run a grid of settings and seeds, into one table',
     'moe_lite.sweep.command',
     ('suites/*.gin', 'ablations/*.gin'),
   ),

@@ -21,6 +21,8 @@ _WIDTH = 80
 _LONGEST_VALUE = 50
 # So many other values of a macro are shown.
 _MOST_VALUES = 4
+# The folders of which a command has one to itself.
+_OWN = ('runs', 'suites', 't5x')
 _LINK = re.compile(r'\[([^]]+)\]\([^)]*\)')
 
 
@@ -69,9 +71,11 @@ def _files(files: Sequence[str]) -> str:
 def _macros(files: Sequence[str]) -> str:
   """The macros of files, under the folder of the first file that has them.
 
-  The folder of the last file comes first: it is the command's own.
+  The macros of the command's own folder come first.
   """
-  of_folder: dict[str, list[str]] = {_folder(files[-1]): []}
+  folders = dict.fromkeys(map(_folder, files))
+  own = [x for x in _OWN if x in folders]
+  of_folder: dict[str, list[str]] = {x: [] for x in (*own, *folders)}
   for name, values in macro_defaults.read(files).items():
     lines = of_folder.setdefault(_folder(values[0].files[0]), [])
     lines += ['', *_macro(macros.BY_NAME[name], values)]
@@ -80,7 +84,8 @@ def _macros(files: Sequence[str]) -> str:
     'by another file or by the flag. `...` stands for a long value.'
   ]
   for folder, lines in of_folder.items():
-    parts += ['', f'Macros of {folder}/:', *lines]
+    if lines:
+      parts += ['', f'Macros of {folder}/:', *lines]
   return '\n'.join(parts)
 
 

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import pathlib
+import signal
 import sys
 from typing import NoReturn
 
@@ -92,6 +93,8 @@ def _begin(module: str) -> None:
   from moe_lite.process import allocator, help_text
 
   if help_text.is_asked(sys.argv):
+    # Whoever reads it, such as `head`, may stop before its end.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(help_text.of(module))
     sys.exit(0)
 
