@@ -27,9 +27,8 @@ bash launch/venv.sh
 export TF_CPP_MIN_LOG_LEVEL=2
 
 step() {
-  printf '\n$ .venv/bin/python'
-  printf ' %q' "$@"
   echo
+  echo "$ $(.venv/bin/python -m moe_lite.process.shell .venv/bin/python "$@")"
   .venv/bin/python "$@"
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 import gin
 import gin.config
 
-from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.errors import UserError, nearest, some
 from moe_lite.process import gin_paths, macros
 
 _REQUIRED = 'gin.REQUIRED'
@@ -63,10 +63,10 @@ def check(of_files: set[str]) -> None:
   config = _config()
   unknown = sorted(names() - of_files)
   if unknown:
+    hint = _elsewhere(unknown[0]) or nearest(unknown[0], of_files)
     raise UserError(
       f'--gin.{unknown[0]}: none of the gin files has a macro '
-      f'{unknown[0]!r}.{nearest(unknown[0], of_files)} They have '
-      f'{", ".join(sorted(of_files))}.'
+      f'{unknown[0]!r}.{hint} They have {", ".join(sorted(of_files))}.'
     )
   for name, user in _uses(config):
     if (name, _MACRO) not in config:
@@ -107,6 +107,14 @@ def _resolve(value: Any) -> Any:
   if isinstance(value, list | tuple):
     return type(value)(_resolve(x) for x in value)
   return value
+
+
+def _elsewhere(name: str) -> str:
+  """Returns a sentence on the other gin files that have a macro, if any do."""
+  files = [x for x in gin_paths.providers(name) if not x.startswith('recipes/')]
+  if not files:
+    return ''
+  return f' It belongs to {some(files)}: give one of these files, too.'
 
 
 def _hint(name: str) -> str:

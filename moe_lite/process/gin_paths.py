@@ -26,6 +26,16 @@ def macros(path: pathlib.Path) -> set[str]:
   return set(_ASSIGNMENT.findall(path.read_text(encoding='utf-8')))
 
 
+def headline(file: str) -> str:
+  """Returns the first line of a file's header, without its '#'.
+
+  Args:
+    file: its path from the gin folder.
+  """
+  with (folder() / file).open(encoding='utf-8') as opened:
+    return opened.readline().lstrip('# ').strip()
+
+
 def providers(macro: str) -> list[str]:
   """Returns the files of the gin folder that give a macro a value.
 

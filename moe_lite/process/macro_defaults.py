@@ -1,62 +1,93 @@
-"""The defaults of macros, as the gin files give them.
+"""The values that gin files give to macros, read without running the files."""
 
-A macro has no default of its own: a gin file of a run assigns it, and files may
-differ. Recipes and grids set macros for one purpose, so what they assign counts
-only for macros that no other file has.
-"""
-
-import collections
-import functools
+import dataclasses
 import pathlib
-import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gin import config_parser
 
 from moe_lite.process import gin_paths
 
-_ASSIGNMENT = re.compile(r'^([A-Z][A-Z0-9_]*)\s*=\s*([^#\n]*)', re.MULTILINE)
-_FOR_ONE_PURPOSE = ('recipes', 'ablations')
+# Gin's name for a value that another file or a flag must give.
 _REQUIRED = '%gin.REQUIRED'
-# A macro with more values than this has no default worth the name.
-_MOST = 4
+REQUIRED = 'required'
 
 
-def markdown(macro: str) -> str:
-  """Returns the default of a macro in Markdown, for a cell of a table.
+@dataclasses.dataclass(frozen=True)
+class Default:
+  """A value of a macro, and the files that give it.
+
+  Attributes:
+    value: the value, written as in a gin file; or `REQUIRED`.
+    files: the files, from the gin folder, as in 'runs/eval.gin'.
+  """
+
+  value: str
+  files: tuple[str, ...]
+
+
+def find(patterns: Sequence[str]) -> list[str]:
+  """Returns the gin files that match patterns, pattern after pattern.
 
   Args:
-    macro: the name of the macro.
-
-  Returns:
-    '`3`' if all gin files agree, '`30` in mov; `10` in molora' if they do not,
-    'required' if the user must give a value, or 'by file'.
+    patterns: such as 'models/*.gin'. A file counts once, at its first match.
   """
-  files = collections.defaultdict(list)
-  for path, value in _assigned().get(macro, {}).items():
-    files[value].append(path.stem)
-  # Brackets that the line does not close: the value is too long for a cell.
-  if not 1 <= len(files) <= _MOST or any(v[-1] in '[{(' for v in files):
-    return 'by file'
-  (usual, its), *others = sorted(files.items(), key=lambda x: -len(x[1]))
-  if others and len(its) == len(others[0][1]):
-    others = [(usual, its), *others]
-    shown = []
-  else:
-    shown = [_shown(usual)]
-  for value, stems in others:
-    shown.append(f'{_shown(value)} in {", ".join(dict.fromkeys(stems))}')
-  return '; '.join(shown)
+  folder = gin_paths.folder()
+  found = [
+    path.relative_to(folder).as_posix()
+    for pattern in patterns
+    for path in sorted(folder.glob(pattern))
+  ]
+  return list(dict.fromkeys(found))
 
 
-def _shown(value: str) -> str:
-  return 'required' if value == _REQUIRED else f'`{value}`'
+def read(files: Sequence[str]) -> dict[str, list[Default]]:
+  """Returns the values of every macro that files assign, in their order.
+
+  Files that they include do not count.
+
+  Args:
+    files: paths from the gin folder.
+  """
+  found: dict[str, dict[str, list[str]]] = {}
+  for file in files:
+    for name, value in _assigned(gin_paths.folder() / file):
+      found.setdefault(name, {}).setdefault(value, []).append(file)
+  return {
+    name: [Default(value, tuple(where)) for value, where in values.items()]
+    for name, values in found.items()
+  }
 
 
-@functools.cache
-def _assigned() -> dict[str, dict[pathlib.Path, str]]:
-  """Returns what the gin files assign to each macro, by their paths."""
-  usual, other = {}, {}
-  for path in sorted(gin_paths.folder().rglob('*.gin')):
-    kind = path.relative_to(gin_paths.folder()).parts[0]
-    found = other if kind in _FOR_ONE_PURPOSE else usual
-    for macro, value in _ASSIGNMENT.findall(path.read_text(encoding='utf-8')):
-      found.setdefault(macro, {})[path] = value.strip()
-  return {**other, **usual}
+def _assigned(path: pathlib.Path) -> Iterator[tuple[str, str]]:
+  parser = config_parser.ConfigParser(path.read_text('utf-8'), _Source())
+  for statement in parser:
+    if isinstance(statement, config_parser.BindingStatement):
+      name = statement.selector
+      if not statement.arg_name and not statement.scope and name.isupper():
+        text = repr(statement.value)
+        yield name, REQUIRED if text == _REQUIRED else text
+
+
+class _Text:
+  """A text whose `repr` is itself."""
+
+  def __init__(self, text: str):
+    self._text = text
+
+  def __repr__(self) -> str:
+    return self._text
+
+
+class _Source(config_parser.ParserDelegate):
+  """Keeps references as they are written in the file."""
+
+  def configurable_reference(
+    self, scoped_configurable_name: str, evaluate: bool
+  ) -> Any:
+    brackets = '()' if evaluate else ''
+    return _Text(f'@{scoped_configurable_name}{brackets}')
+
+  def macro(self, macro_name: str) -> Any:
+    return _Text(f'%{macro_name}')

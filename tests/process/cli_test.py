@@ -48,7 +48,8 @@ MISTAKES = {
   ),
   'macro of another method': (
     ['--gin.TOP_K=2'],
-    "none of the gin files has a macro 'TOP_K'",
+    "none of the gin files has a macro 'TOP_K'. It belongs to routers/.*: give"
+    ' one of these files',
   ),
   'unknown parameter': (
     ['--gin.training.train.mush=3'],
