@@ -5,8 +5,9 @@
 clones the committed state of this checkout to DIR/checkout, and then does what
 the documentation says, with the commands that stand in it:
 
-  install     makes .venv and installs the package. With --python, an interpreter
-              that has all packages takes its place, and nothing is installed
+  install     makes .venv and installs the package. With --python, an
+              interpreter that has all packages takes its place, and nothing is
+              installed
   quickstart  README's first command, to its table
   own_task    docs/tutorials/own_task.md, to the answer of the exported adapter,
               with the minutes of each section
