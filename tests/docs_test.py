@@ -56,6 +56,26 @@ def test_the_chain_of_stages_runs_as_printed(tmp_path):
 
 
 @pytest.mark.slow
+def test_one_s_own_rows_become_an_exported_adapter_as_printed(tmp_path):
+  page = ROOT / 'docs/tutorials/own_task.md'
+  commands = script(page.read_text(), (SHELL, PYTHON))
+  assert commands.count('moe_lite.train') == 2
+  assert commands.count('moe_lite.eval') == 3
+  done = run(commands, tmp_path)
+  assert '-> money True' in done.stdout
+  # What the page shows of the answer, and of the table.
+  assert '\ntravel\n' in done.stdout
+  base, trained = json.loads(
+    (tmp_path / 'runs/desks/results.json').read_text()
+  )['runs']
+  assert (base['name'], trained['name']) == ('frozen base', 'MoV-4')
+  assert trained['average']['median'] > 80 > 60 > base['average']['median']
+  few = json.loads((tmp_path / 'runs/few/eval/results.json').read_text())
+  assert few['datasets'][0]['median'] > 60
+  assert (tmp_path / 'desk_adapter/README.md').exists()
+
+
+@pytest.mark.slow
 def test_a_base_becomes_a_served_expert_as_printed(tmp_path):
   text = (ROOT / 'docs/tutorials/library.md').read_text()
   commands = script(text, (SHELL, PYTHON))

@@ -72,7 +72,6 @@ ELSEWHERE = {
   'tasks/mini/text.py': 'tasks/mini/suite_test',
   'tasks/mini/training_sets.py': 'tasks/mini/suite_test',
   'tasks/mini/world.py': 'tasks/mini/suite_test',
-  'tasks/prompted.py': "tasks/readme_test: a task of one's own",
 }
 
 

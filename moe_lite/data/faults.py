@@ -44,8 +44,8 @@ def reading(name: str, split: str, use_cached: bool = False) -> Iterator[None]:
     task, file = _damaged(find(name), split, use_cached)
     raise UserError(
       f'Task {task!r}: {file} is damaged or cut short ({error.message}). '
-      'Delete the folder of the task, and fetch or make it again. Nothing that '
-      'was saved is lost: run the same command again to go on.'
+      'Move the folder of the task away, and fetch or make it again. Nothing '
+      'that was saved is lost: run the same command again to go on.'
     ) from error
   except Exception as error:
     task, cause = _failing(find(name), split, use_cached) or (name, error)

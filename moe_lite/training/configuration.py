@@ -113,8 +113,8 @@ def _register(name: str, hint: str) -> None:
   """
   if not is_registered(name):
     raise UserError(
-      f'{name!r} is no task or mixture of this package.{hint} It imports the '
-      'module that registers it.'
+      f'{name!r} is not a task or mixture of this package. The configuration '
+      f'of the run imports the module that registers it.{hint}'
     )
 
 
