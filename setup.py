@@ -83,6 +83,8 @@ EXTRAS = {
   ],
   # The search for the weights of experts.
   'library': ['nevergrad>=1.0.12'],
+  # What launch/release.sh builds and checks with.
+  'release': ['build>=1.2', 'cffconvert>=2', 'twine>=6'],
   'wandb': ['wandb>=0.19'],
   'hf': ['peft>=0.17', 'torch>=2.5', 'transformers>=4.50'],
 }
@@ -93,7 +95,17 @@ setuptools.setup(
   description='Mixtures of parameter-efficient experts on a frozen T5.',
   long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
+  author='The moe_lite authors',
   license='Apache-2.0',
+  keywords='T5, JAX, Flax, mixture of experts, LoRA, instruction tuning',
+  classifiers=[
+    'Development Status :: 4 - Beta',
+    'Intended Audience :: Science/Research',
+    'Programming Language :: Python :: 3',
+    'Programming Language :: Python :: 3.11',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    'Typing :: Typed',
+  ],
   python_requires='>=3.11',
   install_requires=DEPENDENCIES,
   extras_require=EXTRAS,
