@@ -19,14 +19,14 @@ BY_NAME = {macro.name: macro for macro in TABLE}
 def markdown() -> str:
   """Returns the table of gin/README.md."""
   lines = [
-    '| macro | of | default | may be | meaning |',
+    '| macro | meaning | default | may be | of |',
     '|---|---|---|---|---|',
   ]
   for macro in TABLE:
     default = macro_defaults.markdown(macro.name)
     # A star would begin emphasis.
     allowed = re.sub(r'([|*])', r'\\\1', macro.kind.allowed)
-    cells = (f'`{macro.name}`', macro.of, default, allowed, macro.meaning)
+    cells = (f'`{macro.name}`', macro.meaning, default, allowed, macro.of)
     lines.append(f'| {" | ".join(cells)} |')
   return '\n'.join(lines) + '\n'
 
