@@ -30,18 +30,18 @@ def markdown() -> str:
   """Returns the table of gin/README.md."""
   files = [macro_defaults.read(macro_defaults.find(x)) for x in _FILES]
   lines = [
-    '| macro | of | default | may be | meaning |',
+    '| macro | meaning | default | may be | of |',
     '|---|---|---|---|---|',
   ]
   for macro in TABLE:
     values = next(x[macro.name] for x in files if macro.name in x)
     cells = [
       f'`{macro.name}`',
-      macro.of,
+      macro.meaning,
       _default(values),
       # A star would begin emphasis.
       macro.kind.allowed.replace('*', r'\*'),
-      macro.meaning,
+      macro.of,
     ]
     lines.append('| ' + ' | '.join(x.replace('|', r'\|') for x in cells) + ' |')
   return '\n'.join(lines) + '\n'
