@@ -103,3 +103,59 @@ def test_a_base_becomes_a_served_expert_as_printed(tmp_path):
   for name in ('merged', 'mini_news'):
     config = tmp_path / 'peft' / name / 'adapter_config.json'
     assert json.loads(config.read_text())['peft_type'] == 'LORA'
+
+
+def read(page):
+  return (ROOT / 'docs' / 'how_to' / page).read_text()
+
+
+@pytest.mark.slow
+def test_runs_are_composed_as_printed(tmp_path):
+  done = run(script(read('compose.md')), tmp_path)
+  said = json.loads((tmp_path / 'runs/top_2/eval/results.json').read_text())
+  assert 'num_experts=5' in str(said['checkpoint']['method'])
+  table = (tmp_path / 'runs/sweeps/rate/sweep.md').read_text()
+  assert 'LEARNING_RATE=0.064' in table and 'mini_train_one' in table
+  assert 'LEARNING_RATE is small' not in done.stderr
+
+
+@pytest.mark.slow
+def test_bases_and_adapters_are_converted_as_printed(tmp_path):
+  done = run(script(read('bases_and_exports.md'), (SHELL, PYTHON)), tmp_path)
+  assert 'before, ' in done.stdout + done.stderr
+  for folder, kind in (('peft', 'IA3'), ('plain_peft', 'IA3')):
+    config = json.loads((tmp_path / folder / 'adapter_config.json').read_text())
+    assert config['peft_type'] == kind
+  back, there = (
+    safetensors_files.read(tmp_path / folder / exported.WEIGHTS)
+    for folder in ('from_peft', 'peft')
+  )
+  assert sum(x.size for x in back.values()) == 2560
+  assert sum(x.size for x in there.values()) == 2560
+
+
+@pytest.mark.slow
+def test_options_of_training_do_as_printed(tmp_path):
+  done = run(script(read('train_options.md')), tmp_path)
+  folder = tmp_path / 'runs/validated'
+  lines = (folder / 'validation.jsonl').read_text().splitlines()
+  assert [json.loads(line)['step'] for line in lines] == [0, 20, 40]
+  assert 'The best accuracy of validation is' in done.stdout + done.stderr
+  # The table of tags names what a run writes.
+  tags = re.findall(r'^\| (`.*?) \|', read('train_options.md'), re.M)
+  (line, *_) = (folder / 'metrics.jsonl').read_text().splitlines()
+  for name in json.loads(line):
+    assert name == 'step' or any(f'`{name}`' in x for x in tags), name
+  config = (tmp_path / 'runs/adamw/config.gin').read_text()
+  assert 'weight_decay = 0.01' in config
+  mixed = json.loads((tmp_path / 'runs/mostly_kinds/run.json').read_text())
+  assert 'mostly_kinds' in str(mixed)
+
+
+@pytest.mark.slow
+def test_a_small_sweep_and_a_preflight_run_as_printed(tmp_path):
+  run(script(read('ablate.md')), tmp_path)
+  table = (tmp_path / 'runs/small/sweep.md').read_text()
+  assert '2 experts' in table and 'frozen base' in table
+  done = run(script(read('preflight.md')), tmp_path)
+  assert 'train step on v5e:2x2' in done.stdout

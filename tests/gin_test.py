@@ -156,6 +156,21 @@ def test_trainable_counts_are_the_papers(size, method, variant):
   assert f'{100 * trainable / base:.{digits}f}' == percent
 
 
+@pytest.mark.parametrize(
+  'row, shown',
+  [
+    ('(IA)³', [('ia3', ())]),
+    ('MoV, 10 / 30 experts', [('mov', (10,)), ('mov', (30,))]),
+    ('LoRA, rank 4 / 16', [('lora', (4,)), ('lora', (16,))]),
+    ('MoLoRA, rank 4, 10 experts', [('molora', (10, 4))]),
+  ],
+)
+def test_the_page_on_composing_shows_these_percents(row, shown):
+  columns = zip(*(PERCENT[name] for name in shown), strict=True)
+  line = f'| {row} | {" | ".join(map(" / ".join, columns))} |'
+  assert line in (ROOT / 'docs' / 'how_to' / 'compose.md').read_text()
+
+
 def test_method_files_default_to_the_shipped_variants():
   large = 't5_1_1_large'
   assert counts(large, 'mov') == counts(large, 'mov', NUM_EXPERTS=30)

@@ -18,7 +18,8 @@ TABLE: tuple[Macro, ...] = (*MODELS, *TRAINING, *RESULTS)
 _FILES = (
   (
     *('models/t5_*.gin', 'models/*.gin', 'methods/*.gin', 'routers/soft.gin'),
-    *('routers/*.gin', 'data/*.gin', 'runs/finetune.gin', 'runs/*.gin'),
+    *('routers/*.gin', 'data/*.gin', 'vocabularies/*.gin'),
+    *('runs/finetune.gin', 'runs/*.gin'),
   ),
   ('suites/*.gin', 'ablations/*.gin', 't5x/*.gin'),
 )
