@@ -235,7 +235,7 @@ def _mark_bits(bar: Any, noise: float) -> None:
   if np.isfinite(noise):
     # A label of the scale that is close to that of noise gives way to it.
     at = max(noise, _LEAST_BITS)
-    words = {x: y for x, y in words.items() if abs(np.log10(x / at)) > 0.2}
+    words = {x: y for x, y in words.items() if abs(np.log10(x / at)) > 0.6}
     words[at] = f'{noise:.5f} (noise: mean\nof the diagonal)'
   bar.set_ticks(sorted(words), labels=[words[x] for x in sorted(words)])
   bar.ax.minorticks_off()

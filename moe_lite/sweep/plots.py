@@ -42,7 +42,7 @@ def intervals(
   has_groups = _draw_groups(axes, trained)
   _draw_references(axes, rows)
   axes.set_yticks(range(len(trained)), [_label(row) for row in trained])
-  axes.set_ylim(len(trained) - 0.5, -0.5)
+  axes.set_ylim(max(1, len(trained)) - 0.5, -0.5)
   axes.tick_params(axis='y', length=0)
   groups = (
     '\nOn a grey band, all train about equally many parameters.'

@@ -1,6 +1,7 @@
 """Draws the training curve of a run as a PNG file."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,9 +114,11 @@ def _scale_steps(axes: Any, first: int, last: int) -> None:
 
   axes.set_xscale('symlog', linthresh=first, linscale=0.5)
   axes.set_xlim(0, max(last, first + 1))
+  # The labels of powers within a fifth of the axis from its ends would collide
+  # with theirs. The linear part takes half of a decade.
+  apart = 10 ** (0.2 * (math.log10(last / first) + 0.5))
   powers = (10**power for power in range(len(str(last))))
-  # The labels of powers that are close to the ends would collide with theirs.
-  between = [x for x in powers if 2 * first <= x <= last / 2]
+  between = [x for x in powers if first * apart <= x <= last / apart]
   axes.set_xticks(sorted({0, first, *between, last}))
   axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f'{x:.0f}'))
   axes.minorticks_off()
