@@ -23,7 +23,6 @@ def macros(tmp_path, monkeypatch):
     'NUM_EXPERTS': 2,
     'BATCH_SIZE': 4,
     'LOG_PERIOD': 1,
-    'LOGGERS': [],
   }
   gin.clear_config()
 
