@@ -23,6 +23,7 @@ ELSEWHERE = {
   'moe_lite/library/merges.py': 'library/assembling_test, command_test',
   'moe_lite/library/splitting.py': 'library/assembling_test',
   'moe_lite/data/caches.py': 'tasks/cached_test: every file of a cache',
+  'moe_lite/inference/in_use.py': 'inference/named_adapters_test',
   'moe_lite/inference/lines.py': 'commands_test: scores and all decodes',
   'moe_lite/integrations/t5x_parts.py': 'integrations/t5x_test',
   'moe_lite/process/macro_kinds.py': 'process/macros_test: every macro',

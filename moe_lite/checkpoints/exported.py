@@ -55,8 +55,6 @@ _TYPES = {
 
 def local(path: str) -> str:
   """Where adapters lie: their path, or where a hub's were downloaded to."""
-  if not hub.is_address(path):
-    return path
 
   def wanted(names: Sequence[str]) -> list[str] | None:
     if LIBRARY in names:  # A library of experts, each of them such a folder.
@@ -65,7 +63,7 @@ def local(path: str) -> str:
     has_both = {CONFIG, WEIGHTS} <= set(names)
     return [CONFIG, WEIGHTS, VOCABULARY] if has_both else None
 
-  return hub.download(path, wanted, f'{CONFIG} or {WEIGHTS}', CONFIG)
+  return hub.fetch(path, wanted, f'{CONFIG} or {WEIGHTS}', CONFIG) or path
 
 
 def is_exported(path: str) -> bool:

@@ -9,10 +9,11 @@ becomes a UserError.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from moe_lite.core.errors import UserError
+from moe_lite.core.progress import say
 
 if TYPE_CHECKING:
   from huggingface_hub import HfApi
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _T = TypeVar('_T')
 
 # How long to wait before each new attempt, in seconds.
-_WAITS = (1, 5, 30)
+WAITS = (1, 5, 30)
 
 
 def client() -> 'HfApi':
@@ -36,18 +37,20 @@ def endpoint() -> str | None:
   return os.environ.get('HF_ENDPOINT')
 
 
-def patiently(call: Callable[[], _T]) -> _T:
+def patiently(call: Callable[[], _T], waits: Sequence[float] = WAITS) -> _T:
   """Returns what `call` returns, and repeats it after failures that may pass.
 
   Args:
-    call: the function to call. It may be called four times.
+    call: the function to call.
+    waits: how long to wait before each new attempt, in seconds.
   """
-  for wait in (*_WAITS, None):
+  for wait in (*waits, None):
     try:
       return call()
     except Exception as error:
       if wait is None or not _may_pass(error):
         raise
+    say(f'The hub does not answer. The next attempt is in {wait} s.')
     time.sleep(wait)
   raise AssertionError('The loop returns or raises.')
 

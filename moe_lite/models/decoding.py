@@ -144,9 +144,10 @@ def beam_search(
   The search means the same as T5X's `decoding.beam_search`. A finished sequence
   of n tokens, EOS included, has the score log p / ((5 + n) / 6)^alpha (Wu et
   al., arXiv 1609.08144, equation 14). The search of an example ends when no
-  live sequence can beat the worst of K finished sequences. If no sequence of an
-  example has finished within T tokens, its live sequences are returned, scored
-  by log p.
+  live sequence can beat the worst of K finished sequences. If fewer than K
+  sequences of an example have finished within T tokens, the best live sequences
+  take the places that are left. They are scored by log p. (T5X returns live
+  sequences only if none has finished, and else leaves those places empty.)
 
   Args:
     num_decodes: the number of beams, K. The name is T5X's.
@@ -155,7 +156,7 @@ def beam_search(
 
   Returns:
     int32 [B, T]. With `return_all`, int32 [B, K, T] and the scores, float32
-    [B, K], best first.
+    [B, K]: finished sequences first, and the best of each kind first.
 
   Raises:
     UserError: if `num_decodes` is less than 1.
@@ -231,9 +232,14 @@ def beam_search(
     )
 
   state = lax.while_loop(is_unfinished, step, state)
-  any_done = state.is_done.any(1, keepdims=True)
-  ids = jnp.where(any_done[:, :, None], state.done, state.live)
-  scores = jnp.where(any_done, state.done_scores, state.live_scores)
+  # The last places are those of finished sequences. With n of them, the n worst
+  # live sequences are left out.
+  count = state.is_done.sum(1, keepdims=True)
+  order = (jnp.arange(K) + count) % K
+  live = jnp.take_along_axis(state.live, order[:, :, None], axis=1)
+  live_scores = jnp.take_along_axis(state.live_scores, order, axis=1)
+  ids = jnp.where(state.is_done[:, :, None], state.done, live)
+  scores = jnp.where(state.is_done, state.done_scores, live_scores)
   # Scores are sums, so that a beam keeps what was not finite.
   ids = jnp.where(jnp.isfinite(scores)[:, :, None], ids, NOT_FINITE)
   ids, scores = ids[:, ::-1], scores[:, ::-1]

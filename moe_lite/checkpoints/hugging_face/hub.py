@@ -1,5 +1,8 @@
 """Models on the Hugging Face Hub, such as 'hf://organisation/name@revision'.
 
+The prefix 'hf://' may be left out where no local path can be meant; see
+`fetch`.
+
 Downloads are kept in the cache of the client library. Only the files that are
 needed are downloaded: of a base, its configuration, its weights in one format,
 and its vocabulary.
@@ -15,6 +18,9 @@ from moe_lite.core.errors import UserError
 
 PREFIX = 'hf://'
 _ADDRESS = re.compile(rf'{PREFIX}([\w.-]+/[\w.-]+)(?:@(\S+))?')
+# Patterns of the files to download of all files of a repository; None where
+# some are missing.
+Wanted = Callable[[Sequence[str]], list[str] | None]
 
 
 def is_address(path: str) -> bool:
@@ -50,13 +56,55 @@ def base_files(names: Sequence[str]) -> list[str] | None:
   return [file_names.CONFIG, file_names.VOCABULARY, *file_names.patterns(main)]
 
 
+_BASE_NEEDS = (
+  f'{file_names.CONFIG} or weights ({", ".join(file_names.WEIGHTS)})'
+)
+
+
+def fetch(
+  path: str,
+  wanted: Wanted = base_files,
+  needs: str = _BASE_NEEDS,
+  described_by: str = file_names.CONFIG,
+) -> str | None:
+  """Downloads a model that a path names; None if the path is a local one.
+
+  A path names a model of the hub if it begins with 'hf://', or if it has the
+  form 'organisation/name' and there is no file or folder 'organisation' here.
+
+  Args:
+    path: the path.
+    wanted: see `download`.
+    needs: see `download`.
+    described_by: see `download`.
+
+  Returns:
+    The folder of the model.
+
+  Raises:
+    UserError: see `download`.
+  """
+  if is_address(path):
+    return download(path, wanted, needs, described_by)
+  folder = path.partition('/')[0]
+  if not _ADDRESS.fullmatch(f'{PREFIX}{path}') or os.path.exists(folder):
+    return None
+  try:
+    # Whoever meant a local path should not wait for the hub.
+    return download(f'{PREFIX}{path}', wanted, needs, described_by, waits=())
+  except UserError as error:
+    raise UserError(
+      f'{path!r} is neither a path nor a model of the hub. As a path: there is '
+      f'no {folder!r} in {os.getcwd()}. As a model of the hub: {error}'
+    ) from error
+
+
 def download(
   address: str,
-  wanted: Callable[[Sequence[str]], list[str] | None] = base_files,
-  needs: str = (
-    f'{file_names.CONFIG} or weights ({", ".join(file_names.WEIGHTS)})'
-  ),
+  wanted: Wanted = base_files,
+  needs: str = _BASE_NEEDS,
   described_by: str = file_names.CONFIG,
+  waits: Sequence[float] = hub.WAITS,
 ) -> str:
   """Downloads a model, unless it was downloaded before; returns its folder.
 
@@ -70,6 +118,8 @@ def download(
     needs: names the files that are needed, for the message.
     described_by: one of the files that are always downloaded, by which an
       earlier download is found.
+    waits: how long to wait, in seconds, each time that the hub does not answer
+      whether there is such a model.
 
   Raises:
     UserError: if there is no such model, or it cannot be downloaded.
@@ -82,7 +132,7 @@ def download(
   with hub.told(f'{address} cannot be downloaded'):
     try:
       info = hub.patiently(
-        lambda: hub.client().model_info(repository, revision=revision)
+        lambda: hub.client().model_info(repository, revision=revision), waits
       )
     except Exception as error:
       is_offline = isinstance(error, errors.OfflineModeIsEnabled)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from moe_lite.checkpoints import bases
+from moe_lite.checkpoints import bases, exported
 from moe_lite.checkpoints.hugging_face import model
 from moe_lite.checkpoints.hugging_face.hub import download
 from moe_lite.convert import command
@@ -67,6 +67,35 @@ def test_a_sharded_model_is_downloaded_whole(hub, root):
   )
   assert_same(bases.read(ADDRESS), expected)
   assert len(hub.downloads()) == 6
+
+
+def test_a_name_without_the_prefix_is_a_model_unless_a_path_is_meant(
+  hub, root, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  assert_same(bases.read(REPOSITORY), model.read(root))
+  assert exported.local('elsewhere/') == 'elsewhere/'
+  assert exported.local('a/b/c') == 'a/b/c'
+  (tmp_path / 'someone').mkdir()
+  hub.requests.clear()
+  with pytest.raises(UserError, match=f"'{REPOSITORY}': there is no base"):
+    bases.read(REPOSITORY)
+  assert not hub.requests
+
+
+def test_a_name_that_is_neither_names_both_readings(hub, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  slept = []
+  monkeypatch.setattr('time.sleep', slept.append)
+  for endpoint in (hub.url, 'http://127.0.0.1:9'):
+    monkeypatch.setenv('HF_ENDPOINT', endpoint)
+    with pytest.raises(UserError) as error:
+      bases.read('runs/mov')
+    text = str(error.value)
+    assert "'runs/mov' is neither a path nor a model of the hub" in text
+    assert f"there is no 'runs' in {tmp_path}" in text
+    assert 'As a model of the hub: hf://runs/mov cannot be downloaded' in text
+  assert not slept
 
 
 @pytest.mark.parametrize('revision', ['v2', 'e' * 40])
