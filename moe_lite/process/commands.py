@@ -5,7 +5,7 @@ import dataclasses
 # What a run is composed of before its run file, in the order of flags.
 _COMPOSED = (
   *('models/t5_*.gin', 'models/*.gin', 'methods/*.gin'),
-  *('routers/soft.gin', 'routers/*.gin', 'data/*.gin'),
+  *('routers/soft.gin', 'routers/*.gin', 'data/*.gin', 'vocabularies/*.gin'),
 )
 
 
