@@ -64,7 +64,7 @@ EXTRAS = {
   'docs': [
     'mkdocs>=1.6.1,<2',  # 1.6.1
     'mkdocs-material>=9.6',  # 9.8.2
-    'mkdocstrings-python>=1.16',  # 2.0.11
+    'mkdocstrings-python>=2.0',  # 2.0.11
     'ruff>=0.12',
   ],
   'gpu': ['jax[cuda12]>=0.10.2'],
