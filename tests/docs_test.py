@@ -159,3 +159,19 @@ def test_a_small_sweep_and_a_preflight_run_as_printed(tmp_path):
   assert '2 experts' in table and 'frozen base' in table
   done = run(script(read('preflight.md')), tmp_path)
   assert 'train step on v5e:2x2' in done.stdout
+
+
+@pytest.mark.slow
+def test_routers_are_read_as_printed(tmp_path):
+  text = (ROOT / 'docs/tutorials/routing.md').read_text()
+  commands = script(text)
+  assert commands.count('moe_lite.routing_report') == 1
+  run(commands, tmp_path)
+  page = (tmp_path / 'runs/mov/routing/index.html').read_text()
+  # Another processor may round routers over a threshold, but not all of them.
+  (printed,) = re.findall(r'^Of (\d+) routers, (\d+) specialised', text, re.M)
+  (found,) = re.findall(r'Of (\d+) routers, (\d+) specialised', page)
+  assert found[0] == printed[0]
+  assert abs(int(found[1]) - int(printed[1])) <= 3
+  for path in ('runs/mov/loss.png', 'compared/prompts.png'):
+    assert (tmp_path / path).read_bytes().startswith(b'\x89PNG')

@@ -113,7 +113,7 @@ def _draw_row(axes: Any, y: float, values: Sequence[float], run: int) -> None:
     f'{np.median(values):.1f}',
     (1, y),
     xycoords=('axes fraction', 'data'),
-    xytext=(6, 0),
+    xytext=(10, 0),
     textcoords='offset points',
     va='center',
     color=colour,

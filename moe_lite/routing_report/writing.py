@@ -311,7 +311,7 @@ def _add_experts(report: Report, trained: Trained, routers: str | None) -> None:
     experts.rows(found),
     lambda png: heatmaps.draw(
       {_title(router): cosines for router, cosines in found.items()},
-      [str(expert) for expert in range(most)],
+      [f'expert {expert}' for expert in range(most)],
       'expert',
       'cosine',
       png,
