@@ -1,15 +1,18 @@
-"""Heat maps, one beside the other, as a PNG file."""
+"""Heat maps, one beside the other, as a figure or a PNG file."""
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from etils import epath
 
 from moe_lite.core.pictures import plain_text
 
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
-@plain_text
+
 def draw(
   panels: Mapping[str, np.ndarray],
   rows: Sequence[str],
@@ -18,6 +21,29 @@ def draw(
   png: epath.PathLike,
   scale: tuple[float, float, float] = (0.0, 1.0, 2.0),
 ) -> None:
+  """Writes what `figure` draws; see there for the other arguments.
+
+  Args:
+    panels: see there.
+    rows: see there.
+    columns: see there.
+    label: see there.
+    png: the file to write.
+    scale: see there.
+  """
+  made = figure(panels, rows, columns, label, scale)
+  with epath.Path(png).open('wb') as file:
+    made.savefig(file, format='png', dpi=120)
+
+
+@plain_text
+def figure(
+  panels: Mapping[str, np.ndarray],
+  rows: Sequence[str],
+  columns: str,
+  label: str,
+  scale: tuple[float, float, float] = (0.0, 1.0, 2.0),
+) -> 'Figure':
   """Draws one heat map for each panel, all on one scale.
 
   Args:
@@ -25,7 +51,6 @@ def draw(
     rows: the names of the rows, from top to bottom.
     columns: what a column is, such as 'expert'.
     label: what the values are.
-    png: the file to write.
     scale: the least value, the value that is white, and the greatest value. The
       scale reaches further up where a map has a greater value.
   """
@@ -35,8 +60,8 @@ def draw(
   across = min(4, len(panels))
   down = math.ceil(len(panels) / across)
   size = (2.2 + 2.4 * across, down * (1.1 + 0.18 * len(rows)))
-  figure = Figure(figsize=size, layout='constrained')
-  grid = figure.subplots(down, across, squeeze=False, sharey=True)
+  made = Figure(figsize=size, layout='constrained')
+  grid = made.subplots(down, across, squeeze=False, sharey=True)
   least, white, most = scale
   # The colours of each side of white are stretched by themselves, because
   # values may reach far above it.
@@ -53,6 +78,5 @@ def draw(
     axes.set_xticks(range(0, count, math.ceil(count / 10)))
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(labelsize=6)
-  figure.colorbar(images[-1], ax=grid, label=label, shrink=0.6)
-  with epath.Path(png).open('wb') as file:
-    figure.savefig(file, format='png', dpi=120)
+  made.colorbar(images[-1], ax=grid, label=label, shrink=0.6)
+  return made

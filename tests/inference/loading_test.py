@@ -199,7 +199,11 @@ def mistakes(folder, tmp_path):
     (['mini', ['a', 'b']], {}, 'give a mapping of names to such places'),
     ([moe_lite.load('mini')], {}, 'base is a TextModel, and must be a path'),
     (['mini', {}], {}, 'adapters = {}: give {NAME: PLACE}'),
-    (['mini', {'a': folder, 'b': 3}], {}, 'adapters is a int, and must be a path'),
+    (
+      ['mini', {'a': folder, 'b': 3}],
+      {},
+      'adapters is a int, and must be a path',
+    ),
     (['mini', other], {}, 'stands on another base'),
     ([base, folder], {'vocabulary': str(MINI)}, 'does not fit the network'),
     ([base], {}, 'There is no spiece.model in .*base. Give vocabulary='),
