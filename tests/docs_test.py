@@ -175,3 +175,34 @@ def test_routers_are_read_as_printed(tmp_path):
   assert abs(int(found[1]) - int(printed[1])) <= 3
   for path in ('runs/mov/loss.png', 'compared/prompts.png'):
     assert (tmp_path / path).read_bytes().startswith(b'\x89PNG')
+
+
+def session(text):
+  """The Python blocks of a page as one process, and then its commands."""
+  code = '\n'.join(
+    x for language, x in BLOCK.findall(text) if language == PYTHON
+  )
+  return f"python - <<'END'\n{code}\nEND\n{script(text)}"
+
+
+@pytest.mark.slow
+def test_the_page_on_python_runs_as_printed(tmp_path):
+  text = (ROOT / 'docs/how_to/python.md').read_text()
+  done = run(session(text), tmp_path)
+  assert "Run('runs/mov')\n  last metrics: step 50, " in done.stdout
+  assert ' % on 20 tasks' in done.stdout
+  assert "adapters 'ia3': IA3 at " in done.stdout
+  assert (tmp_path / 'encoder.png').stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_as_printed(tmp_path):
+  text = (ROOT / 'docs/tutorials/notebook.md').read_text()
+  done = run(session(text), tmp_path)
+  said = re.search(r"{'base': '(.*) %', 'MoV-10': '(.*) %'}", done.stdout)
+  assert said, done.stdout
+  base, mov = map(float, said.groups())
+  assert mov > base + 5
+  assert "adapters 'default': MoV with 10 experts at " in done.stdout
+  config = json.loads((tmp_path / 'peft/adapter_config.json').read_text())
+  assert config['peft_type'] == 'IA3'

@@ -44,6 +44,8 @@ NO_TENSORFLOW = (
   *('inference/scoring.py', 'inference/generation.py', 'inference/loading.py'),
   *('inference/padding.py', 'inference/source.py', 'inference/text_model.py'),
   *('inference/answers.py', 'inference/ranking.py', 'inference/trained.py'),
+  *('inference/adapter_info.py', 'inference/generation_options.py'),
+  *('inference/in_use.py', 'inference/named_adapters.py'),
   *('inference/facts.py', 'inference/heatmaps.py', 'inference/texts.py'),
   *('inference/token_routing.py', 'inference/vocabulary.py'),
   *('training/optimizers.py', 'training/plan.py', 'training/train_step.py'),

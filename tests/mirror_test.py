@@ -26,6 +26,7 @@ ELSEWHERE = {
   'moe_lite/inference/in_use.py': 'inference/named_adapters_test',
   'moe_lite/inference/lines.py': 'commands_test: scores and all decodes',
   'moe_lite/integrations/t5x_parts.py': 'integrations/t5x_test',
+  'moe_lite/process/calling.py': 'training/finetuning_test',
   'moe_lite/process/macro_kinds.py': 'process/macros_test: every macro',
   'moe_lite/process/macros_of_models.py': 'process/macros_test',
   'moe_lite/process/macros_of_results.py': 'process/macros_test',

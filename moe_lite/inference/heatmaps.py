@@ -1,15 +1,18 @@
-"""Heat maps, one beside the other, as a PNG file."""
+"""Heat maps, one beside the other, as a figure or a PNG file."""
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from etils import epath
 
 from moe_lite.core import pictures
 from moe_lite.core.pictures import plain_text
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +55,6 @@ def preferences(experts: int) -> Scale:
   return Scale(1 / most, most, words, is_log=True)
 
 
-@plain_text
 def draw(
   panels: Mapping[str, np.ndarray],
   rows: Sequence[str],
@@ -62,6 +64,29 @@ def draw(
   scale: Scale | None = None,
   title: str = '',
 ) -> None:
+  """Writes what `figure` draws; see there for the other arguments.
+
+  Args:
+    panels: see there.
+    rows: see there.
+    columns: see there.
+    label: see there.
+    png: the file to write.
+    scale: see there.
+    title: see there.
+  """
+  pictures.save(figure(panels, rows, columns, label, scale, title), png)
+
+
+@plain_text
+def figure(
+  panels: Mapping[str, np.ndarray],
+  rows: Sequence[str],
+  columns: str,
+  label: str,
+  scale: Scale | None = None,
+  title: str = '',
+) -> 'Figure':
   """Draws one heat map for each panel, all on one scale.
 
   Args:
@@ -69,7 +94,6 @@ def draw(
     rows: the names of the rows, from top to bottom.
     columns: what a column is, such as 'expert'.
     label: what the values are.
-    png: the file to write.
     scale: the scale of all maps; None takes `preferences` of the columns of the
       widest.
     title: what stands above all of them.
@@ -81,9 +105,9 @@ def draw(
   down = math.ceil(len(panels) / across)
   # The bar needs some height, also beside a map of few rows.
   size = (4 + 2.2 * across, max(2.6, 0.5 + down * (0.9 + 0.19 * len(rows))))
-  figure = Figure(figsize=size, layout='constrained')
-  figure.suptitle(title)
-  grid = figure.subplots(down, across, squeeze=False, sharey=True)
+  made = Figure(figsize=size, layout='constrained')
+  made.suptitle(title)
+  grid = made.subplots(down, across, squeeze=False, sharey=True)
   scale = scale or preferences(max(x.shape[1] for x in panels.values()))
   norm = (LogNorm if scale.is_log else Normalize)(scale.least, scale.most)
   images = []
@@ -104,9 +128,9 @@ def draw(
     axes.set_xticks(range(0, count, math.ceil(count / 10)))
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(labelsize=7)
-  bar = figure.colorbar(images[-1], ax=grid, label=label, aspect=30)
+  bar = made.colorbar(images[-1], ax=grid, label=label, aspect=30)
   _mark(bar, scale)
-  pictures.save(figure, png)
+  return made
 
 
 def _mark(bar: Any, scale: Scale) -> None:

@@ -58,11 +58,11 @@ class TextModel:
     """Makes a model of texts; see `loading.load` for its arguments.
 
     Args:
-      trained: the model.
+      trained: the model, whose adapters are called `name`.
       text: its vocabulary.
       batch_size: see there.
       max_input_length: see there.
-      name: what to call the adapters of the model.
+      name: see above.
 
     Raises:
       UserError: if the mesh cannot split a batch, or if `max_input_length` is
@@ -301,12 +301,10 @@ class TextModel:
       adapters: see `generate`.
 
     Returns:
-      The log-probabilities, float32 [C]; for several inputs, a list of those of
-      each.
+      The log-probabilities, float32 [C]; for several inputs, a list of arrays.
 
     Raises:
-      UserError: if inputs or choices are empty, or if a log-probability is not
-        finite.
+      UserError: if inputs or choices are empty, or if a score is not finite.
     """
     texts = several(inputs)
     sets = choices_of_each(inputs, len(texts), choices)
