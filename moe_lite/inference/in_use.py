@@ -3,14 +3,16 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
-from moe_lite.inference.named_adapters import NamedAdapters, Which
 from moe_lite.inference.programs import Programs
 from moe_lite.inference.trained import Trained
 from moe_lite.t5.description import to_json
+
+if TYPE_CHECKING:
+  from moe_lite.inference.named_adapters import NamedAdapters, Which
 
 
 class InUse:
@@ -25,7 +27,7 @@ class InUse:
   trained: Trained
   programs: Programs
 
-  def __init__(self, named: NamedAdapters, first: Trained, which: Which):
+  def __init__(self, named: 'NamedAdapters', first: Trained, which: 'Which'):
     """Begins with a model.
 
     Args:
@@ -38,7 +40,7 @@ class InUse:
     self._programs: dict[str, Programs] = {}
     self._run_with(first, which)
 
-  def put(self, which: Which) -> None:
+  def put(self, which: 'Which') -> None:
     """Puts adapters over the base, in place of those that are there.
 
     Raises:
@@ -47,7 +49,7 @@ class InUse:
     self._run_with(self._named.find(which), which)
 
   @contextlib.contextmanager
-  def for_a_while(self, which: Which) -> Iterator[None]:
+  def for_a_while(self, which: 'Which') -> Iterator[None]:
     """Puts adapters over the base within the block."""
     before = self.trained, self.which
     self.put(which)
@@ -96,7 +98,7 @@ class InUse:
         results[i] = result
     return results
 
-  def _run_with(self, trained: Trained, which: Which) -> None:
+  def _run_with(self, trained: Trained, which: 'Which') -> None:
     self.trained, self.which = trained, which
     network = to_json(trained.model.module.config)
     method = json_text.dumps(network, sort_keys=True)
