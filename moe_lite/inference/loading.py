@@ -70,12 +70,12 @@ def load(
   Raises:
     UserError: if something is missing, or does not belong together.
   """
-  base = os.fspath(base)
+  base = _as_path(base, 'base')
   folders = [formats.local(base)]
   says = bases.text(base)
   trainable = parameters.TRAINABLE_ADAPTERS
   if adapters is not None:
-    adapters = os.fspath(adapters)
+    adapters = _as_path(adapters, 'adapters')
     folders.insert(0, exported.local(adapters))
     described = _describe(adapters, folders[0], step)
     trainable = described.method.trainable
@@ -103,6 +103,22 @@ def load(
     step,
   )
   return TextModel(source.load(), text, batch_size, max_input_length)
+
+
+def _as_path(given: object, name: str) -> str:
+  """Returns a path as a text.
+
+  Raises:
+    UserError: if something else was given.
+  """
+  if isinstance(given, str | os.PathLike):
+    return os.fspath(given)
+  raise UserError(
+    f'{name} = {given!r:.80} must be one path or address, as a text, and is a '
+    f'{type(given).__name__}. To join several adapters, make a library of them '
+    '(`python -m moe_lite.library add`), and give its folder. To ask several '
+    'models, call `moe_lite.load` for each.'
+  )
 
 
 def _describe(adapters: str, folder: str, step: int | None) -> Description:

@@ -82,7 +82,8 @@ def download(
   with hub.told(f'{address} cannot be downloaded'):
     try:
       info = hub.patiently(
-        lambda: hub.client().model_info(repository, revision=revision)
+        lambda: hub.client().model_info(repository, revision=revision),
+        is_first=True,
       )
     except Exception as error:
       is_offline = isinstance(error, errors.OfflineModeIsEnabled)
@@ -92,7 +93,7 @@ def download(
         repository, described_by, revision=revision
       )
       if not isinstance(kept, str):
-        raise
+        raise UserError(_unreached(address, is_offline, error)) from error
       return os.path.dirname(kept)
     patterns = wanted([x.rfilename for x in info.siblings or ()])
     if patterns is None:
@@ -107,3 +108,27 @@ def download(
         endpoint=hub.endpoint(),
       )
     )
+
+
+def _unreached(address: str, is_offline: bool, error: Exception) -> str:
+  """The message where a model is neither on this machine nor to be had."""
+  from huggingface_hub import constants
+
+  repository, revision = parse(address)
+  if is_offline:
+    why = 'HF_HUB_OFFLINE is set'
+    connect = 'Unset HF_HUB_OFFLINE to download it'
+  else:
+    cause = error.__cause__ or error
+    text = str(cause).partition('\n')[0] or type(cause).__name__
+    place = hub.endpoint() or constants.ENDPOINT
+    why = f'the hub cannot be reached at {place} ({text})'
+    connect = 'Check the network, or HF_ENDPOINT if you use another hub'
+  of_revision = f' --revision {revision}' if revision else ''
+  return (
+    f'{address} cannot be downloaded, because {why}, and the cache of earlier '
+    f'downloads, {constants.HF_HUB_CACHE}, does not have it. {connect}. On a '
+    f'machine without a network, copy the cache of another machine and set '
+    f'HF_HOME; or run `hf download {repository}{of_revision} --local-dir DIR` '
+    'elsewhere, copy DIR, and give its path in place of the address.'
+  )
