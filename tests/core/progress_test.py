@@ -18,7 +18,7 @@ def test_a_line_names_what_was_done(capsys):
 def test_lines_are_rare_unless_each_is_wanted(capsys):
   for period, wanted in ((progress.PERIOD, [1, 9]), (0.0, [1, 2, 3, 9])):
     bar = progress.Progress(9, period=period)
-    for step in range(1, 4):
+    for _ in range(3):
       bar.advance()
       bar.report(loss=1.0)
     bar.advance(6)
