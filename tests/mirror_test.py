@@ -40,7 +40,6 @@ ELSEWHERE = {
   'moe_lite/core/hub.py': 'checkpoints/hugging_face/hub_test',
   'moe_lite/core/memory.py': 'training/plan_test, preflight/command_test',
   'moe_lite/core/partitioning.py': 'training/mesh_test, on eight devices',
-  'moe_lite/core/progress.py': 'training/loop_test, commands_test',
   'moe_lite/inference/predictions.py': 'commands_test: two commands in turn',
   'moe_lite/models/cached_decoder.py': 'models/decoding_test',
   'moe_lite/models/forward.py': 't5/network_test, t5/golden_test',

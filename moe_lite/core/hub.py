@@ -9,11 +9,10 @@ becomes a UserError.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from moe_lite.core.errors import UserError
-from moe_lite.core.progress import say
 
 if TYPE_CHECKING:
   from huggingface_hub import HfApi
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 _T = TypeVar('_T')
 
 # How long to wait before each new attempt, in seconds.
-WAITS = (1, 5, 30)
+_WAITS = (1, 5, 30)
 
 
 def client() -> 'HfApi':
@@ -37,20 +36,22 @@ def endpoint() -> str | None:
   return os.environ.get('HF_ENDPOINT')
 
 
-def patiently(call: Callable[[], _T], waits: Sequence[float] = WAITS) -> _T:
+def patiently(call: Callable[[], _T], is_first: bool = False) -> _T:
   """Returns what `call` returns, and repeats it after failures that may pass.
 
   Args:
-    call: the function to call.
-    waits: how long to wait before each new attempt, in seconds.
+    call: the function to call. It may be called four times.
+    is_first: whether this is the first call to the hub. If the hub cannot be
+      reached then, this machine is probably offline, and nothing is repeated.
   """
-  for wait in (*waits, None):
+  for wait in (*_WAITS, None):
     try:
       return call()
     except Exception as error:
       if wait is None or not _may_pass(error):
         raise
-    say(f'The hub does not answer. The next attempt is in {wait} s.')
+      if is_first and is_of_network(error):
+        raise
     time.sleep(wait)
   raise AssertionError('The loop returns or raises.')
 

@@ -10,13 +10,13 @@ import tensorflow as tf
 from absl import logging
 
 from moe_lite.core.errors import UserError
+from moe_lite.core.logs import verbosity
 from moe_lite.core.progress import say
 from moe_lite.data.registry import (
   cache_files,
   find,
   splits_of,
   tasks_of,
-  verbosity,
 )
 from moe_lite.process import boundary
 

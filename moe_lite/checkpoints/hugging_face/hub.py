@@ -90,8 +90,7 @@ def fetch(
   if not _ADDRESS.fullmatch(f'{PREFIX}{path}') or os.path.exists(folder):
     return None
   try:
-    # Whoever meant a local path should not wait for the hub.
-    return download(f'{PREFIX}{path}', wanted, needs, described_by, waits=())
+    return download(f'{PREFIX}{path}', wanted, needs, described_by)
   except UserError as error:
     raise UserError(
       f'{path!r} is neither a path nor a model of the hub. As a path: there is '
@@ -104,7 +103,6 @@ def download(
   wanted: Wanted = base_files,
   needs: str = _BASE_NEEDS,
   described_by: str = file_names.CONFIG,
-  waits: Sequence[float] = hub.WAITS,
 ) -> str:
   """Downloads a model, unless it was downloaded before; returns its folder.
 
@@ -118,8 +116,6 @@ def download(
     needs: names the files that are needed, for the message.
     described_by: one of the files that are always downloaded, by which an
       earlier download is found.
-    waits: how long to wait, in seconds, each time that the hub does not answer
-      whether there is such a model.
 
   Raises:
     UserError: if there is no such model, or it cannot be downloaded.
@@ -132,7 +128,8 @@ def download(
   with hub.told(f'{address} cannot be downloaded'):
     try:
       info = hub.patiently(
-        lambda: hub.client().model_info(repository, revision=revision), waits
+        lambda: hub.client().model_info(repository, revision=revision),
+        is_first=True,
       )
     except Exception as error:
       is_offline = isinstance(error, errors.OfflineModeIsEnabled)
@@ -142,7 +139,7 @@ def download(
         repository, described_by, revision=revision
       )
       if not isinstance(kept, str):
-        raise
+        raise UserError(_unreached(address, is_offline, error)) from error
       return os.path.dirname(kept)
     patterns = wanted([x.rfilename for x in info.siblings or ()])
     if patterns is None:
@@ -157,3 +154,27 @@ def download(
         endpoint=hub.endpoint(),
       )
     )
+
+
+def _unreached(address: str, is_offline: bool, error: Exception) -> str:
+  """The message where a model is neither on this machine nor to be had."""
+  from huggingface_hub import constants
+
+  repository, revision = parse(address)
+  if is_offline:
+    why = 'HF_HUB_OFFLINE is set'
+    connect = 'Unset HF_HUB_OFFLINE to download it'
+  else:
+    cause = error.__cause__ or error
+    text = str(cause).partition('\n')[0] or type(cause).__name__
+    place = hub.endpoint() or constants.ENDPOINT
+    why = f'the hub cannot be reached at {place} ({text})'
+    connect = 'Check the network, or HF_ENDPOINT if you use another hub'
+  of_revision = f' --revision {revision}' if revision else ''
+  return (
+    f'{address} cannot be downloaded, because {why}, and the cache of earlier '
+    f'downloads, {constants.HF_HUB_CACHE}, does not have it. {connect}. On a '
+    f'machine without a network, copy the cache of another machine and set '
+    f'HF_HOME; or run `hf download {repository}{of_revision} --local-dir DIR` '
+    'elsewhere, copy DIR, and give its path in place of the address.'
+  )

@@ -111,8 +111,23 @@ def test_what_was_downloaded_serves_without_the_hub(hub, root, monkeypatch):
     port = unused.getsockname()[1]
   monkeypatch.setenv('HF_ENDPOINT', f'http://127.0.0.1:{port}')
   assert_same(bases.read(ADDRESS), expected)
-  with pytest.raises(UserError, match=f'{ADDRESS}@v2 cannot be downloaded'):
+  # Nothing is waited for: the machine is probably offline.
+  monkeypatch.setattr('time.sleep', lambda seconds: pytest.fail('It waits.'))
+  with pytest.raises(UserError) as error:
     bases.read(f'{ADDRESS}@v2')
+  for said in (
+    f'{ADDRESS}@v2 cannot be downloaded, because the hub cannot be reached',
+    f'http://127.0.0.1:{port}',
+    'cache of earlier downloads, ',
+    f'hf download {REPOSITORY} --revision v2 --local-dir DIR',
+  ):
+    assert said in str(error.value)
+
+
+def test_whoever_wants_no_network_is_told_so(hub, monkeypatch):
+  monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+  with pytest.raises(UserError, match='HF_HUB_OFFLINE is set.*HF_HOME'):
+    bases.read(ADDRESS)
 
 
 def test_a_passing_fault_is_survived(hub, root):
