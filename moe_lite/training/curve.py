@@ -114,12 +114,17 @@ def _scale_steps(axes: Any, first: int, last: int) -> None:
 
   axes.set_xscale('symlog', linthresh=first, linscale=0.5)
   axes.set_xlim(0, max(last, first + 1))
-  # The labels of powers within a fifth of the axis from its ends would collide
-  # with theirs. The linear part takes half of a decade.
-  apart = 10 ** (0.2 * (math.log10(last / first) + 0.5))
-  powers = (10**power for power in range(len(str(last))))
-  between = [x for x in powers if first * apart <= x <= last / apart]
-  axes.set_xticks(sorted({0, first, *between, last}))
+  # Labels that are closer than this part of the axis would collide. The linear
+  # part takes half of a decade.
+  apart = 0.18 * (math.log10(last / first) + 0.5)
+  ticks = [first, last]
+  for factor in (1, 2, 5):
+    for x in (factor * 10**power for power in range(len(str(last)))):
+      if all(abs(math.log10(x / other)) >= apart for other in ticks):
+        ticks.append(x)
+  # Those before the first or after the last line are outside.
+  ticks = [x for x in ticks if first <= x <= last]
+  axes.set_xticks(sorted({0, *ticks}))
   axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f'{x:.0f}'))
   axes.minorticks_off()
 
