@@ -9,7 +9,7 @@ from typing import Any
 import gin
 import gin.config
 
-from moe_lite.core.errors import UserError, nearest
+from moe_lite.core.errors import UserError, nearest, some
 from moe_lite.process import gin_paths, macros
 
 _REQUIRED = 'gin.REQUIRED'
@@ -64,9 +64,8 @@ def check(of_files: set[str]) -> None:
   unknown = sorted(names() - of_files)
   if unknown:
     raise UserError(
-      f'--gin.{unknown[0]}: none of the gin files has a macro '
-      f'{unknown[0]!r}.{nearest(unknown[0], of_files)} They have '
-      f'{", ".join(sorted(of_files))}.'
+      f'--gin.{unknown[0]}: none of the gin files has a macro {unknown[0]!r}.'
+      f'{_elsewhere(unknown[0]) or _here(unknown[0], of_files)}'
     )
   for name, user in _uses(config):
     if (name, _MACRO) not in config:
@@ -107,6 +106,37 @@ def _resolve(value: Any) -> Any:
   if isinstance(value, list | tuple):
     return type(value)(_resolve(x) for x in value)
   return value
+
+
+def _elsewhere(name: str) -> str:
+  """Returns sentences on the files of the package that have a macro.
+
+  They begin with a space. The result is empty if no file has the macro.
+  """
+  having = gin_paths.having(name)
+  if not having:
+    return ''
+  # The table names the most usual file first.
+  usual = macros.BY_NAME[name].of.split(', ')
+  having.sort(
+    key=lambda file: next(
+      (i for i, of in enumerate(usual) if file.endswith(f'/{of}.gin')),
+      len(usual),
+    )
+  )
+  said = f' It is a macro of {some(having)}, which this command does not read.'
+  # A command has one run file, so another one is not to be added to it.
+  added = [file for file in having if not file.startswith(('runs/', 't5x/'))]
+  if not added:
+    return said
+  if len(having) == 1:
+    return f'{said} Add --gin_file={added[0]}.'
+  return f'{said} Add one of them, as in --gin_file={added[0]}.'
+
+
+def _here(name: str, of_files: set[str]) -> str:
+  """Returns sentences on the macros that there are, nearest first."""
+  return f'{nearest(name, of_files)} They have {", ".join(sorted(of_files))}.'
 
 
 def _hint(name: str) -> str:

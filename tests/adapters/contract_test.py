@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from moe_lite import adapters, routing
-from moe_lite.core import parameters, partitioning
+from moe_lite.core import logical_axes, parameters, partitioning
 from moe_lite.t5.config import ATTENTION_SITES, mlp_sites
 
 B, L, D, H, K, F = 2, 3, 8, 2, 4, 12
@@ -124,7 +124,7 @@ def test_names_the_axes_of_every_parameter(adapter_factory, site):
     assert leaf.dtype == jnp.float32
     assert len(axes[path]) == leaf.ndim, path
     for axis, size in zip(axes[path], leaf.shape, strict=True):
-      assert axis in partitioning.LOGICAL_AXES, path
+      assert axis in logical_axes.OF_PARAMETERS, path
       if axis not in ('expert', 'rank', 'task', 'split'):
         assert size == SIZES[axis], (path, axis)
 
