@@ -14,10 +14,12 @@ from tests import tiny
 class Unknown(adapters.Adapter):
   """Names an axis that no rule knows."""
 
+  axis = 'ranks'
+
   @nn.compact
   def __call__(self, inputs, outputs, context):
     shift = partitioning.param(
-      self, 'shift', nn.initializers.zeros, (3,), jnp.float32, ('ranks',)
+      self, 'shift', nn.initializers.zeros, (3,), jnp.float32, (self.axis,)
     )
     return outputs + shift.sum().astype(outputs.dtype)
 
