@@ -14,7 +14,7 @@ from moe_lite.core import logical_axes
 from moe_lite.core.errors import UserError
 from moe_lite.t5.contract import observing, promises, routers
 from tests import tiny
-from tests.core import logical_axes_test
+from tests.core import unknown_axes_test
 from tests.paths import ROOT
 
 PAGE = (ROOT / 'docs' / 'authoring.md').read_text()
@@ -78,9 +78,9 @@ def test_the_table_of_axes_is_that_of_the_code():
 
 
 def test_the_message_for_an_unknown_axis_is_printed(package, monkeypatch):
-  monkeypatch.setattr(logical_axes_test.Unknown, 'axis', 'bottleneck')
+  monkeypatch.setattr(unknown_axes_test.Unknown, 'axis', 'bottleneck')
   with pytest.raises(UserError) as error:
-    logical_axes_test.lay_out(logical_axes_test.Unknown, False)
+    unknown_axes_test.lay_out(unknown_axes_test.Unknown, False)
   assert said(str(error.value).replace('/shift', '/down'))
 
 

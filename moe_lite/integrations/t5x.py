@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import seqio
 from flax import traverse_util
 
-from moe_lite.core import logical_axes, partitioning
+from moe_lite.core import logical_axes, partitioning, unknown_axes
 from moe_lite.core.errors import UserError
 from moe_lite.core.features import (
   DECODER_INPUTS,
@@ -112,7 +112,7 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
     variables = super().get_initial_variables(rng, input_shapes, types)
     if isinstance(self.module, Transformer):  # T5X's networks have other axes.
       axes = partitioning.axis_names(variables['params_axes'])
-      logical_axes.check(flax.core.unfreeze(variables['params']), axes)
+      unknown_axes.check(flax.core.unfreeze(variables['params']), axes)
     return variables
 
   def loss_fn(

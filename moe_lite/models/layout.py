@@ -19,6 +19,7 @@ from moe_lite.core import (
   parameters,
   partitioning,
   quantization,
+  unknown_axes,
 )
 from moe_lite.core.errors import UserError
 from moe_lite.core.features import (
@@ -151,7 +152,7 @@ def layout(
   variables = model.abstract_variables()
   axes = partitioning.axis_names(variables['params_axes'])
   params = variables['params']
-  logical_axes.check(params, axes)
+  unknown_axes.check(params, axes)
   shardings = partitioning.shardings(axes, mesh)
   if fully_sharded:
     split = parameters.flatten(

@@ -18,7 +18,7 @@ from moe_lite.core.errors import UserError
 from moe_lite.process import cli
 from tasks.mini import vocabulary
 from tests import tiny
-from tests.core import logical_axes_test
+from tests.core import unknown_axes_test
 from tests.integrations.t5x_commands import (
   FEW,
   command,
@@ -198,7 +198,7 @@ def test_an_axis_that_no_rule_knows_is_refused():
 
   begin(adapters.IA3)
   with pytest.raises(UserError, match="wo_adapter/shift .* axis 'ranks'"):
-    begin(logical_axes_test.Unknown)
+    begin(unknown_axes_test.Unknown)
 
 
 RUNS = {

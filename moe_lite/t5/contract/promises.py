@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from moe_lite.adapters.adapter import AdapterFactory, Site
-from moe_lite.core import json_text, logical_axes, parameters
+from moe_lite.core import json_text, logical_axes, parameters, unknown_axes
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Tree
 from moe_lite.routing.shared import Decision
@@ -62,10 +62,10 @@ class Result:
     return self.checked > 0 and not self.broken
 
 
-def unknown_axes(params: Tree, axes: Tree) -> str:
+def wrong_axes(params: Tree, axes: Tree) -> str:
   """Returns the message for a parameter without legal axes, or ''."""
   try:
-    logical_axes.check(params, axes)
+    unknown_axes.check(params, axes)
   except UserError as error:
     return str(error)
   return ''
@@ -174,7 +174,7 @@ IDENTITY = Promise(
 )
 AXES = Promise(
   'names the logical axes of every parameter',
-  lambda seen: unknown_axes(seen.params, seen.axes),
+  lambda seen: wrong_axes(seen.params, seen.axes),
   'Declare parameters with `partitioning.param`; docs/authoring.md has the '
   'table of axes.',
 )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from moe_lite import adapters
-from moe_lite.core import logical_axes, partitioning
+from moe_lite.core import logical_axes, partitioning, unknown_axes
 from moe_lite.core.errors import UserError
 from moe_lite.models import layout
 from tests import tiny
@@ -59,6 +59,6 @@ def test_a_parameter_without_axes_is_one_message():
 
 def test_every_axis_of_the_network_is_known():
   made = lay_out(adapters.MoLoRA, True)
-  logical_axes.check(made.abstract, made.axes)
+  unknown_axes.check(made.abstract, made.axes)
   assert logical_axes.RULES[0] == ('batch', 'data')
   assert 'batch' not in logical_axes.OF_PARAMETERS
