@@ -60,6 +60,13 @@ EXTRAS = {
     'setuptools>=65',
     'wheel>=0.43',
   ],
+  # The site of the documentation. ruff breaks the lines of long signatures.
+  'docs': [
+    'mkdocs>=1.6.1,<2',  # 1.6.1
+    'mkdocs-material>=9.6',  # 9.8.2
+    'mkdocstrings-python>=2.0',  # 2.0.11
+    'ruff>=0.12',
+  ],
   'gpu': ['jax[cuda12]>=0.10.2'],
   'tpu': ['jax[tpu]>=0.10.2'],
   # libtpu, of which only the compiler is used.
@@ -76,6 +83,8 @@ EXTRAS = {
   ],
   # The search for the weights of experts.
   'library': ['nevergrad>=1.0.12'],
+  # What launch/release.sh builds and checks with.
+  'release': ['build>=1.2', 'cffconvert>=2', 'twine>=6'],
   'wandb': ['wandb>=0.19'],
   'hf': ['peft>=0.17', 'torch>=2.5', 'transformers>=4.50'],
 }
@@ -86,7 +95,17 @@ setuptools.setup(
   description='Mixtures of parameter-efficient experts on a frozen T5.',
   long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
+  author='The moe_lite authors',
   license='Apache-2.0',
+  keywords='T5, JAX, Flax, mixture of experts, LoRA, instruction tuning',
+  classifiers=[
+    'Development Status :: 4 - Beta',
+    'Intended Audience :: Science/Research',
+    'Programming Language :: Python :: 3',
+    'Programming Language :: Python :: 3.11',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    'Typing :: Typed',
+  ],
   python_requires='>=3.11',
   install_requires=DEPENDENCIES,
   extras_require=EXTRAS,

@@ -27,9 +27,8 @@ bash launch/venv.sh
 export TF_CPP_MIN_LOG_LEVEL=2
 
 step() {
-  printf '\n$ .venv/bin/python'
-  printf ' %q' "$@"
   echo
+  echo "$ $(.venv/bin/python -m moe_lite.process.shell .venv/bin/python "$@")"
   .venv/bin/python "$@"
 }
 
@@ -66,8 +65,9 @@ What to try next:
      --gin.CHECKPOINT_PATH="'$run'" --gin.INFER_OUTPUT_DIR="'$run/infer'" \\
      --gin.INFER_INPUT="'questions.txt'"
 
-2. Train one vector at each site instead of ten (the log ends with the command
-   that evaluates it):
+2. Train one vector at each site instead of ten. The log ends with the command
+   that evaluates it. Add --gin.NUM_EXAMPLES=$examples to that command, so that it
+   measures the same examples:
    .venv/bin/python -m moe_lite.train --gin_file=models/t5_1_1_mini.gin \\
      --gin_file=methods/ia3.gin --gin_file=data/mini.gin \\
      --gin_file=runs/finetune.gin --gin.MODEL_DIR="'runs/ia3'" \\

@@ -9,7 +9,7 @@ set -euo pipefail
 if [ $# -eq 0 ] ||
   ! "$1" -c 'import pytest, moe_lite.integrations.t5x_parts'; then
   echo "launch/test_t5x.sh: give a Python that can import t5x, moe_lite and" \
-    "pytest; docs/t5x.md says how to make one." >&2
+    "pytest; docs/tutorials/t5x.md says how to make one." >&2
   exit 2
 fi
 python=$(command -v "$1")

@@ -28,7 +28,6 @@ import contextlib
 import importlib
 import itertools
 import os
-import shlex
 import sys
 import sysconfig
 import traceback
@@ -41,7 +40,7 @@ from etils import epath
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.progress import Progress, say
-from moe_lite.process import cli
+from moe_lite.process import cli, shell
 from moe_lite.process.quiet_tensorflow import import_tensorflow
 from tasks import workers
 
@@ -199,8 +198,13 @@ def _write_all(
       progress.report(**{'thousand rows': rows / 1000})
   say(
     f'{rows:,} rows were written. To read the caches in {values.out}, add',
-    f'  --seqio_additional_cache_dirs={shlex.quote(values.out)} '
-    '--gin.USE_CACHED_TASKS=True',
+    '  '
+    + shell.line(
+      [
+        f'--seqio_additional_cache_dirs={values.out}',
+        '--gin.USE_CACHED_TASKS=True',
+      ]
+    ),
   )
 
 

@@ -24,7 +24,6 @@ import contextlib
 import errno
 import json
 import os
-import shlex
 import shutil
 import sys
 import tempfile
@@ -37,7 +36,7 @@ from etils import epath
 from moe_lite.core import json_text
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.progress import Progress, say
-from moe_lite.process import cli
+from moe_lite.process import cli, shell
 from moe_lite.process.quiet_tensorflow import import_tensorflow
 from tasks import workers
 from tasks.p3 import hub, table
@@ -111,7 +110,7 @@ def fetch(argv: Sequence[str]) -> None:
     )
   say(
     f'All {len(names)} tasks are in {values.out}. To read them, add',
-    f'  --seqio_additional_cache_dirs={shlex.quote(values.out)}',
+    '  ' + shell.quote(f'--seqio_additional_cache_dirs={values.out}'),
   )
 
 

@@ -4,6 +4,9 @@
 example, to train on and to generate text for. If there are answer choices, its
 `_score_eval` twin has one row for each choice, to rank. Rows have P3's
 features.
+
+White space around a target or a choice is no part of it, as in T0 (arXiv
+2110.08207). So an option that a template ends with a space is the same answer.
 """
 
 import dataclasses
@@ -28,8 +31,9 @@ class Example:
 
   Attributes:
     inputs: the prompt.
-    target: the right answer.
+    target: the right answer. White space around it does not count.
     choices: the answers to choose from, with the right one; () for free text.
+      White space around them does not count.
     row: the number of the row of the data set that it was made from. The same
       row has the same number under every prompt, so that few shots can be the
       same ones under all of them. None takes the place of the example.
@@ -65,7 +69,7 @@ def add(
   """
   read_once = functools.cache(
     lambda split: tuple(
-      _checked(info.name, split, i, example)
+      _stripped(info.name, split, i, example)
       for i, example in enumerate(examples(split))
     )
   )
@@ -142,8 +146,12 @@ def read(path: epath.PathLike) -> list[dict[str, Any]]:
   return [row for _, row in rows]
 
 
-def _checked(name: str, split: str, i: int, example: Example) -> Example:
-  """Raises UserError unless everything of an example is text."""
+def _stripped(name: str, split: str, i: int, example: Example) -> Example:
+  """Returns an example without white space around its answers.
+
+  Raises:
+    UserError: if a part of the example is not text.
+  """
   texts = {
     'inputs': example.inputs,
     'target': example.target,
@@ -155,7 +163,11 @@ def _checked(name: str, split: str, i: int, example: Example) -> Example:
         f'Task {name!r}, split {split!r}, example {i}: its {what} is {text!r}, '
         'and must be a text.'
       )
-  return example
+  return dataclasses.replace(
+    example,
+    target=example.target.strip(),
+    choices=tuple(choice.strip() for choice in example.choices),
+  )
 
 
 def _rows(examples: Sequence[Example], ranked: bool) -> dict[str, Any]:

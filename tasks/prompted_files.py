@@ -3,13 +3,13 @@
 A folder has files `NAME.SPLIT.jsonl`, such as `copa.train.jsonl`. A line is an
 object with
 
-  dataset   the name of the data set
-  prompt    the name of the prompt
-  row       the number of the row that the example was made from; it is the same
-            under every prompt of a data set and split
-  inputs    the text under the prompt
-  choices   the answers to choose from; [] for free text
-  target    the right answer
+* `dataset`: the name of the data set
+* `prompt`: the name of the prompt
+* `row`: the number of the row that the example was made from; it is the same
+  under every prompt of a data set and split
+* `inputs`: the text under the prompt
+* `choices`: the answers to choose from; [] for free text
+* `target`: the right answer
 
 A gin file calls `mixture`; see `gin/data/rows.gin`. The tasks are
 `rows_<data set>_<prompt>`, with their `_score_eval` twins.
@@ -26,8 +26,7 @@ from etils import epath
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.data import catalog
-from tasks import prompted
-from tasks.p3 import vocabulary
+from tasks import p3, prompted
 
 _FILE = re.compile(r'.+\.(?P<split>\w+)\.jsonl')
 _FIELDS = {
@@ -45,7 +44,8 @@ Found = dict[str, dict[str, dict[str, list[Mapping[str, Any]]]]]
 def mixture(folder: str, data_sets: Sequence[str] | None = None) -> str:
   """Registers the tasks of a folder, and a mixture of those with choices.
 
-  The vocabulary is the one that `tasks.p3` reads its tasks with.
+  The vocabulary is the one that `tasks.p3` reads its tasks with; see
+  `gin/vocabularies/t5.gin`.
 
   Args:
     folder: the folder.
@@ -89,7 +89,6 @@ def _register(folder: str) -> dict[str, list[str]]:
       f'ROWS_DIR = {folder!r}: the tasks of another folder are registered '
       'already, and a process has those of one folder.'
     )
-  tokens = vocabulary.Vocabulary()
   ranked: dict[str, list[str]] = {}
   for data_set, prompts in found.items():
     for prompt, splits in prompts.items():
@@ -109,10 +108,7 @@ def _register(folder: str) -> dict[str, list[str]]:
         ),
         functools.partial(_examples, splits),
         splits=tuple(splits),
-        features={
-          'inputs': seqio.Feature(tokens, add_eos=False),
-          'targets': seqio.Feature(tokens, add_eos=True),
-        },
+        features=p3.FEATURES,
         ranked=is_ranked,
       )
       if is_ranked:

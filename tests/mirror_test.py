@@ -23,8 +23,10 @@ ELSEWHERE = {
   'moe_lite/library/merges.py': 'library/assembling_test, command_test',
   'moe_lite/library/splitting.py': 'library/assembling_test',
   'moe_lite/data/caches.py': 'tasks/cached_test: every file of a cache',
+  'moe_lite/inference/in_use.py': 'inference/named_adapters_test',
   'moe_lite/inference/lines.py': 'commands_test: scores and all decodes',
   'moe_lite/integrations/t5x_parts.py': 'integrations/t5x_test',
+  'moe_lite/process/calling.py': 'training/finetuning_test',
   'moe_lite/process/macro_kinds.py': 'process/macros_test: every macro',
   'moe_lite/process/macros_of_models.py': 'process/macros_test',
   'moe_lite/process/macros_of_results.py': 'process/macros_test',
@@ -38,7 +40,6 @@ ELSEWHERE = {
   'moe_lite/core/hub.py': 'checkpoints/hugging_face/hub_test',
   'moe_lite/core/memory.py': 'training/plan_test, preflight/command_test',
   'moe_lite/core/partitioning.py': 'training/mesh_test, on eight devices',
-  'moe_lite/core/progress.py': 'training/loop_test, commands_test',
   'moe_lite/inference/predictions.py': 'commands_test: two commands in turn',
   'moe_lite/models/cached_decoder.py': 'models/decoding_test',
   'moe_lite/models/forward.py': 't5/network_test, t5/golden_test',
@@ -73,7 +74,6 @@ ELSEWHERE = {
   'tasks/mini/text.py': 'tasks/mini/suite_test',
   'tasks/mini/training_sets.py': 'tasks/mini/suite_test',
   'tasks/mini/world.py': 'tasks/mini/suite_test',
-  'tasks/prompted.py': "tasks/readme_test: a task of one's own",
 }
 
 

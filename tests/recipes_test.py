@@ -171,7 +171,9 @@ def test_few_shots_have_the_setting_of_t_few():
   assert parameters.count(moving) == gin_test.IA3[1]
 
 
-@pytest.mark.parametrize('page', ['README.md', 'gin/recipes/README.md'])
+@pytest.mark.parametrize(
+  'page', ['docs/how_to/ablate.md', 'gin/recipes/README.md']
+)
 def test_pages_say_what_was_measured(page):
   lines = (ROOT / page).read_text().split('\n')
   for variant, row in measured().items():

@@ -182,12 +182,14 @@ class Adapter(nn.Module):
     return outputs.shape[outputs.ndim - len(self.site.out_axes) :]
 
 
-# Builds an adapter: a class, a `functools.partial` of it, or a gin reference
-# such as `@adapters.MoV`. It is called with `site`, and with `name` or
-# `parent`.
 AdapterFactory = Callable[..., Adapter]
-# From the name of a site to what builds the adapter there.
+"""Builds an adapter: a class, a `functools.partial` of it, or a gin reference.
+
+A gin reference is written like `@adapters.MoV`. It is called with `site`, and
+with `name` or `parent`.
+"""
 Adapters = Mapping[str, AdapterFactory]
+"""Maps the name of a site to what builds the adapter there."""
 
 
 def adapt(

@@ -19,8 +19,8 @@ from moe_lite.routing.context import Context
 class IA3(Adapter):
   """Computes `outputs * scale`, with one learned factor for each feature.
 
-  Parameters:
-    scale: [*out_axes], all ones at initialisation.
+  Leaves:
+    * `scale`: [*out_axes], all ones at initialisation.
 
   Note: in a gated MLP, (IA)³ stands at the activated first factor. If one
   factor of `gelu(wi_0 x) * wi_1 x` is scaled, the product is scaled too. A

@@ -36,9 +36,9 @@ class LoRA(Adapter):
   Both matrices have two dimensions. The axes heads and kv are joined in them,
   as T5X stores kernels.
 
-  Parameters:
-    a: [in, R].
-    b: [R, out], zero at initialisation.
+  Leaves:
+    * `a`: [in, R].
+    * `b`: [R, out], zero at initialisation.
 
   Attributes:
     rank: the rank of the update, R.

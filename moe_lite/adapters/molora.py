@@ -28,10 +28,10 @@ class MoLoRA(Adapter):
   The weights p come from a router. The axes heads and kv are joined in both
   matrices, as T5X stores kernels.
 
-  Parameters:
-    a: [E, in, R].
-    b: [E, R, out], zero at initialisation.
-    router/kernel: the kernel of the router, if it learns one.
+  Leaves:
+    * `a`: [E, in, R].
+    * `b`: [E, R, out], zero at initialisation.
+    * `router/kernel`: the kernel of the router, if it learns one.
 
   Attributes:
     num_experts: the number of experts, E.

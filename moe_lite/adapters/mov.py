@@ -25,9 +25,9 @@ from moe_lite.routing.router import RouterFactory
 class MoV(Adapter):
   """Computes `outputs * sum_e p_e scale_e`. The weights p come from a router.
 
-  Parameters:
-    scale: [E, *out_axes], all ones at initialisation.
-    router/kernel: the kernel of the router, if it learns one.
+  Leaves:
+    * `scale`: [E, *out_axes], all ones at initialisation.
+    * `router/kernel`: the kernel of the router, if it learns one.
 
   Attributes:
     num_experts: the number of experts, E.

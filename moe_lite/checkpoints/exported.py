@@ -28,7 +28,7 @@ from moe_lite.checkpoints.format import Format, Found
 from moe_lite.checkpoints.hugging_face import hub
 from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
 from moe_lite.checkpoints.leaf_shapes import shapes
-from moe_lite.checkpoints.model_card import write_card
+from moe_lite.checkpoints.model_card import EVALUATIONS, write_card
 from moe_lite.core import files, integrity, json_text, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
@@ -55,8 +55,6 @@ _TYPES = {
 
 def local(path: str) -> str:
   """Where adapters lie: their path, or where a hub's were downloaded to."""
-  if not hub.is_address(path):
-    return path
 
   def wanted(names: Sequence[str]) -> list[str] | None:
     if LIBRARY in names:  # A library of experts, each of them such a folder.
@@ -65,7 +63,7 @@ def local(path: str) -> str:
     has_both = {CONFIG, WEIGHTS} <= set(names)
     return [CONFIG, WEIGHTS, VOCABULARY] if has_both else None
 
-  return hub.download(path, wanted, f'{CONFIG} or {WEIGHTS}', CONFIG)
+  return hub.fetch(path, wanted, f'{CONFIG} or {WEIGHTS}', CONFIG) or path
 
 
 def is_exported(path: str) -> bool:
@@ -95,7 +93,8 @@ def save(
     trainable: what `runs.restore_trainable` gave, unrolled.
     description: what it gave beside that, with a network; what describes the
       training loop is left out, and `tree` is that of the leaves.
-    training: what to say of the run, for people to read.
+    training: what to say of the run, for people to read; see `write_card`.
+      Evaluations of other leaves than these are left out.
     vocabulary: a SentencePiece model.
     text: how texts became ids; see `inference.vocabulary.Text`.
     overwrite: replace what stands there.
@@ -109,6 +108,11 @@ def save(
   }
   for path, leaf in leaves.items():
     integrity.check_finite('What should be written', path, leaf)
+  training = dict(training)
+  if EVALUATIONS in training:
+    fingerprint = parameters.fingerprint(trainable)
+    told = [x for x in training[EVALUATIONS] if x['of'] == fingerprint]
+    training[EVALUATIONS] = told
   description = dataclasses.replace(
     description,
     tree=shapes(leaves),
@@ -118,7 +122,7 @@ def save(
     batches=None,
     settings=None,
     metrics=None,
-    training=dict(training),
+    training=training,
     text=dict(text or {}),
     version=VERSION,
   )

@@ -120,8 +120,8 @@ def read_adapters(
 
 def local(path: str) -> str:
   """Where it lies: a hub's model is downloaded, a shipped base has a folder."""
-  if hub.is_address(path):
-    return hub.download(path)
+  if fetched := hub.fetch(path):
+    return fetched
   if path in shipped() and not epath.Path(path).exists():
     return str(_shipped_folder() / path)
   return path

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import orbax.checkpoint as ocp
+from absl import logging
 from etils import epath
 
 from moe_lite.checkpoints.data_positions import DataPositionHandler
 from moe_lite.checkpoints.description import Description
 from moe_lite.core import integrity
 from moe_lite.core.errors import Damaged, UserError
+from moe_lite.core.logs import verbosity
 from moe_lite.core.types import Tree
 
 FOLDER = 'checkpoints'
@@ -29,19 +31,29 @@ DATA = 'data'
 
 
 def open_manager(
-  run_folder: str, options: ocp.CheckpointManagerOptions
+  run_folder: str, options: ocp.CheckpointManagerOptions | None = None
 ) -> ocp.CheckpointManager:
-  """Opens Orbax's manager of a run's checkpoints."""
-  return ocp.CheckpointManager(
-    epath.Path(run_folder).absolute() / FOLDER,
-    options=options,
-    item_handlers={
-      TRAINABLE: ocp.PyTreeCheckpointHandler(),
-      OPTIMIZER: ocp.PyTreeCheckpointHandler(),
-      DATA: DataPositionHandler(),
-      DESCRIPTION: ocp.JsonCheckpointHandler(),
-    },
-  )
+  """Opens Orbax's manager of a run's checkpoints.
+
+  Args:
+    run_folder: the folder of the run.
+    options: how checkpoints are kept; None only reads them.
+  """
+  # Orbax warns of what `read_only` asks for.
+  with verbosity(logging.ERROR):
+    options = options or ocp.CheckpointManagerOptions(
+      read_only=True, create=False
+    )
+    return ocp.CheckpointManager(
+      epath.Path(run_folder).absolute() / FOLDER,
+      options=options,
+      item_handlers={
+        TRAINABLE: ocp.PyTreeCheckpointHandler(),
+        OPTIMIZER: ocp.PyTreeCheckpointHandler(),
+        DATA: DataPositionHandler(),
+        DESCRIPTION: ocp.JsonCheckpointHandler(),
+      },
+    )
 
 
 def whole_steps(manager: ocp.CheckpointManager) -> list[int]:

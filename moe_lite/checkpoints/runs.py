@@ -152,9 +152,7 @@ def _reading(
   """Opens a run at a step, the last one by default, with its description."""
   if not is_run_folder(run_folder):
     raise not_a_run(run_folder)
-  manager = run_items.open_manager(
-    run_folder, ocp.CheckpointManagerOptions(read_only=True, create=False)
-  )
+  manager = run_items.open_manager(run_folder)
   try:
     steps = run_items.whole_steps(manager)
     if not steps:

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
+from absl import flags
 
 from moe_lite.checkpoints import exported
 from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
+from moe_lite.checkpoints.model_card import EVALUATIONS, LICENSE
 from moe_lite.checkpoints.run_checkpoints import IMPORTED, Checkpoints
 from moe_lite.core import files, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
+from moe_lite.evaluation import carded
 from moe_lite.evaluation.exporting import Handed, network_of
 from moe_lite.inference.vocabulary import model_in
 from moe_lite.process import arguments
@@ -19,19 +22,33 @@ def export(argv: Sequence[str]) -> None:
   """Runs `export`; see `command`. Raises UserError for a mistake."""
   values = arguments.to_flag()
   arguments.of_run(values)
+  arguments.add(values, flags.DEFINE_string, 'license')
+  arguments.add(values, flags.DEFINE_list, 'evaluations', [])
   run = arguments.one_path('export', argv, values)
   handed = Handed.of(run, values.step, values.gin_file)
+  fingerprint = parameters.fingerprint(handed.leaves)
+  found = carded.evaluations(run, fingerprint, values.evaluations)
+  training = dict(handed.training)
+  if found:
+    training[EVALUATIONS] = found
+  if values.license:
+    training[LICENSE] = values.license
   exported.save(
     values.to,
     handed.leaves,
     handed.description,
-    handed.training,
+    training,
     handed.vocabulary,
     handed.text,
     overwrite=values.overwrite,
   )
   count = parameters.count(handed.leaves)
   say(f'Wrote {values.to}: {count:,} parameters.')
+  if LICENSE not in training:
+    say(
+      f'{values.to}/{exported.CARD} names no licence. If you publish it, name '
+      'one with --license, such as --license=apache-2.0.'
+    )
 
 
 def import_(argv: Sequence[str]) -> None:

@@ -19,10 +19,14 @@ unless --dtype names one. Afterwards `--gin.INITIAL_CHECKPOINT_PATH="'DIR'"`
 names the base.
 
   python -m moe_lite.convert export RUN --to=DIR [--step=N]
+      [--license=NAME] [--evaluations=DIR,DIR]
 
 writes what a run trained as a small folder to hand on: the parameters in
 safetensors, a description with the fingerprint of the base, the vocabulary, and
 a model card. CHECKPOINT_PATH and `moe_lite.load` take such a folder as it is.
+The card names the licence, by an identifier of Hugging Face's hub such as
+apache-2.0. It has the accuracies of the evaluations that lie in the folder of
+the run, and of those in --evaluations.
 
   python -m moe_lite.convert import DIR --to=RUN
 

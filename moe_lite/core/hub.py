@@ -36,17 +36,21 @@ def endpoint() -> str | None:
   return os.environ.get('HF_ENDPOINT')
 
 
-def patiently(call: Callable[[], _T]) -> _T:
+def patiently(call: Callable[[], _T], is_first: bool = False) -> _T:
   """Returns what `call` returns, and repeats it after failures that may pass.
 
   Args:
     call: the function to call. It may be called four times.
+    is_first: whether this is the first call to the hub. If the hub cannot be
+      reached then, this machine is probably offline, and nothing is repeated.
   """
   for wait in (*_WAITS, None):
     try:
       return call()
     except Exception as error:
       if wait is None or not _may_pass(error):
+        raise
+      if is_first and is_of_network(error):
         raise
     time.sleep(wait)
   raise AssertionError('The loop returns or raises.')

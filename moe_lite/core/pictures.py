@@ -1,11 +1,25 @@
-"""What all pictures have in common."""
+"""What all pictures have in common: how they are written, and their colours."""
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+from etils import epath
 
 _P = ParamSpec('_P')
 _R = TypeVar('_R')
+
+# Colours of Okabe and Ito (Color Universal Design, 2008): colour-blind readers
+# tell them apart. They also differ in lightness, and so in a grey print.
+BLUE, VERMILION, GREEN, ORANGE = '#0072B2', '#D55E00', '#009E73', '#E69F00'
+COLOURS = (BLUE, VERMILION, GREEN, '#CC79A7', ORANGE, '#56B4E9', '#000000')
+# A second sign beside the colour.
+MARKERS = 'osD^vPX'
+# For what did not train: the frozen base, chance, noise. No run has it.
+GREY = '0.45'
+# The colours of maps. They grow lighter from the least to the greatest value,
+# also for colour-blind readers and in a grey print.
+MAP = 'viridis'
 
 
 def plain_text(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -23,3 +37,14 @@ def plain_text(function: Callable[_P, _R]) -> Callable[_P, _R]:
       return function(*args, **kwargs)
 
   return draw
+
+
+def title_of(folder: str) -> str:
+  """The end of a run's path, which is short enough for a title."""
+  return '/'.join([x for x in folder.split('/') if x][-3:])
+
+
+def save(figure: Any, png: epath.PathLike) -> None:
+  """Writes a figure of matplotlib as a PNG file, also to a bucket."""
+  with epath.Path(png).open('wb') as file:
+    figure.savefig(file, format='png', dpi=120)

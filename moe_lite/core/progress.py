@@ -1,10 +1,18 @@
-"""Reports how far a loop is: a bar on a terminal, plain lines elsewhere."""
+"""Reports how far a loop is: a bar on a terminal, plain lines elsewhere.
+
+All commands report in this way. Where nobody watches, as in a log file, a line
+appears at most every `PERIOD` seconds. Training alone writes a line whenever
+its macro LOG_PERIOD says so.
+"""
 
 import sys
 import time
 
 import jax
 import tqdm
+
+# How many seconds lie between two lines of a log file, at least.
+PERIOD = 10.0
 
 
 def say(*lines: str) -> None:
@@ -26,7 +34,7 @@ class Progress:
   """
 
   def __init__(
-    self, total: int, done: int = 0, period: float = 10.0, unit: str = 'step'
+    self, total: int, done: int = 0, period: float = PERIOD, unit: str = 'step'
   ):
     """Starts the clock.
 
@@ -54,10 +62,16 @@ class Progress:
     if self._bar is not None:
       self._bar.update(count)
 
-  def report(self, **values: float) -> None:
-    """Shows values, such as the loss, next to the progress."""
+  def report(self, what: str = '', **values: float) -> None:
+    """Shows values, such as the loss, next to the progress.
+
+    Args:
+      what: what was done last, such as the name of a task.
+      **values: the values by their names.
+    """
     shown = {name: f'{value:.4g}' for name, value in values.items()}
     if self._bar is not None:
+      self._bar.set_description_str(what, refresh=False)
       self._bar.set_postfix(shown)
       return
     now = time.monotonic()
@@ -65,7 +79,9 @@ class Progress:
       return
     self._next = now + self._period
     rate = (now - self._start) / max(self._done - self._first, 1)
-    text = ' '.join(f'{name} {value}' for name, value in shown.items())
+    said = [what] if what else []
+    said += [f'{name} {value}' for name, value in shown.items()]
+    text = ' '.join(said)
     left = duration(rate * (self._total - self._done))
     say(
       f'{self._unit} {self._done}/{self._total}  {text}  '

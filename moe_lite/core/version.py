@@ -1,3 +1,3 @@
 """The version of the package. setup.py reads it from this file."""
 
-VERSION = '0.1.0'
+VERSION = '0.2.0'

@@ -58,6 +58,6 @@ def check(name: str, folder: str, split: str) -> None:
     if not file.exists() or describe(file) != wanted:
       raise UserError(
         f'Task {name!r}: {file} is damaged or cut short, or it is another '
-        f'file: {path.name} tells of other bytes. Delete the folder of the '
-        'task, and fetch or make it again.'
+        f'file: {path.name} tells of other bytes. Move the folder of the task '
+        'away, and fetch or make it again.'
       )

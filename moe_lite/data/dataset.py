@@ -11,9 +11,10 @@ from absl import logging
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.features import INPUTS_EMBEDDING, TASK_NUMBER, TASK_NUMBERS
+from moe_lite.core.logs import verbosity
 from moe_lite.data import caches, task_ids, texts
 from moe_lite.data.faults import check_ids, reading
-from moe_lite.data.registry import find, splits_of, tasks_of, verbosity
+from moe_lite.data.registry import find, splits_of, tasks_of
 
 # T5X rounds the vocabulary of a network up to a multiple of this.
 VOCABULARY_ROUNDING = 128

@@ -10,13 +10,13 @@ import tensorflow as tf
 from absl import logging
 
 from moe_lite.core.errors import UserError
+from moe_lite.core.logs import verbosity
 from moe_lite.core.progress import say
 from moe_lite.data.registry import (
   cache_files,
   find,
   splits_of,
   tasks_of,
-  verbosity,
 )
 from moe_lite.process import boundary
 
@@ -44,8 +44,8 @@ def reading(name: str, split: str, use_cached: bool = False) -> Iterator[None]:
     task, file = _damaged(find(name), split, use_cached)
     raise UserError(
       f'Task {task!r}: {file} is damaged or cut short ({error.message}). '
-      'Delete the folder of the task, and fetch or make it again. Nothing that '
-      'was saved is lost: run the same command again to go on.'
+      'Move the folder of the task away, and fetch or make it again. Nothing '
+      'that was saved is lost: run the same command again to go on.'
     ) from error
   except Exception as error:
     task, cause = _failing(find(name), split, use_cached) or (name, error)

@@ -1,10 +1,8 @@
 """Finds the tasks and mixtures that modules registered with SeqIO."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import seqio
-from absl import logging
 from etils import epath
 
 from moe_lite.core.errors import UserError, nearest
@@ -55,13 +53,3 @@ def cache_files(task: seqio.Task, split: str) -> list[str]:
   assert task.cache_dir is not None
   found = epath.Path(task.cache_dir).glob(f'{split}.tfrecord-*')
   return sorted(map(str, found))
-
-
-@contextlib.contextmanager
-def verbosity(level: int) -> Iterator[None]:
-  before = logging.get_verbosity()
-  logging.set_verbosity(level)
-  try:
-    yield
-  finally:
-    logging.set_verbosity(before)

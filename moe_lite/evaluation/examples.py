@@ -68,7 +68,7 @@ class ExampleReader:
         task, split, count
       )
       bar.advance()
-      bar.report()
+      bar.report(task.name)
     bar.close()
     return found
 

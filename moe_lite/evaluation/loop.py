@@ -28,7 +28,7 @@ from moe_lite.data import catalog, dataset
 from moe_lite.data.task_ids import numbers_for
 from moe_lite.evaluation import results, results_folder, results_page
 from moe_lite.evaluation.measuring import Ranker, has_choices, measure_text
-from moe_lite.evaluation.results import Evaluation, Settings
+from moe_lite.evaluation.results import Evaluation, Settings, TaskResult
 from moe_lite.evaluation.results_folder import ResultsFolder
 from moe_lite.evaluation.rows import first_examples, tasks_with
 from moe_lite.inference.generation import Generator, describe_decoder
@@ -168,7 +168,7 @@ def evaluate(
       seconds = start - before
       folder.add(dataclasses.replace(found, seconds=seconds), lines)
       bar.advance()
-      bar.report(**{found.metric: found.value})
+      bar.report(_name(found), **{found.metric: found.value})
   finally:
     bar.close()
     folder.flush()
@@ -209,6 +209,15 @@ def _evaluate_all(
     f'All of them side by side: python -m moe_lite.report {output_dir}/step_*',
   )
   return found[max(found)]
+
+
+def _name(found: TaskResult) -> str:
+  """What progress calls a task: its data set and its prompt."""
+  return (
+    f'{found.dataset}, prompt {found.template}'
+    if found.template
+    else (found.task)
+  )
 
 
 def _fingerprint(run: str, step: int) -> str:

@@ -3,18 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from etils import epath
 
+from moe_lite.core import pictures
 from moe_lite.core.pictures import plain_text
-from moe_lite.evaluation.comparison import Comparison
+from moe_lite.evaluation.comparison import ComparedDataset, Comparison
+
+_ROW, _HEADING = 0.24, 0.3  # Inches.
+_ACCURACY = 'accuracy'
 
 
 @plain_text
 def prompt_boxes(comparison: Comparison, png: epath.PathLike) -> None:
-  """Draws, for each data set, a box over its prompts for each run.
+  """Draws the prompts of every data set, with a row for each run.
 
-  A box spans the quartiles. Its line is the median, its whiskers reach the
-  extremes, and every prompt is a dot. A dashed line shows chance.
+  Every prompt is a dot. The box of a row spans the quartiles of its prompts,
+  and the line in it is their median, whose value stands at the right. Dots of
+  equal prompts lie on one another. A dashed line shows chance.
 
   Args:
     comparison: the runs, and the values of their prompts.
@@ -23,55 +29,92 @@ def prompt_boxes(comparison: Comparison, png: epath.PathLike) -> None:
   from matplotlib.figure import Figure
 
   runs, datasets = comparison.runs, comparison.datasets
-  width = 0.8 / len(runs)
-  size = (2.5 + len(datasets) * max(0.9, 0.4 * len(runs)), 4.5)
-  figure = Figure(figsize=size, layout='constrained')
+  height = len(datasets) * (_HEADING + _ROW * len(runs))
+  figure = Figure(figsize=(7.5, 1 + height), layout='constrained')
   axes = figure.subplots()
-  for i, run in enumerate(runs):
-    colour = f'C{i}'
-    places = [
-      x + width * (i - (len(runs) - 1) / 2) for x in range(len(datasets))
-    ]
-    values = [dataset.values[i] for dataset in datasets]
-    _draw_boxes(axes, places, values, width, colour)
-    # An empty line, for the legend.
-    axes.plot([], [], color=colour, label=run.name)
-  for x, dataset in enumerate(datasets):
+  ticks: list[float] = []
+  y = 0.0
+  for dataset in datasets:
+    axes.annotate(
+      _heading(dataset),
+      (0, y + _HEADING / 2),
+      xycoords=('axes fraction', 'data'),
+      xytext=(4, 0),
+      textcoords='offset points',
+      va='center',
+      fontsize=9,
+      fontweight='bold',
+    )
+    rows = [y + _HEADING + _ROW * (i + 0.5) for i in range(len(runs))]
+    end = y + _HEADING + _ROW * len(runs)
+    for i, (row, values) in enumerate(zip(rows, dataset.values, strict=True)):
+      _draw_row(axes, row, values, i)
     if dataset.chance is not None:
-      axes.hlines(dataset.chance, x - 0.45, x + 0.45, 'grey', 'dashed')
-  axes.plot([], [], color='grey', linestyle='dashed', label='chance')
-  metrics = {dataset.metric for dataset in datasets}
-  axes.set_ylabel(f'{", ".join(sorted(metrics))} of a prompt')
-  axes.set_xticks(
-    range(len(datasets)),
-    [dataset.dataset for dataset in datasets],
-    rotation=45,
-    ha='right',
+      axes.vlines(
+        dataset.chance, y + _HEADING, end, pictures.GREY, 'dashed', zorder=0
+      )
+    if y:
+      axes.axhline(y, color='0.8', linewidth=0.8)
+    ticks += rows
+    y = end
+  axes.set_yticks(ticks, [run.name for run in runs] * len(datasets))
+  axes.tick_params(axis='y', length=0)
+  axes.set_ylim(y, 0)
+  metrics = sorted({dataset.metric for dataset in datasets})
+  axes.set_xlabel(
+    f'{", ".join(map(_with_unit, metrics))}: a dot for each prompt, '
+    'a box over their quartiles, the median at the right'
   )
-  axes.grid(axis='y', alpha=0.3)
-  figure.legend(loc='outside upper left', ncols=4)
-  with epath.Path(png).open('wb') as file:
-    figure.savefig(file, format='png', dpi=120)
+  if metrics == [_ACCURACY]:
+    axes.set_xlim(0, 100)
+  axes.grid(axis='x', alpha=0.3)
+  pictures.save(figure, png)
 
 
-def _draw_boxes(
-  axes: Any,
-  places: Sequence[float],
-  values: Sequence[Sequence[float]],
-  width: float,
-  colour: str,
-) -> None:
-  """Draws the boxes of one run, and a dot for every prompt."""
+def _heading(dataset: ComparedDataset) -> str:
+  metric = '' if dataset.metric == _ACCURACY else f', {dataset.metric}'
+  prompts = f'{dataset.prompts} prompt{"s" if dataset.prompts > 1 else ""}'
+  chance = '' if dataset.chance is None else f', chance {dataset.chance:.1f}'
+  return f'{dataset.dataset}{metric} ({prompts}{chance})'
+
+
+def _with_unit(metric: str) -> str:
+  return f'{metric}, %' if metric == _ACCURACY else metric
+
+
+def _draw_row(axes: Any, y: float, values: Sequence[float], run: int) -> None:
+  """Draws the prompts of one run on one data set, and writes their median."""
+  colour = pictures.COLOURS[run % len(pictures.COLOURS)]
+  line = {'color': colour, 'linewidth': 1}
   axes.boxplot(
-    values,
-    positions=places,
-    widths=0.8 * width,
-    whis=(0, 100),
+    [values],
+    positions=[y],
+    widths=0.7 * _ROW,
+    orientation='horizontal',
+    manage_ticks=False,
     showfliers=False,
-    medianprops={'color': colour, 'linewidth': 2},
-    boxprops={'color': colour},
-    whiskerprops={'color': colour},
-    capprops={'color': colour},
+    whis=(0, 100),
+    showcaps=False,
+    medianprops={'color': colour, 'linewidth': 2.5},
+    boxprops=line,
+    whiskerprops=line,
   )
-  for place, prompts in zip(places, values, strict=True):
-    axes.plot([place] * len(prompts), prompts, '.', color=colour, alpha=0.5)
+  axes.plot(
+    values,
+    [y] * len(values),
+    linestyle='none',
+    marker=pictures.MARKERS[run % len(pictures.MARKERS)],
+    color=colour,
+    markersize=5,
+    alpha=0.5,
+    clip_on=False,
+  )
+  axes.annotate(
+    f'{np.median(values):.1f}',
+    (1, y),
+    xycoords=('axes fraction', 'data'),
+    xytext=(10, 0),
+    textcoords='offset points',
+    va='center',
+    color=colour,
+  )

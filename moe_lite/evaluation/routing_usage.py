@@ -81,7 +81,7 @@ def measure(
       for router, usage in usages(compiled(batch_of(batch, shapes))).items():
         sums[router] = sums[router] + usage if router in sums else usage
     bar.advance()
-    bar.report()
+    bar.report(name)
   bar.close()
   if not any(routing.values()):
     raise UserError(

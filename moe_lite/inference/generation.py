@@ -1,5 +1,6 @@
 """Free text for inputs, batch after batch, in the order of the inputs."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -53,10 +54,10 @@ class Generator:
     options = inspect.signature(decode_fn).parameters
     has_beams = 'num_decodes' in options
     gives_all = all_decodes and 'return_all' in options
-    draws = all_decodes and decode_fn.__name__ == decoding.sample.__name__
+    draws = all_decodes and _name(decode_fn) == decoding.sample.__name__
     if num_decodes != 1 and not has_beams and not draws:
       raise UserError(
-        f'NUM_DECODES = {num_decodes}, but {decode_fn.__name__} decodes one '
+        f'NUM_DECODES = {num_decodes}, but {_name(decode_fn)} decodes one '
         'sequence: give --gin.DECODER=@decoding.beam_search, or NUM_DECODES=1.'
       )
     trained.check_batch(shapes.batch_size)
@@ -129,13 +130,30 @@ class Generator:
         yield [_trim(row) for row in outputs[0]]
 
 
+def ended(ids: np.ndarray, length: int) -> np.ndarray:
+  """Returns an output with its EOS, unless it was cut off before that.
+
+  Args:
+    ids: an output without EOS, as `Generator` gives it.
+    length: the greatest number of ids of an output, EOS included.
+  """
+  return ids if len(ids) == length else np.append(ids, decoding.EOS_ID)
+
+
 def describe_decoder(decode_fn: Callable[..., Any]) -> dict[str, Any]:
   """The name of a decoder, and what gin binds to its parameters."""
   try:
     options = gin.get_bindings(decode_fn)
   except ValueError:  # Python code may pass one that gin does not know.
     options = {}
-  return {'name': decode_fn.__name__, **options}
+  return {'name': _name(decode_fn), **options}
+
+
+def _name(decode_fn: Callable[..., Any]) -> str:
+  """The name of a decoder, of which options may be bound."""
+  while isinstance(decode_fn, functools.partial):
+    decode_fn = decode_fn.func
+  return decode_fn.__name__
 
 
 def _batched(items: Iterable[Input], size: int) -> Iterator[list[Input]]:

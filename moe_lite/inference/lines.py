@@ -8,12 +8,11 @@ import seqio
 
 from moe_lite.core.errors import UserError
 from moe_lite.inference import scoring
-from moe_lite.inference.generation import Generator
+from moe_lite.inference.generation import Generator, ended
 from moe_lite.inference.inputs import Example
 from moe_lite.inference.padding import Shapes
 from moe_lite.inference.scoring import Choices
 from moe_lite.inference.trained import Trained
-from moe_lite.models import decoding
 
 # What a line says: a prediction, without its log-probability or with it, or the
 # log-probability of the target. The names are T5X's.
@@ -74,7 +73,8 @@ class Predict:
         self._line(x, of_one) for x, of_one in zip(batch, ids, strict=True)
       ]
       if self._mode == WITH_SCORES:
-        whole = [[self._ended(x) for x in of_one] for of_one in ids]
+        length = self._shapes.target_length
+        whole = [[ended(x, length) for x in of_one] for of_one in ids]
         for line, scores in zip(lines, self._score(batch, whole), strict=True):
           line['scores'] = scores
       yield lines
@@ -83,12 +83,6 @@ class Predict:
     texts = [self._vocabulary.decode([int(i) for i in x]) for x in ids]
     line = {**example.text, 'prediction': texts[0]}
     return line if len(texts) == 1 else {**line, 'predictions': texts}
-
-  def _ended(self, ids: np.ndarray) -> np.ndarray:
-    """An output with its EOS, unless it was cut off before that."""
-    if len(ids) == self._shapes.target_length:
-      return ids
-    return np.append(ids, decoding.EOS_ID)
 
   def _score(
     self, batch: Sequence[Example], texts: Sequence[Sequence[Any]]

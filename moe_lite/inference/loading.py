@@ -12,11 +12,13 @@ do.
 
 import dataclasses
 import os
+from collections.abc import Mapping
 
 from moe_lite.checkpoints import bases, exported, formats
 from moe_lite.checkpoints.description import Description
 from moe_lite.core import parameters, partitioning
 from moe_lite.core.errors import UserError
+from moe_lite.inference.named_adapters import DEFAULT
 from moe_lite.inference.source import BASE, ModelSource
 from moe_lite.inference.text_model import TextModel
 from moe_lite.inference.vocabulary import Text, Vocabulary, find_vocabulary
@@ -29,9 +31,12 @@ from moe_lite.t5.network import Transformer
 UNROLLED_LAYERS = 4
 
 
+Path = str | os.PathLike[str]
+
+
 def load(
-  base: str | os.PathLike[str],
-  adapters: str | os.PathLike[str] | None = None,
+  base: Path,
+  adapters: Path | Mapping[str, Path] | None = None,
   *,
   vocabulary: str | Vocabulary | None = None,
   inputs_eos: bool | None = None,
@@ -46,12 +51,13 @@ def load(
 
   Args:
     base: the name of a base that ships with the package ('mini'), a path, or a
-      model of Hugging Face's hub ('hf://google/flan-t5-base'); see
-      `bases.load_base`.
+      model of Hugging Face's hub ('hf://google/flan-t5-base'). The prefix may
+      be left out where no folder 'google' is here. See `bases.load_base`.
     adapters: a folder that `python -m moe_lite.convert export` wrote, its
       address on the hub ('hf://ORGANISATION/NAME', or with a revision
-      'hf://ORGANISATION/NAME@REVISION'), or the MODEL_DIR of a run; None loads
-      the base alone.
+      'hf://ORGANISATION/NAME@REVISION'), or the MODEL_DIR of a run. A mapping
+      of names to such places loads several, the first of which is in use; see
+      `TextModel.set_adapter`. None loads the base alone.
     vocabulary: the path of a SentencePiece model, or an object with `encode`
       and `decode`. None looks for `spiece.model`, first in the folder of the
       adapters and then in that of the base. A base that ships brings its own.
@@ -64,18 +70,25 @@ def load(
     batch_size: the greatest number of texts that are run at once.
     max_input_length: the greatest number of ids of an input. Longer inputs are
       trimmed, with a warning.
-    step: the step of a run's checkpoint; None takes the last one.
+    step: the step of a run's checkpoint; None takes the last one. Of several
+      adapters it is that of the first.
     mesh: see `ModelSource`.
 
   Raises:
     UserError: if something is missing, or does not belong together.
   """
-  base = os.fspath(base)
+  base = _place('base', base)
+  name, others = DEFAULT, {}
+  if isinstance(adapters, Mapping):
+    if not adapters:
+      raise UserError('adapters = {}: give {NAME: PLACE}, or leave it out.')
+    (name, adapters), *rest = adapters.items()
+    others = dict(rest)
   folders = [formats.local(base)]
   says = bases.text(base)
   trainable = parameters.TRAINABLE_ADAPTERS
   if adapters is not None:
-    adapters = os.fspath(adapters)
+    adapters = _place('adapters', adapters)
     folders.insert(0, exported.local(adapters))
     described = _describe(adapters, folders[0], step)
     trainable = described.method.trainable
@@ -102,7 +115,21 @@ def load(
     mesh,
     step,
   )
-  return TextModel(source.load(), text, batch_size, max_input_length)
+  model = TextModel(source.load(), text, batch_size, max_input_length, name)
+  for other, place in others.items():
+    model.load_adapter(_place('adapters', place), other)
+  return model
+
+
+def _place(name: str, given: object) -> str:
+  """The path or address that an argument gives, as a text."""
+  if not isinstance(given, str | os.PathLike):
+    more = ' For several adapters, give a mapping of names to such places.'
+    raise UserError(
+      f'{name} is a {type(given).__name__}, and must be a path, or the address '
+      f'of a model on the hub.{more if name == "adapters" else ""}'
+    )
+  return os.fspath(given)
 
 
 def _describe(adapters: str, folder: str, step: int | None) -> Description:

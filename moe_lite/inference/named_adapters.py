@@ -24,6 +24,8 @@ from moe_lite.t5 import description
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.tasks import known_tasks
 
+# The name of the adapters that a model begins with. It is PEFT's.
+DEFAULT = 'default'
 # What to use: adapters by name, a mixture of them by weights, or none.
 Which = str | Mapping[str, float] | None
 
@@ -34,8 +36,13 @@ class NamedAdapters:
   Each is a model of its own, whose base is the arrays of the first model.
   """
 
-  def __init__(self, first: Trained):
-    """Takes a model, with adapters or without."""
+  def __init__(self, first: Trained, name: str = DEFAULT):
+    """Takes a model, with adapters or without.
+
+    Args:
+      first: the model.
+      name: what to call its adapters, if it has any.
+    """
     network = first.model.module
     config = dataclasses.replace(network.config, adapters={}, decisions={})
     self._base = dataclasses.replace(
@@ -52,12 +59,18 @@ class NamedAdapters:
         stages=None,
       ),
     )
-    self._named: dict[str, Trained] = {}
+    has_trained = first.facts.trainable_parameters > 0
+    self._named = {name: first} if has_trained else {}
     self._source = first.facts.checkpoint
     adapters = parameters.adapters_of(first.params)
     self._is_base_trained = first.facts.trainable_parameters > parameters.count(
       adapters
     )
+
+  @property
+  def all(self) -> Mapping[str, Trained]:
+    """The model of each name."""
+    return self._named
 
   def add(self, name: str, path: str, step: int | None = None) -> None:
     """Reads adapters; see `loading.load` for what `path` and `step` may be.

@@ -5,20 +5,27 @@ is kept, so that a later call with the same shapes compiles nothing. Up to
 rounding, a result does not depend on what else is in its batch.
 """
 
-import dataclasses
+import contextlib
 import functools
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import Any, Unpack, overload
 
 import numpy as np
 
-from moe_lite.core import json_text
 from moe_lite.core.errors import UserError
-from moe_lite.inference import scoring, token_routing
-from moe_lite.inference.generation import Generator
-from moe_lite.inference.named_adapters import NamedAdapters, Which
+from moe_lite.inference import token_routing
+from moe_lite.inference.adapter_info import AdapterInfo, overview
+from moe_lite.inference.generation import ended
+from moe_lite.inference.generation_options import (
+  Generated,
+  GenerationOptions,
+  Options,
+  check_whole,
+)
+from moe_lite.inference.in_use import InUse
+from moe_lite.inference.named_adapters import DEFAULT, NamedAdapters, Which
 from moe_lite.inference.padding import (
   Input,
   Shapes,
@@ -26,21 +33,17 @@ from moe_lite.inference.padding import (
   pad_inputs,
   pad_targets,
 )
-from moe_lite.inference.programs import Programs
 from moe_lite.inference.scoring import Choices
 from moe_lite.inference.texts import choices_of_each, several
 from moe_lite.inference.trained import Trained
 from moe_lite.inference.vocabulary import Text
-from moe_lite.models import decoding
-from moe_lite.t5.description import to_json
+from moe_lite.t5.config import T5Config
 
 
 class TextModel:
   """A model with its vocabulary.
 
   Attributes:
-    network: the network's sizes, and its adapters.
-    facts: what the base and the adapters are, for JSON; see `facts.Facts`.
     vocabulary: the vocabulary of inputs and targets.
   """
 
@@ -50,8 +53,16 @@ class TextModel:
     text: Text,
     batch_size: int = 16,
     max_input_length: int = 512,
+    name: str = DEFAULT,
   ):
     """Makes a model of texts; see `loading.load` for its arguments.
+
+    Args:
+      trained: the model, whose adapters are called `name`.
+      text: its vocabulary.
+      batch_size: see there.
+      max_input_length: see there.
+      name: see above.
 
     Raises:
       UserError: if the mesh cannot split a batch, or if `max_input_length` is
@@ -65,71 +76,82 @@ class TextModel:
     self.vocabulary = text.vocabulary
     self._text = text
     self._batch_size, self._input_length = batch_size, max_input_length
-    self._named = NamedAdapters(trained)
-    # Models of one method share what is compiled.
-    self._programs: dict[str, Programs] = {}
-    self._run_with(trained)
+    self._named = NamedAdapters(trained, name)
+    which = name if self._named.all else None
+    self._in_use = InUse(self._named, trained, which)
 
-  def add(
-    self, name: str, path: str | os.PathLike[str], step: int | None = None
+  @property
+  def network(self) -> T5Config:
+    """The sizes of the network, and the adapters that are in use."""
+    return self._in_use.trained.model.module.config
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    """What the base and the adapters in use are; see `facts.Facts`."""
+    return self._in_use.trained.facts.to_json()
+
+  @property
+  def adapters(self) -> dict[str, AdapterInfo]:
+    """What the adapters of each name are, in the order of their loading."""
+    return {x: AdapterInfo.of(y) for x, y in self._named.all.items()}
+
+  @property
+  def active_adapter(self) -> Which:
+    """Which adapters are in use, as `set_adapter` was given it."""
+    return self._in_use.which
+
+  def load_adapter(
+    self,
+    path: str | os.PathLike[str],
+    adapter_name: str,
+    step: int | None = None,
   ) -> None:
-    """Reads further adapters for the base, which `use` then takes by name.
+    """Reads further adapters for the base, which `set_adapter` takes by name.
+
+    The name is PEFT's. The base is in memory once, and is not copied.
 
     Args:
-      name: what to call them.
       path: see the `adapters` of `loading.load`.
+      adapter_name: what to call them.
       step: the step of a run's checkpoint; None takes the last one.
 
     Raises:
       UserError: if the name is taken, or if they do not stand on this base.
     """
-    self._named.add(name, os.fspath(path), step)
+    self._named.add(adapter_name, os.fspath(path), step)
 
-  def use(self, adapters: Which) -> None:
+  def set_adapter(self, adapter_name: Which) -> None:
     """Puts adapters over the base, in place of those that are there.
 
-    The base is not copied. Nothing is compiled for adapters of a method that
-    was used before with the same shapes.
+    The name is PEFT's. Nothing is compiled for adapters of a method that was
+    used before with the same shapes.
 
     Args:
-      adapters: the name of some that were added, a mapping of such names to
-        weights, or None for the base alone. See `NamedAdapters.find`.
+      adapter_name: the name of some that were loaded, a mapping of such names
+        to weights, or None for the base alone. See `NamedAdapters.find`. The
+        adapters that `loading.load` was given without a name are 'default'.
 
     Raises:
       UserError: for an unknown name, or adapters that cannot be mixed.
     """
-    self._run_with(self._named.find(adapters))
+    self._in_use.put(adapter_name)
 
-  def _run_with(self, trained: Trained) -> None:
-    self._now = trained
-    self.network = trained.model.module.config
-    self.facts = trained.facts.to_json()
-    method = json_text.dumps(to_json(self.network), sort_keys=True)
-    if method not in self._programs:
-      self._programs[method] = Programs(dataclasses.replace(trained))
-    self._run = self._programs[method]
-    self._run.trained.params = trained.params
+  def disable_adapter(self) -> contextlib.AbstractContextManager[None]:
+    """Uses the base alone within a `with` block. The name is PEFT's.
+
+    Raises:
+      UserError: if the adapters trained parameters of the base.
+    """
+    return self._in_use.for_a_while(None)
 
   def __repr__(self) -> str:
-    facts = self._now.facts
-    method = ', '.join(f'{k}: {x}' for k, x in facts.method.items())
-    return (
-      f'TextModel({facts.base.source}, {facts.base_parameters:,} parameters; '
-      f'{method or "no adapters"}, {facts.trainable_parameters:,} parameters)'
-    )
+    """The base, and a line for each of its adapters."""
+    facts = self._in_use.trained.facts
+    return overview(facts, self.adapters, self.active_adapter)
 
   @overload
   def generate(
-    self,
-    inputs: str,
-    max_length: int = ...,
-    *,
-    num_beams: int = ...,
-    temperature: float | None = ...,
-    top_k: int = ...,
-    top_p: float = ...,
-    seed: int = ...,
-    adapters: None = ...,
+    self, inputs: str, max_length: int = ..., **options: Unpack[Options]
   ) -> str: ...
 
   @overload
@@ -138,13 +160,21 @@ class TextModel:
     inputs: Sequence[str],
     max_length: int = ...,
     *,
-    num_beams: int = ...,
-    temperature: float | None = ...,
-    top_k: int = ...,
-    top_p: float = ...,
-    seed: int = ...,
     adapters: Sequence[str | None] | None = ...,
+    **options: Unpack[Options],
   ) -> list[str]: ...
+
+  @overload
+  def generate(
+    self,
+    inputs: str | Sequence[str],
+    max_length: int = ...,
+    *,
+    num_return_sequences: int | None = ...,
+    return_scores: bool = ...,
+    adapters: Sequence[str | None] | None = ...,
+    **options: Unpack[Options],
+  ) -> Any: ...
 
   def generate(
     self,
@@ -156,59 +186,89 @@ class TextModel:
     top_k: int = 0,
     top_p: float = 1.0,
     seed: int = 0,
+    num_return_sequences: int | None = None,
+    return_scores: bool = False,
     adapters: Sequence[str | None] | None = None,
-  ) -> str | list[str]:
+  ) -> Any:
     """Free text for an input, or for each of several.
 
     The likeliest token is taken at every step, unless there are beams, or
-    tokens are drawn: `temperature`, `top_k` or `top_p` ask for that. With other
-    options something is compiled anew, with another seed nothing is.
+    tokens are drawn: `temperature`, `top_k` or `top_p` ask for that.
 
     Args:
       inputs: a text or several.
       max_length: the greatest number of ids in an output.
-      num_beams: the number of beams of a beam search. Its best output is
-        returned.
+      num_beams: the number of beams of a beam search.
       temperature: see `decoding.sample`.
       top_k: see `decoding.sample`.
       top_p: see `decoding.sample`.
       seed: the seed of draws, which also depend on all of `inputs`.
+      num_return_sequences: how many texts to give for each input. Drawn texts
+        may be equal. A beam search gives its best ones, the best first, and at
+        most `num_beams` of them. None gives one text.
+      return_scores: whether to give each text as a `Generated`, which has its
+        log-probability. `score` gives the same number for the text, unless the
+        text was cut off at `max_length`, or the vocabulary would split it into
+        other ids.
       adapters: for each of several inputs the name of the adapters to use, or
-        None for the base alone. None takes those of `use` for all.
+        None for the base alone. None takes those of `set_adapter` for all.
+
+    Returns:
+      For one input a text, and for several inputs a list with a text for each.
+      If `num_return_sequences` is given, also if it is 1, there is a list of
+      texts in place of each text. Transformers gives these lists as one. If
+      `return_scores` is true, there is a `Generated` in place of each text.
 
     Raises:
       UserError: for an empty input, or for options out of their range.
     """
-    numbers = {'max_length': max_length, 'num_beams': num_beams, 'seed': seed}
-    for name, value in numbers.items():
-      least = 0 if name == 'seed' else 1
-      if not isinstance(value, int) or value < least:
-        raise UserError(
-          f'{name} = {value!r} must be a whole number of at least {least}.'
-        )
+    check_whole('seed', seed, least=0)
+    count = 1 if num_return_sequences is None else num_return_sequences
+    options = GenerationOptions(
+      max_length, num_beams, temperature, top_k, top_p, count
+    )
     texts = several(inputs)
     if adapters is not None:
-      of_rows = functools.partial(
-        self.generate,
-        max_length=max_length,
-        num_beams=num_beams,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-      )
-      return self._by_adapters(adapters, of_rows, inputs)
-    ids = self._input_ids(texts)
-    options = {'temperature': temperature, 'top_k': top_k, 'top_p': top_p}
-    generator = self._generator(len(ids), max_length, num_beams, options)
+      generate = functools.partial(self._generate, options, seed, return_scores)
+      results = self._in_use.by_rows(adapters, generate, inputs)
+    else:
+      results = self._generate(options, seed, return_scores, texts)
+    if num_return_sequences is None:
+      results = [of_input[0] for of_input in results]
+    return results[0] if isinstance(inputs, str) else results
+
+  def _generate(
+    self,
+    options: GenerationOptions,
+    seed: int,
+    return_scores: bool,
+    texts: Sequence[str],
+  ) -> list[list[Any]]:
+    """A list of outputs for each input; see `generate`."""
+    ids = self._input_ids(texts, depth=4)
+    shapes = self._shapes(len(ids), options.max_length)
+    generators = self._in_use.programs.generators
+    key = shapes, options.compiled
+    if key not in generators:
+      generators[key] = options.generator(self._in_use.programs.trained, shapes)
     # Inputs of like length share a batch, so that little is padded.
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    outputs = [''] * len(ids)
-    batches = generator((Input(ids[i]) for i in order), seed=seed)
-    decoded = (row for batch in batches for row in batch)
-    for i, row in zip(order, decoded, strict=True):
-      outputs[i] = self._text.text(row)
-    return outputs[0] if isinstance(inputs, str) else outputs
+    batches = generators[key]((Input(ids[i]) for i in order), seed=seed)
+    decoded = (rows for batch in batches for rows in batch)
+    found = dict(zip(order, decoded, strict=True))
+    outputs = [
+      found[i][: options.num_return_sequences] for i in range(len(ids))
+    ]
+    written = [[self._text.text(row) for row in rows] for rows in outputs]
+    if not return_scores:
+      return written
+    scores = self._score(
+      ids, [[ended(x, options.max_length) for x in rows] for rows in outputs]
+    )
+    return [
+      [Generated(text, float(score)) for text, score in zip(*pair, strict=True)]
+      for pair in zip(written, scores, strict=True)
+    ]
 
   @overload
   def score(
@@ -241,35 +301,36 @@ class TextModel:
       adapters: see `generate`.
 
     Returns:
-      The log-probabilities, float32 [C]; for several inputs, a list of those of
-      each.
+      The log-probabilities, float32 [C]; for several inputs, a list of arrays.
 
     Raises:
-      UserError: if inputs or choices are empty, or if a log-probability is not
-        finite.
+      UserError: if inputs or choices are empty, or if a score is not finite.
     """
     texts = several(inputs)
     sets = choices_of_each(inputs, len(texts), choices)
     if adapters is not None:
-      return self._by_adapters(adapters, self.score, inputs, sets)
-    asked = [
-      Choices(
-        Input(ids), [np.array(self._text.targets(x), np.int32) for x in several]
-      )
-      for ids, several in zip(self._input_ids(texts), sets, strict=True)
+      return self._in_use.by_rows(adapters, self.score, inputs, sets)
+    targets = [
+      [np.array(self._text.targets(x), np.int32) for x in choices_of_one]
+      for choices_of_one in sets
     ]
-    room = _room([target for x in asked for target in x.targets])
-    shapes = self._shapes(len(asked), room)
-    scores = scoring.score(
-      asked, self._run.encode, self._run.score_choices, shapes
-    )
-    if not all(np.isfinite(x).all() for x in scores):
-      raise UserError(
-        'Some scores are not finite. The checkpoint diverged, or the '
-        'activations overflow: give load() another checkpoint, or '
-        "dtype='float32'."
-      )
+    scores = self._score(self._input_ids(texts), targets)
     return scores[0] if isinstance(inputs, str) else scores
+
+  def _score(
+    self, ids: Sequence[np.ndarray], targets: Sequence[Sequence[np.ndarray]]
+  ) -> list[np.ndarray]:
+    """The log-probabilities of targets for each input, float32 [C].
+
+    Args:
+      ids: the ids of the inputs.
+      targets: the ids of C targets for each input.
+    """
+    asked = [
+      Choices(Input(x), of_one) for x, of_one in zip(ids, targets, strict=True)
+    ]
+    room = _room([target for of_one in targets for target in of_one])
+    return self._in_use.programs.score(asked, self._shapes(len(asked), room))
 
   def routing(
     self, text: str, target: str | None = None
@@ -289,60 +350,25 @@ class TextModel:
     if target is not None:
       ids.append(np.array(self._text.targets(target), np.int32))
       batch |= pad_targets(ids[1:], size, _room(ids[1:]))
-    statistics = self._run.routing(batch)
+    statistics = self._in_use.programs.routing(batch)
     if not statistics:
       raise UserError(
-        f'{self!r} has no routers. MoV and MoLoRA route: give load() adapters '
-        'of such a method.'
+        'There are no routers. MoV and MoLoRA route: load adapters of such a '
+        f'method. {self!r}'
       )
     return token_routing.of_text(
       statistics, *(self._text.pieces(x.tolist()) for x in ids)
     )
 
-  def _by_adapters(
-    self,
-    names: Sequence[str | None],
-    call: Callable[..., list[Any]],
-    *rows: Sequence[Any],
-  ) -> list[Any]:
-    """Calls a method once for each adapters, with the rows that ask for them.
-
-    Args:
-      names: the name of the adapters of each row, or None.
-      call: the method, which returns a result for each row.
-      *rows: its arguments, with an entry for each row.
-    """
-    if isinstance(names, str) or isinstance(rows[0], str):
-      raise UserError(
-        'adapters names those of each of several inputs: give both as lists. '
-        '`use` takes one name for all.'
-      )
-    if len(names) != len(rows[0]):
-      raise UserError(
-        f'adapters names {len(names)} for {len(rows[0])} inputs: give one for '
-        'each.'
-      )
-    for name in names:
-      self._named.find(name)  # All names are checked before anything runs.
-    before, results = self._now, [None] * len(names)
-    try:
-      for name in dict.fromkeys(names):
-        at = [i for i, other in enumerate(names) if other == name]
-        self.use(name)
-        found = call(*([x[i] for i in at] for x in rows))
-        for i, result in zip(at, found, strict=True):
-          results[i] = result
-    finally:
-      self._run_with(before)
-    return results
-
-  def _input_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+  def _input_ids(
+    self, texts: Sequence[str], depth: int = 3
+  ) -> list[np.ndarray]:
     """The ids of every input, trimmed as tasks trim theirs: EOS may go, too.
 
     Raises:
       UserError: if routers decide by the task, which no text says.
     """
-    if self._now.tasks is not None:
+    if self._in_use.trained.tasks is not None:
       raise UserError(
         f'The routers of {self.facts["checkpoint"]} decide by the task, and a '
         'text does not say its task. Assemble the experts under another router '
@@ -356,39 +382,15 @@ class TextModel:
         f'{len(longer)} of {len(ids)} inputs are trimmed to max_input_length = '
         f'{limit} ids; the longest has {max(longer)}. Give load() a larger '
         'max_input_length.',
-        stacklevel=3,
+        stacklevel=depth,  # The line of the user.
       )
     return [x[:limit] for x in ids]
 
   def _shapes(self, count: int, target_length: int) -> Shapes:
     """The shapes of a call; a single text does not take a full batch."""
-    parts = self._now.mesh.shape['data']
+    parts = self._in_use.trained.mesh.shape['data']
     shapes = Shapes(self._batch_size, self._input_length, target_length, parts)
     return shapes.for_examples(count)
-
-  def _generator(
-    self, count: int, max_length: int, num_beams: int, options: dict[str, Any]
-  ) -> Generator:
-    drawing = options != {'temperature': None, 'top_k': 0, 'top_p': 1.0}
-    if drawing and num_beams != 1:
-      raise UserError(
-        f'num_beams = {num_beams} and {options}: beams are not drawn. Give one '
-        'or the other.'
-      )
-    shapes = self._shapes(count, max_length)
-    key = (shapes, num_beams, *options.values())
-    if key not in self._run.generators:
-      decode_fn: Any = decoding.greedy
-      if drawing:
-        temperature = options['temperature']
-        options['temperature'] = 1.0 if temperature is None else temperature
-        decode_fn = functools.partial(decoding.sample, **options)
-      elif num_beams != 1:
-        decode_fn = decoding.beam_search
-      self._run.generators[key] = Generator(
-        self._run.trained, shapes, decode_fn, num_beams
-      )
-    return self._run.generators[key]
 
 
 def _room(rows: Sequence[np.ndarray]) -> int:

@@ -1,8 +1,10 @@
 """What routers make of the tokens of one text."""
 
+import base64
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from etils import epath
@@ -13,6 +15,11 @@ from moe_lite.core.types import Tree
 from moe_lite.inference import heatmaps
 from moe_lite.routing.statistics import by_router
 
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
+# A notebook shows at most so many routers of each stack.
+_MOST_PANELS = 12
 # The sites of the decoder that read what the encoder wrote.
 _READ_ENCODED = tuple(
   f'encoder_decoder_attention/{site}' for site in ('key', 'value')
@@ -74,12 +81,7 @@ class TokenRouting:
     Raises:
       UserError: if there is no such router.
     """
-    if router not in self.routers:
-      raise UserError(
-        f'There is no router {router!r}.{nearest(router, self.routers)} There '
-        f'is {", ".join(self.routers)}.'
-      )
-    routed = self.routers[router]
+    routed = self._router(router)
     header = ('token', *map(str, range(routed.probabilities.shape[1])))
     rows = [
       (token, *(f'{p:.3f}' for p in row))
@@ -102,32 +104,104 @@ class TokenRouting:
       },
     }
 
-  def plot(self, png: epath.PathLike, stack: str = 'encoder') -> None:
+  def figure(
+    self, stack: str = 'encoder', routers: Sequence[str] | None = None
+  ) -> 'Figure':
     """Draws the probabilities of a stack's routers, with tokens as rows.
 
     Args:
-      png: the file to write.
       stack: 'encoder', or 'decoder' for those of its routers that read the
         target.
+      routers: the names of the routers to draw. None draws all of the stack.
+
+    Returns:
+      A figure of matplotlib, with a heat map for each router. It shows the
+      probability of each expert, times the number of experts: 1 is that of
+      an expert that is neither preferred nor avoided.
 
     Raises:
-      UserError: if no router of the stack read a token.
+      UserError: if no router of the stack read a token, or if there is no such
+        router.
     """
+    for name in routers or ():
+      self._router(name)
     tokens = self.tokens if stack == 'encoder' else self.target_tokens
     panels = {
-      name.replace('/', '\n', 1): len(routed.probabilities[0])
-      * routed.probabilities
-      for name, routed in self.routers.items()
-      if name.startswith(f'{stack}/')
-      and _reads_input(name) == (stack == 'encoder')
+      name.replace('/', '\n', 1): self._relative(name)
+      for name in self._of_stack(stack)
+      if routers is None or name in routers
     }
     if not panels:
       raise UserError(
         f'No router of the {stack} read a token'
         + ('.' if stack == 'encoder' else ': give routing() a target.')
       )
-    label = 'probability, times the number of experts'
-    heatmaps.draw(panels, tokens, 'expert', label, png)
+    label = 'probability of an expert × number of experts'
+    return heatmaps.figure(panels, tokens, 'expert', label)
+
+  def plot(self, png: epath.PathLike, stack: str = 'encoder') -> None:
+    """Writes what `figure` draws.
+
+    Args:
+      png: the file to write.
+      stack: see there.
+
+    Raises:
+      UserError: see there.
+    """
+    epath.Path(png).write_bytes(_png(self.figure(stack)))
+
+  def _repr_html_(self) -> str:
+    """Shows the figures of both stacks in a notebook."""
+    parts = []
+    for stack in ('encoder', 'decoder'):
+      names = self._of_stack(stack)
+      if not names:
+        continue
+      shown = names[-_MOST_PANELS:]
+      left = len(names) - len(shown)
+      picture = base64.b64encode(_png(self.figure(stack, shown))).decode()
+      what = (
+        f'Routers of the {stack}: tokens as rows, experts as columns. White '
+        '(1) is an expert that is neither preferred nor avoided.'
+      )
+      if left:
+        what += (
+          f' These are the last {len(shown)} of {len(names)} routers; '
+          'figure(routers=[...]) draws others.'
+        )
+      parts.append(
+        f'<figure><figcaption>{what}</figcaption><img style="max-width:100%" '
+        f'alt="{what}" src="data:image/png;base64,{picture}"></figure>'
+      )
+    return ''.join(parts)
+
+  def _of_stack(self, stack: str) -> list[str]:
+    """The names of the routers that read the tokens of a stack's own text."""
+    return [
+      name
+      for name in self.routers
+      if name.startswith(f'{stack}/')
+      and _reads_input(name) == (stack == 'encoder')
+    ]
+
+  def _relative(self, router: str) -> np.ndarray:
+    """The probabilities of a router, times the number of its experts."""
+    probabilities = self.routers[router].probabilities
+    return probabilities.shape[1] * probabilities
+
+  def _router(self, name: str) -> RoutedTokens:
+    """Returns what a router makes of tokens.
+
+    Raises:
+      UserError: if there is no such router.
+    """
+    if name not in self.routers:
+      raise UserError(
+        f'There is no router {name!r}.{nearest(name, self.routers)} There is '
+        f'{", ".join(self.routers)}.'
+      )
+    return self.routers[name]
 
 
 def of_text(
@@ -156,3 +230,9 @@ def of_text(
 def _reads_input(router: str) -> bool:
   """Whether a router reads the tokens of the input, not those of the target."""
   return router.startswith('encoder/') or router.endswith(_READ_ENCODED)
+
+
+def _png(figure: 'Figure') -> bytes:
+  file = io.BytesIO()
+  figure.savefig(file, format='png', dpi=120)
+  return file.getvalue()

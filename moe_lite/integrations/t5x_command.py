@@ -19,7 +19,7 @@ import gin
 
 from moe_lite.core.errors import UserError, nearest
 from moe_lite.core.progress import say
-from moe_lite.process import cli, macros
+from moe_lite.process import cli
 
 # The function that each kind of run calls, and the gin file that configures it.
 _KINDS = {
@@ -54,7 +54,7 @@ _REASONS = {
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command, and returns its exit code."""
-  return cli.guard(_run, argv, f'{__doc__}\n{macros.help_text()}')
+  return cli.guard(_run, argv, __doc__)
 
 
 def _run(argv: Sequence[str]) -> None:

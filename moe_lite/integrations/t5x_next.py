@@ -1,10 +1,9 @@
 """Suggests what to run after training under T5X: an evaluation of the run."""
 
 import pathlib
-import shlex
 from collections.abc import Sequence
 
-from moe_lite.process import gin_paths
+from moe_lite.process import gin_paths, shell
 from moe_lite.process.macros_of_models import MODELS
 
 # An evaluation needs the same network and method, which are made from the files
@@ -26,6 +25,7 @@ def lines(argv: Sequence[str], model_dir: str, step: int) -> list[str]:
   ]
   folder = model_dir.rstrip('/')
   words = [
+    *('python', '-m', 'moe_lite.t5x', 'eval'),
     *(f'--gin_file={f}' for f in files if _folder(f) in _FOLDERS),
     f'--gin_file={gin_paths.eval_data(files)}',
     '--gin_file=t5x/eval.gin',
@@ -33,10 +33,9 @@ def lines(argv: Sequence[str], model_dir: str, step: int) -> list[str]:
     f'--gin.CHECKPOINT_PATH={f"{folder}/checkpoint_{step}"!r}',
     f'--gin.EVAL_OUTPUT_DIR={folder + "/eval"!r}',
   ]
-  command = ' '.join(map(shlex.quote, words))
   return [
     f'The run is in {folder}, at step {step}. Evaluate it:',
-    f'  python -m moe_lite.t5x eval {command}',
+    f'  {shell.line(words)}',
   ]
 
 

@@ -37,7 +37,7 @@ except ImportError as error:
   raise MissingT5XError(
     f'T5X cannot be imported ({error}). It is not on PyPI: install it and '
     'airio from their git repositories, and what they need with '
-    "pip install 'moe_lite[t5x]', as docs/t5x.md says. To train "
+    "pip install 'moe_lite[t5x]', as docs/tutorials/t5x.md says. To train "
     'without T5X, use python -m moe_lite.train with runs/finetune.gin in place '
     'of t5x/finetune.gin.'
   ) from error
@@ -102,5 +102,5 @@ def require(module: Any, name: str) -> Any:
   except AttributeError as error:
     raise MissingT5XError(
       f'The T5X that is installed has no {module.__name__}.{name}, because its '
-      'API has changed: install the commit that docs/t5x.md names.'
+      'API has changed: install the commit that docs/tutorials/t5x.md names.'
     ) from error

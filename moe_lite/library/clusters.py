@@ -10,7 +10,7 @@ from moe_lite.core import parameters, tables
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.library import clustering
-from moe_lite.process import arguments
+from moe_lite.process import arguments, shell
 
 
 def cluster(argv: Sequence[str]) -> None:
@@ -47,13 +47,14 @@ def cluster(argv: Sequence[str]) -> None:
     for k in range(count)
   ]
   rows = [(str(k), ', '.join(x)) for k, x in enumerate(members)]
+  mixtures = [
+    '+'.join(str(experts[name].get('data') or name) for name in x)
+    for x in members
+  ]
   say(
     tables.table(('cluster', 'experts'), rows),
     'Now train one expert for each cluster, on the data of its experts:',
     *(
-      '  --gin.MIXTURE_OR_TASK_NAME="\''
-      + '+'.join(str(experts[name].get('data') or name) for name in x)
-      + '\'"'
-      for x in members
+      '  ' + shell.quote(f'--gin.MIXTURE_OR_TASK_NAME={x!r}') for x in mixtures
     ),
   )

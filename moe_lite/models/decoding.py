@@ -3,26 +3,26 @@
 Every decoding function has the same first arguments, so
 `models.EncoderDecoderModel.predict_batch` and gin can exchange them:
 
-  decode(inputs, cache, tokens_to_logits, eos_id=1, cache_batch_axis=0,
-         rng=None, ...its own options) -> int32 [B, T]
+    decode(inputs, cache, tokens_to_logits, eos_id=1, cache_batch_axis=0,
+           rng=None, ...its own options) -> int32 [B, T]
 
-  inputs: int32 [B, T]. Its shape gives the batch size and the length T of the
-    outputs. Column 0 holds the start tokens, which are 0 in T5. Nothing else of
-    it is read.
-  cache: the tree of arrays before the first step. A leaf has the batch on axis
-    `cache_batch_axis`. A leaf without such an axis belongs to all sequences.
-    The cache index is such a leaf: it is a scalar in the loop form, and
-    [layers] in the scan form.
-  tokens_to_logits: maps (ids int32 [N, 1], cache) to (logits [N, V], cache). N
-    is B, and B * K in a beam search. Sequence b * K + k is then beam k of
-    example b. Whatever else the function holds for each example, such as the
-    encoder's output, must be repeated K times along the batch.
-  eos_id: the id that ends a sequence. After it, the output is 0. An output
-    whose logits are not finite has `NOT_FINITE` in it: NaN would pass for a
-    choice.
-  cache_batch_axis: 0 in the loop form. 1 in the scan form, where axis 0 is
-    layers.
-  rng: a key. Only sampling reads it.
+* `inputs`: int32 [B, T]. Its shape gives the batch size and the length T of the
+  outputs. Column 0 holds the start tokens, which are 0 in T5. Nothing else of
+  it is read.
+* `cache`: the tree of arrays before the first step. A leaf has the batch on
+  axis `cache_batch_axis`. A leaf without such an axis belongs to all sequences.
+  The cache index is such a leaf: it is a scalar in the loop form, and [layers]
+  in the scan form.
+* `tokens_to_logits`: maps (ids int32 [N, 1], cache) to (logits [N, V], cache).
+  N is B, and B * K in a beam search. Sequence b * K + k is then beam k of
+  example b. Whatever else the function holds for each example, such as the
+  encoder's output, must be repeated K times along the batch.
+* `eos_id`: the id that ends a sequence. After it, the output is 0. An output
+  whose logits are not finite has `NOT_FINITE` in it: NaN would pass for a
+  choice.
+* `cache_batch_axis`: 0 in the loop form. 1 in the scan form, where axis 0 is
+  layers.
+* `rng`: a key. Only sampling reads it.
 
 Shapes are static. The loops are `lax.while_loop`, and end as soon as every
 sequence has ended. This module needs only JAX.
@@ -40,14 +40,15 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Tree
 
 EOS_ID = 1
-# In place of an id that was chosen by logits that are NaN or infinite.
+"""The id that ends a sequence, as in T5's vocabulary."""
 NOT_FINITE = -1
+"""In place of an id that was chosen by logits that are NaN or infinite."""
 # A score far below any sum of log-probabilities. It is finite, because inf -
 # inf is NaN.
 _IMPOSSIBLE = np.float32(-1e9)
 
-# Decodes one position; see the module.
 TokensToLogits = Callable[[Array, Tree], tuple[Array, Tree]]
+"""Decodes one position; see the module."""
 
 
 def greedy(
@@ -88,8 +89,9 @@ def sample(
 ) -> Array:
   """Draws every token from softmax(logits / temperature).
 
+  The module describes the first arguments.
+
   Args:
-    inputs, cache, tokens_to_logits, eos_id, cache_batch_axis: see the module.
     rng: the key of the draws. It is required.
     temperature: a number above 0. Close to 0, the result is close to `greedy`.
     top_k: draw only among the k likeliest tokens. 0 means all tokens.
@@ -137,23 +139,24 @@ def beam_search(
 ) -> Array | tuple[Array, Array]:
   """Searches for the likeliest whole sequences with K beams.
 
+  The module describes the first arguments.
+
   The search means the same as T5X's `decoding.beam_search`. A finished sequence
   of n tokens, EOS included, has the score log p / ((5 + n) / 6)^alpha (Wu et
   al., arXiv 1609.08144, equation 14). The search of an example ends when no
-  live sequence can beat the worst of K finished sequences. If no sequence of an
-  example has finished within T tokens, its live sequences are returned, scored
-  by log p.
+  live sequence can beat the worst of K finished sequences. If fewer than K
+  sequences of an example have finished within T tokens, the best live sequences
+  take the places that are left. They are scored by log p. (T5X returns live
+  sequences only if none has finished, and else leaves those places empty.)
 
   Args:
-    inputs, cache, tokens_to_logits, eos_id, cache_batch_axis, rng: see the
-      module.
     num_decodes: the number of beams, K. The name is T5X's.
     alpha: the exponent of the length penalty. 0 means no penalty.
     return_all: whether to return all beams instead of the best.
 
   Returns:
     int32 [B, T]. With `return_all`, int32 [B, K, T] and the scores, float32
-    [B, K], best first.
+    [B, K]: finished sequences first, and the best of each kind first.
 
   Raises:
     UserError: if `num_decodes` is less than 1.
@@ -229,9 +232,14 @@ def beam_search(
     )
 
   state = lax.while_loop(is_unfinished, step, state)
-  any_done = state.is_done.any(1, keepdims=True)
-  ids = jnp.where(any_done[:, :, None], state.done, state.live)
-  scores = jnp.where(any_done, state.done_scores, state.live_scores)
+  # The last places are those of finished sequences. With n of them, the n worst
+  # live sequences are left out.
+  count = state.is_done.sum(1, keepdims=True)
+  order = (jnp.arange(K) + count) % K
+  live = jnp.take_along_axis(state.live, order[:, :, None], axis=1)
+  live_scores = jnp.take_along_axis(state.live_scores, order, axis=1)
+  ids = jnp.where(state.is_done[:, :, None], state.done, live)
+  scores = jnp.where(state.is_done, state.done_scores, live_scores)
   # Scores are sums, so that a beam keeps what was not finite.
   ids = jnp.where(jnp.isfinite(scores)[:, :, None], ids, NOT_FINITE)
   ids, scores = ids[:, ::-1], scores[:, ::-1]

@@ -220,7 +220,7 @@ class EncoderDecoderModel(Forward):
     batch: Batch,
     decode_fn: Callable[..., Any] = decoding.greedy,
     num_decodes: int = 1,
-    **decoder_params,
+    **decoder_params: Any,
   ) -> Any:
     """Decodes an output for each input of a batch.
 

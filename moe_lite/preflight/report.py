@@ -11,6 +11,7 @@ from moe_lite.core import memory
 from moe_lite.preflight import flops, hlo, traffic
 from moe_lite.preflight.chips import Slice
 from moe_lite.preflight.program import Program
+from moe_lite.process import shell
 
 GB = 10**9
 
@@ -180,8 +181,8 @@ def as_text(report: Report) -> str:
     f'mesh (data, model) = {r.mesh}, {r.rows} rows',
   ]
   if r.settings:
-    chosen = (f'--gin.{k}={v!r}' for k, v in r.settings.items())
-    lines.append(f'  with {" ".join(chosen)}')
+    chosen = shell.line(f'--gin.{k}={v!r}' for k, v in r.settings.items())
+    lines.append(f'  with {chosen}')
   for name, size in r.bytes.items():
     if name != 'total' and size is not None:
       lines.append(f'  {name:12} {size / memory.GIB:9.3f} GiB a chip')

@@ -1,4 +1,4 @@
-"""The flags of all entry points, which are T5X's, and their exit codes.
+"""The flags of runs, which are T5X's, and the exit codes of all commands.
 
   --gin_file=models/t5_1_1_mini.gin      a gin file of the gin folder, or of any
                                          other; repeat the flag for the next one
@@ -47,8 +47,8 @@ from moe_lite.process import (
   endings,
   gin_macros,
   gin_paths,
-  macros,
 )
+from moe_lite.process.help_text import is_asked
 from moe_lite.process.quiet_tensorflow import import_tensorflow
 
 # What gin's parser raises for a text that is not a value.
@@ -80,10 +80,7 @@ def main(entry: str, run_file: str, argv: Sequence[str]) -> int:
     run_file: a gin file that configures it. Messages name it.
     argv: the command line. Its first word is the program.
   """
-  help_text = (
-    f'{entry}, configured by {run_file}.\n\n{__doc__}\n{macros.help_text()}'
-  )
-  return guard(lambda argv: configure(argv, entry, run_file)(), argv, help_text)
+  return guard(lambda argv: configure(argv, entry, run_file)(), argv, None)
 
 
 def guard(
@@ -96,7 +93,8 @@ def guard(
   Args:
     command: the function to call. It takes the command line.
     argv: the command line. Its first word is the program.
-    help_text: what to print if `argv` has -h or --help.
+    help_text: what to print if `argv` has -h or --help. None if `start` has
+      done so.
 
   Returns:
     The exit code: 0 at success, that of a UserError, 130 for Ctrl-C, 1 for an
@@ -107,7 +105,7 @@ def guard(
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   # Libraries log each error that they raise, with its stack.
   logging.set_verbosity(logging.FATAL)
-  if any(a in ('-h', '--help') for a in argv[1:]):
+  if help_text is not None and is_asked(argv):
     print(help_text)
     return 0
   boundary.silence_threads()

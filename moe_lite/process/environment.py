@@ -4,12 +4,13 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-import shlex
 import subprocess
 import sys
 from typing import Any
 
 import jax
+
+from moe_lite.process import shell
 
 PACKAGES = (
   'moe_lite',
@@ -33,7 +34,7 @@ def environment() -> dict[str, Any]:
     None; the `device_kind`; and the number of `devices` and of `processes`.
   """
   return {
-    'command': shlex.join(sys.orig_argv),
+    'command': shell.line(sys.orig_argv),
     'packages': _versions(),
     'python': platform.python_version(),
     'commit': _commit(),

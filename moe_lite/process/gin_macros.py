@@ -54,6 +54,11 @@ def lacks_value(name: str) -> bool:
   return arguments is None or _is_required(arguments.get('value'))
 
 
+def value(name: str) -> Any:
+  """Returns the value of a macro that has one."""
+  return _resolve(_config()[name, _MACRO]['value'])
+
+
 def check(of_files: set[str]) -> None:
   """Raises UserError for a macro that is unknown or lacks a value.
 

@@ -42,6 +42,16 @@ def having(macro: str) -> list[str]:
   ]
 
 
+def headline(file: str) -> str:
+  """Returns the first line of a file's header, without its '#'.
+
+  Args:
+    file: its path from the gin folder.
+  """
+  with (folder() / file).open(encoding='utf-8') as opened:
+    return opened.readline().lstrip('# ').strip()
+
+
 def providers(macro: str) -> list[str]:
   """Returns the files of the gin folder that give a macro a value.
 

@@ -42,7 +42,7 @@ MODELS: tuple[Macro, ...] = (
     'DROPOUT_RATE',
     'model',
     _SHARE,
-    "0.0, as in the paper's training of adapters",
+    'the dropout of activations; the paper trains adapters without it',
   ),
   Macro(
     'SCAN_LAYERS',

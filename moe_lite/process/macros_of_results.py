@@ -66,7 +66,8 @@ RESULTS: tuple[Macro, ...] = (
     'AXES',
     'suites',
     Table("{'NUM_EXPERTS': [5, 10]}"),
-    'what varies; see above',
+    'what varies: a list of values, or a dict from labels to files and '
+    'bindings, for each axis',
   ),
   Macro('METHOD', 'ablations/rate', _FILES, 'the method of the rates'),
   Macro(

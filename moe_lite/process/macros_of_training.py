@@ -224,7 +224,10 @@ TRAINING: tuple[Macro, ...] = (
     'if a router collapses',
   ),
   Macro(
-    'LOG_PERIOD', 'finetune', Whole(1), 'the steps between two lines of the log'
+    'LOG_PERIOD',
+    'finetune',
+    Whole(1),
+    'the steps between two lines of the log and of `metrics.jsonl`',
   ),
   Macro(
     'SAVE_PERIOD', 'finetune', Whole(1), 'the steps between two checkpoints'

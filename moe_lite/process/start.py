@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import pathlib
+import signal
 import sys
 from typing import NoReturn
 
@@ -27,19 +28,23 @@ _PACKAGE = pathlib.Path(__file__).parents[1]
 
 
 def run(module: str) -> NoReturn:
-  """Runs `main(sys.argv)` of a module, and exits with the code it returns."""
-  _begin()
+  """Runs `main(sys.argv)` of a module, and exits with the code it returns.
+
+  With --help, the module is not imported: its docstring is printed.
+  """
+  _begin(module)
   sys.exit(importlib.import_module(module).main(sys.argv))
 
 
-def run_gin(entry: str, run_file: str) -> NoReturn:
+def run_gin(command: str, entry: str, run_file: str) -> NoReturn:
   """Runs a function that gin configures, and exits as `cli.main` says.
 
   Args:
+    command: the module whose docstring describes the command.
     entry: the function to call, such as 'training.train'.
     run_file: a gin file that configures it. Messages name it.
   """
-  _begin()
+  _begin(command)
   from moe_lite.process import cli
 
   sys.exit(cli.main(entry, run_file, sys.argv))
@@ -78,12 +83,19 @@ def check_not_hidden(folder: str) -> None:
     )
 
 
-def _begin() -> None:
+def _begin(module: str) -> None:
+  """Prints the help of a command if it is asked for, and exits."""
   try:
     check_not_hidden(os.getcwd())
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
-  from moe_lite.process import allocator
+  from moe_lite.process import allocator, help_text
+
+  if help_text.is_asked(sys.argv):
+    # Whoever reads it, such as `head`, may stop before its end.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    print(help_text.of(module))
+    sys.exit(0)
 
   allocator.keep_freed()

@@ -14,11 +14,13 @@ from moe_lite.core.types import Array, Initializer
 from moe_lite.routing.context import Context
 from moe_lite.routing.router import NEVER, BaseRouter, is_number, is_whole
 
-# The values that `Router.sentence` may have.
 SENTENCES = (None, 'inputs', 'encoded', 'feature')
-# The random stream that jitter and dropout of routers draw from. It is separate
-# from Flax's stream 'dropout'.
+"""The values that `Router.sentence` may have."""
 ROUTER_RNG = 'router'
+"""The random stream that jitter and dropout of routers draw from.
+
+It is separate from Flax's stream 'dropout'.
+"""
 
 
 class Router(BaseRouter):

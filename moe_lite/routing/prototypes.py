@@ -76,8 +76,8 @@ class ArrowRouter(PrototypeRouter):
 
   Source: Ostapenko et al., arXiv 2405.11157, section 4.
 
-  Parameters:
-    prototypes: [E, in].
+  Leaves:
+    * `prototypes`: [E, in].
   """
 
   prototypes = ('prototypes',)
@@ -104,8 +104,8 @@ class SpectrRouter(PrototypeRouter):
 
   Source: Fleshman and Van Durme, arXiv 2504.03454, section 3.
 
-  Parameters:
-    projections: [E, in, R], such that `x a_e b_e` is as long as
+  Leaves:
+    * `projections`: [E, in, R], such that `x a_e b_e` is as long as
       `x projections_e`.
 
   Attributes:
@@ -151,8 +151,8 @@ class GateRouter(BaseRouter):
 
   Source: Muqeeth et al., arXiv 2402.05859, section 3.
 
-  Parameters:
-    gates: [E, in], zero at first.
+  Leaves:
+    * `gates`: [E, in], zero at first.
 
   Attributes:
     by_task: whether a token uses the expert of its task alone. With a single
@@ -198,8 +198,8 @@ class PhatgooseRouter(PrototypeRouter):
 
   Source: Muqeeth et al., arXiv 2402.05859, section 3.
 
-  Parameters:
-    gates: [E, in], which `GateRouter` trained.
+  Leaves:
+    * `gates`: [E, in], which `GateRouter` trained.
   """
 
   prototypes = (_GATES,)

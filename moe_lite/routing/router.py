@@ -14,11 +14,13 @@ from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Axes, Shape
 from moe_lite.routing.context import Context
 
-# The collection of statistics that are summed over the tokens of an example.
 STATISTICS = 'routing'
-# The collection of what routers decide for every single token. Tools that look
-# at single sentences read it.
+"""The collection of statistics, which are summed over an example's tokens."""
 TOKEN_STATISTICS = 'routing_tokens'
+"""The collection of what routers decide for every single token.
+
+Tools that look at single sentences read it.
+"""
 # The name of logits for `jax.checkpoint`'s policies. To compute them again, all
 # that the router reads is read again.
 ROUTED = 'routed'
@@ -41,25 +43,33 @@ class BaseRouter(nn.Module):
 
   num_experts: int
 
-  # Whether the weights of a token sum to one, whatever the kernel is. If they
-  # do, an adapter is the identity at initialisation.
   normalized = True
-  # Whether copies of an expert share its probability when their columns of the
-  # kernel are copies too.
+  """Whether the weights of a token sum to one, whatever the kernel is.
+
+  If they do, an adapter is the identity at initialisation.
+  """
   shares_among_copies = False
-  # Whether a token uses one expert, with the weight 1.
+  """Whether copies of an expert share its probability.
+
+  They are copies if their columns of the kernel are copies too.
+  """
   is_one_hot = False
-  # Whether the router suits pairs of matrices alone, and not vectors.
+  """Whether a token uses one expert, with the weight 1."""
   for_pairs = False
-  # The names of leaves that `derived` computes from experts.
+  """Whether the router suits pairs of matrices alone, and not vectors."""
   prototypes: ClassVar[tuple[str, ...]] = ()
-  # The number of splits of the features that have weights of their own, S. With
-  # more than one, the weights have the shape [B, L, S, E].
+  """The names of leaves that `derived` computes from experts."""
   splits = 1
-  # Fields that later versions added. The description of a network leaves such a
-  # field out while it has its default. The description then stays equal to what
-  # earlier versions wrote.
+  """The number of splits of the features that have weights of their own, S.
+
+  With more than one, the weights have the shape [B, L, S, E].
+  """
   later_fields: ClassVar[tuple[str, ...]] = ()
+  """Fields that later versions added.
+
+  The description of a network leaves such a field out while it has its default.
+  The description then stays equal to what earlier versions wrote.
+  """
 
   def __post_init__(self):
     if not (is_whole(self.num_experts) and self.num_experts >= 1):
@@ -233,9 +243,11 @@ def is_whole(value: Any) -> TypeGuard[int]:
   return isinstance(value, int) and not isinstance(value, bool)
 
 
-# Builds a router: a class, a `functools.partial` of it, or a gin reference.
-# It is called with `num_experts`, and with `name` or `parent`.
 RouterFactory = Callable[..., BaseRouter]
+"""Builds a router: a class, a `functools.partial` of it, or a gin reference.
+
+It is called with `num_experts`, and with `name` or `parent`.
+"""
 
 
 def _replace(old: Any, new: Array) -> Any:

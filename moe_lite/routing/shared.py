@@ -89,8 +89,11 @@ class Decision(nn.Module):
     return decided
 
 
-# Builds a decision: the class, a `functools.partial` of it, or a gin reference.
 DecisionFactory = Callable[..., Decision]
+"""Builds a decision.
+
+It is the class, a `functools.partial` of it, or a gin reference.
+"""
 
 
 def decide(

@@ -23,9 +23,9 @@ class SmearRouter(SoftRouter):
   Source: Muqeeth et al., arXiv 2306.03745, section 3. Its released code also
   averages padding.
 
-  Parameters:
-    kernel: [features, E].
-    bias: [E], zero at first.
+  Leaves:
+    * `kernel`: [features, E].
+    * `bias`: [E], zero at first.
   """
 
   @property

@@ -11,8 +11,8 @@ from flax.traverse_util import flatten_dict
 from moe_lite.core import parameters
 from moe_lite.core.types import ADAPTER_SUFFIX, Array, Tree
 
-# The statistics that have a value for each expert.
 OF_EXPERTS = ('probability', 'weight', 'load', 'first')
+"""The statistics that have a value for each expert."""
 # How many axes stand after that of the examples, where there are any.
 _AXES = {
   **dict.fromkeys((*OF_EXPERTS, 'task_entropy', 'task_tokens'), 1),

@@ -43,8 +43,8 @@ class PolyRouter(BaseRouter):
   Source: Ponti et al., arXiv 2202.13914, section 3 (Poly); Caccia et al., arXiv
   2211.03831, section 3.1 (MHR).
 
-  Parameters:
-    skills: [T, S, E], the logits Z of T tasks.
+  Leaves:
+    * `skills`: [T, S, E], the logits Z of T tasks.
 
   Attributes:
     tasks: the number of tasks, T.

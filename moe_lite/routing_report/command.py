@@ -8,9 +8,10 @@ reads a finished run and N examples of every task of the mixtures (by default,
 those that it was trained on), and writes to DIR (RUN/routing by default)
 
   index.html     all of the following, in one file that needs no other
+  routers.csv    a word for each router, and what it follows from
   usage.*        the mean probability of each expert, by data set
   entropy.*      how sure routers are, by depth
-  datasets.*     which data sets are routed alike, in clusters
+  datasets.*     which data sets are routed alike, in clusters, beside noise
   shift.*        held-out against training data sets, where both are read
   experts.*      which experts do the same
   sentences.csv  what routers make of the tokens of a few examples

@@ -3,9 +3,14 @@
 How much the routing of two data sets differs is measured by the Jensen-Shannon
 divergence of their mean probabilities, in bits. It is 0 where these are equal,
 and 1 where the data sets share no expert.
+
+With few examples the divergence is above 0 even where two data sets are routed
+alike. The divergence of two halves of the examples of one data set shows how
+far. It is called noise here. It is measured, because tokens of one text are not
+independent draws, and their number alone does not tell it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from scipy.cluster import hierarchy
@@ -14,6 +19,9 @@ from scipy.spatial import distance
 from moe_lite.routing.statistics import Routing, Usage
 from moe_lite.routing_report.places import place_of
 from moe_lite.routing_report.rows import Row
+
+# From the name of a data set and of a router to a divergence in bits.
+Noise = Mapping[str, Mapping[str, float]]
 
 
 def usage(routing: Routing) -> list[Row]:
@@ -71,13 +79,55 @@ def entropies(routing: Routing, held_out: Collection[str]) -> list[Row]:
   return rows
 
 
-def similarities(routing: Routing) -> tuple[list[str], np.ndarray, np.ndarray]:
+def together(halves: Sequence[Routing]) -> Routing:
+  """The routing of data sets of which parts were measured apart."""
+  found: dict[str, dict[str, Usage]] = {}
+  for half in halves:
+    for dataset, usages in half.items():
+      sums = found.setdefault(dataset, {})
+      for router, of in usages.items():
+        sums[router] = sums[router] + of if router in sums else of
+  return found
+
+
+def noise(halves: Sequence[Routing]) -> Noise:
+  """How differently two halves of a data set are routed.
+
+  Args:
+    halves: the routing of the first half of the examples, and of the second if
+      there is one.
+
+  Returns:
+    For every data set and router, the divergence of the halves in bits. A data
+    set of one example has no second half, and is left out.
+  """
+  if len(halves) < 2:
+    return {}
+  first, second = halves
+  return {
+    dataset: {
+      router: divergence(_mean(of), _mean(second[dataset][router]))
+      for router, of in usages.items()
+    }
+    for dataset, usages in first.items()
+    if second.get(dataset)
+  }
+
+
+def similarities(
+  routing: Routing, found_noise: Noise
+) -> tuple[list[str], np.ndarray, np.ndarray]:
   """Which data sets are routed alike, over all routers.
+
+  Args:
+    routing: the routing of the data sets.
+    found_noise: what `noise` found.
 
   Returns:
     The names of N data sets, in the order of the leaves of a tree of clusters
     (average linkage); their divergences in that order, averaged over routers,
-    in bits, [N, N]; and the tree in scipy's form, whose leaves are numbered as
+    in bits, [N, N], with the noise of each on the diagonal, which is NaN where
+    it is unknown; and the tree in scipy's form, whose leaves are numbered as
     `routing` lists the data sets.
   """
   names = list(routing)
@@ -90,11 +140,17 @@ def similarities(routing: Routing) -> tuple[list[str], np.ndarray, np.ndarray]:
   )
   tree = hierarchy.linkage(distance.squareform(divergences), 'average')
   order = hierarchy.leaves_list(tree)
+  for i, name in enumerate(names):
+    of = found_noise.get(name)
+    divergences[i, i] = np.mean(list(of.values())) if of else np.nan
   return [names[i] for i in order], divergences[np.ix_(order, order)], tree
 
 
 def pairs(names: Sequence[str], divergences: np.ndarray) -> list[Row]:
-  """A row for every pair of data sets; arguments as `similarities` gives."""
+  """A row for every pair of data sets; arguments as `similarities` gives.
+
+  That of a data set and itself has the divergence of its halves.
+  """
   return [
     {'dataset': name, 'other': other, 'divergence': divergences[i, j]}
     for i, name in enumerate(names)
@@ -103,16 +159,20 @@ def pairs(names: Sequence[str], divergences: np.ndarray) -> list[Row]:
 
 
 def shifts(
-  routing: Routing, training: Sequence[str], held_out: Sequence[str]
+  routing: Routing,
+  training: Sequence[str],
+  held_out: Sequence[str],
+  found_noise: Noise,
 ) -> list[Row]:
   """How differently held-out data sets are routed from training data sets.
 
-  There is a row for every router, with two divergences in bits. `held_out` is
+  There is a row for every router, with three divergences in bits. `held_out` is
   the divergence of a held-out data set from the mean over training data sets,
   averaged over held-out data sets. `training` is what to expect of a data set
   that was trained on: the divergence of a training data set from the mean over
   the others, averaged over training data sets. It is NaN where there is only
-  one.
+  one. `noise` is that of two halves of a data set, averaged over data sets. It
+  is NaN where it is unknown.
   """
   rows = []
   for router in sorted(routing[training[0]]):
@@ -131,7 +191,8 @@ def shifts(
         'site': place.site,
         'layer': layer,
         'held_out': np.mean([divergence(p, seen.mean(0)) for p in unseen]),
-        'training': np.mean(among) if among else np.nan,
+        'training': _mean_or_nan(among),
+        'noise': _mean_or_nan([x[router] for x in found_noise.values()]),
       }
     )
   return rows
@@ -155,6 +216,10 @@ def _means(routing: Routing, router: str) -> np.ndarray:
 def _mean(of: Usage) -> np.ndarray:
   p = np.asarray(of.probability, np.float64)
   return p / p.sum()
+
+
+def _mean_or_nan(values: Sequence[float]) -> float:
+  return float(np.mean(values)) if values else np.nan
 
 
 def _entropy(p: np.ndarray) -> float:

@@ -11,6 +11,8 @@ import numpy as np
 from etils import epath
 
 from moe_lite.inference.token_routing import RoutedTokens
+from moe_lite.routing_report import verdicts
+from moe_lite.routing_report.rows import Row
 from moe_lite.routing_report.sentences import Sentence
 
 _TEMPLATE = 'page.html'
@@ -23,29 +25,32 @@ CAPTIONS = {
   'usage': (
     'Which experts serve which data sets',
     'Mean router probability of every expert over the tokens of a data set, '
-    'times the number of experts. A router without a preference gives 1, which '
-    'is white.',
+    'times the number of experts. 1 is what a router without a preference '
+    'gives, and the number of experts is the most there can be.',
   ),
   'entropy': (
     'How sure routers are, by depth',
     'Entropy of the probabilities of a token, and of their mean over a data '
-    'set, as shares of the greatest entropy that there can be. Where tokens '
-    'are far below the mean, experts specialise; where both are near 1, '
-    'routing makes no difference; where both are low, few experts are used at '
+    'set, as shares of the greatest entropy that there can be. Where a token '
+    'is far below the mean, experts specialise. Where both are near 1, '
+    'routing makes no difference. Where both are low, few experts are used at '
     'all.',
   ),
   'datasets': (
     'Which data sets are routed alike',
     'Jensen-Shannon divergence of the mean probabilities of two data sets, '
     'averaged over all routers, and the tree of their clusters (average '
-    'linkage).',
+    'linkage). It is at most 1 bit, where two data sets share no expert. The '
+    'diagonal shows noise: the divergence of two halves of the examples of one '
+    'data set. Differences of that size mean nothing.',
   ),
   'shift': (
     'Held-out against training data sets',
     'Jensen-Shannon divergence of a held-out data set from the mean over '
     'training data sets, and of a training data set from the mean of the '
     'others. Where the first is far above the second, unseen tasks use the '
-    'experts in another way.',
+    'experts in another way. The dotted line is noise: the divergence of two '
+    'halves of the examples of one data set.',
   ),
   'experts': (
     'Which experts do the same',
@@ -62,19 +67,22 @@ class Picture:
   Attributes:
     name: its name, one of `CAPTIONS`.
     png: the file of the picture.
-    csv: the file of its numbers.
+    csv: the file of its numbers, beside the page.
+    said: what is to be said of it beside its caption.
   """
 
   name: str
   png: epath.Path
   csv: epath.Path
+  said: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
 class _Token:
   text: str
   colour: str
-  hint: str
+  expert: int
+  percent: str
 
 
 def render(
@@ -82,8 +90,11 @@ def render(
   facts: Sequence[tuple[str, str]],
   pictures: Sequence[Picture],
   notes: Sequence[str],
+  judged: Sequence[Row],
+  judged_csv: str,
   sentences: Sequence[Sentence],
   routers: Sequence[str],
+  scope: str,
   sentences_csv: str,
 ) -> str:
   """Makes the page.
@@ -93,9 +104,12 @@ def render(
     facts: what was measured, as rows of two columns.
     pictures: the pictures from top to bottom.
     notes: what could not be shown, and why.
+    judged: a row for every router; see `verdicts.judge`.
+    judged_csv: the file of these rows, beside the page.
     sentences: the sentences to colour.
     routers: the routers to colour them by.
-    sentences_csv: the file of the sentences' numbers.
+    scope: which routers these are, in words.
+    sentences_csv: the file of the sentences' numbers, beside the page.
 
   Returns:
     The page as HTML.
@@ -122,6 +136,11 @@ def render(
     facts=facts,
     pictures=[_shown(picture) for picture in pictures],
     notes=notes,
+    headline=verdicts.headline(judged),
+    meanings=verdicts.MEANINGS,
+    judged=judged,
+    judged_csv=judged_csv,
+    scope=scope,
     legend=[colour_of(expert, experts) for expert in range(experts)],
     sentences=_coloured(sentences, routers),
     sentences_csv=sentences_csv,
@@ -135,13 +154,16 @@ def colour_of(expert: int, experts: int, opacity: float = 1.0) -> str:
   return f'hsl({hue:.0f} 75% {lightness}% / {opacity:.2f})'
 
 
-def _shown(picture: Picture) -> dict[str, str]:
+def _shown(picture: Picture) -> dict[str, Any]:
   title, text = CAPTIONS[picture.name]
+  png = picture.png.read_bytes()
   return {
     'title': title,
-    'text': text,
+    'text': f'{text} {picture.said}'.strip(),
     'csv': picture.csv.name,
-    'png': base64.b64encode(picture.png.read_bytes()).decode(),
+    'png': base64.b64encode(png).decode(),
+    # A PNG file holds its width in the bytes 16 to 19.
+    'width': int.from_bytes(png[16:20], 'big'),
   }
 
 
@@ -191,7 +213,8 @@ def _tokens(routed: RoutedTokens, strongest: float) -> list[_Token]:
         # SentencePiece's mark of a space before a word.
         text.replace('\u2581', ' '),
         colour_of(expert, len(p), opacity),
-        f'{text}: ' + ', '.join(f'{e}: {p[e]:.2f}' for e in np.argsort(-p)[:3]),
+        expert,
+        f'{100 * p[expert]:.0f}',
       )
     )
   return tokens

@@ -1,7 +1,8 @@
 """The whole report of a run: measured, drawn, and put on a page.
 
 `write` goes from a run to the page. `numbers` and `experts` make the rows of
-each picture, `figures` and `heatmaps` draw it, and `page` shows it.
+each picture, `figures` and `heatmaps` draw it, `verdicts` says in a word what
+each router does, and `page` shows all.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -9,16 +10,24 @@ from collections.abc import Callable, Collection, Sequence
 import jax
 from etils import epath
 
-from moe_lite.core import parameters
+from moe_lite.core import parameters, pictures
 from moe_lite.core.errors import UserError, some
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
 from moe_lite.data import catalog
 from moe_lite.evaluation import routing_usage
+from moe_lite.evaluation.examples import ExampleReader, Examples
 from moe_lite.inference import heatmaps
 from moe_lite.inference.trained import Trained
 from moe_lite.routing.statistics import Routing
-from moe_lite.routing_report import experts, figures, numbers, page, sentences
+from moe_lite.routing_report import (
+  experts,
+  figures,
+  numbers,
+  page,
+  sentences,
+  verdicts,
+)
 from moe_lite.routing_report.figures import Line
 from moe_lite.routing_report.places import choose, place_of
 from moe_lite.routing_report.rows import Row, write_csv
@@ -26,6 +35,7 @@ from moe_lite.routing_report.rows import Row, write_csv
 PAGE = 'index.html'
 FOLDER = 'routing'
 SENTENCES = 'sentences.csv'
+ROUTERS = 'routers.csv'
 
 
 class Report:
@@ -33,18 +43,25 @@ class Report:
 
   Attributes:
     folder: the folder.
+    run: the run, as titles call it.
+    scope: which routers are looked at closely, in words.
     pictures: the pictures that were added.
     notes: what could not be shown, and why.
   """
 
-  def __init__(self, folder: str):
+  def __init__(self, folder: str, run: str, scope: str):
     self.folder = epath.Path(folder)
+    self.run, self.scope = pictures.title_of(run), scope
     self.folder.mkdir(parents=True, exist_ok=True)
     self.pictures: list[page.Picture] = []
     self.notes: list[str] = []
 
   def add(
-    self, name: str, rows: Sequence[Row], draw: Callable[[epath.Path], None]
+    self,
+    name: str,
+    rows: Sequence[Row],
+    draw: Callable[[epath.Path], None],
+    said: str = '',
   ) -> None:
     """Writes NAME.csv and NAME.png, and puts them on the page.
 
@@ -52,11 +69,12 @@ class Report:
       name: the name of the picture, one of `page.CAPTIONS`.
       rows: its numbers.
       draw: draws it into a file.
+      said: what is to be said of this run's picture below its caption.
     """
     png, csv = self.folder / f'{name}.png', self.folder / f'{name}.csv'
     write_csv(csv, rows)
     draw(png)
-    self.pictures.append(page.Picture(name, png, csv))
+    self.pictures.append(page.Picture(name, png, csv, said))
 
 
 def write(
@@ -88,14 +106,18 @@ def write(
   trained, reader = routing_usage.open_run(run, mixtures, gin_files=gin_files)
   say(f'{run}: routing of {len(reader.tasks)} tasks, {examples} examples each')
   read = reader.read(split, examples)
-  routing = routing_usage.measure(trained, reader, read)
+  routing, noise = _measure(trained, reader, read)
   chosen = _choose(routing, routers)
   held_out = _held_out(routing)
-  report = Report(folder or str(epath.Path(run) / FOLDER))
+  report = Report(
+    folder or str(epath.Path(run) / FOLDER), run, _scope(chosen, routers)
+  )
+  judged = verdicts.judge(routing)
+  write_csv(report.folder / ROUTERS, judged)
   _add_usage(report, routing, held_out, chosen)
   _add_entropy(report, routing, held_out)
-  _add_similarities(report, routing, held_out)
-  _add_shift(report, routing, held_out)
+  _add_similarities(report, routing, held_out, noise)
+  _add_shift(report, routing, held_out, noise)
   _add_experts(report, trained, routers)
   routed = sentences.route(trained, reader, read, most_sentences)
   if routed:
@@ -112,8 +134,11 @@ def write(
     facts,
     report.pictures,
     report.notes,
+    judged,
+    ROUTERS,
     routed,
     chosen,
+    report.scope,
     SENTENCES,
   )
   replace_text(report.folder / PAGE, html)
@@ -121,6 +146,31 @@ def write(
     f'Written to {report.folder}: open {PAGE}. Its pictures and numbers lie '
     'beside it.'
   )
+
+
+def _measure(
+  trained: Trained, reader: ExampleReader, read: Examples
+) -> tuple[Routing, numbers.Noise]:
+  """Measures the two halves of the examples of every data set.
+
+  Returns:
+    The routing of both halves together, and how much they differ.
+  """
+  halves = [
+    {name: part for name, members in read.items() if (part := members[i::2])}
+    for i in range(2)
+  ]
+  measured = [
+    routing_usage.measure(trained, reader, half) for half in halves if half
+  ]
+  return numbers.together(measured), numbers.noise(measured)
+
+
+def _scope(chosen: Sequence[str], pattern: str | None) -> str:
+  """Which routers are looked at closely, in words."""
+  if pattern is None:
+    return 'routers of the last layer of each place'
+  return f'{len(chosen)} routers that match {pattern}'
 
 
 def _choose(routing: Routing, pattern: str | None) -> list[str]:
@@ -152,9 +202,11 @@ def _add_usage(
       {_title(x): numbers.preferences(routing, x) for x in chosen},
       [_label(name, held_out) for name in routing],
       'expert',
-      'probability, times the number of experts',
+      'mean probability, times the number of experts',
       png,
+      title=f'{report.run}: {report.scope}',
     ),
+    said=f'Shown: {report.scope}.',
   )
 
 
@@ -167,35 +219,51 @@ def _add_entropy(
     lambda row: bool(row['held_out']),
   )
   lines = [
-    Line('training, tokens', 'of_tokens', '-ob', trains),
-    Line('training, mean', 'of_the_mean', '--ob', trains),
-    Line('held out, tokens', 'of_tokens', '-or', is_held_out),
-    Line('held out, mean', 'of_the_mean', '--or', is_held_out),
+    Line('a token, training data sets', 'of_tokens', 'training', trains),
+    Line('a token, held-out data sets', 'of_tokens', 'held out', is_held_out),
+    Line('mean, training data sets', 'of_the_mean', 'training, mean', trains),
+    Line(
+      'mean, held-out data sets', 'of_the_mean', 'held out, mean', is_held_out
+    ),
   ]
   report.add(
     'entropy',
     rows,
-    lambda png: figures.by_depth(rows, lines, 'entropy / log(experts)', png),
+    lambda png: figures.by_depth(
+      rows,
+      lines,
+      'entropy, as a share of log(experts)\n0: one expert, 1: all alike',
+      png,
+      f'{report.run}: all routers, by layer',
+    ),
   )
 
 
 def _add_similarities(
-  report: Report, routing: Routing, held_out: Collection[str]
+  report: Report,
+  routing: Routing,
+  held_out: Collection[str],
+  noise: numbers.Noise,
 ) -> None:
   """Adds which data sets are routed alike, where there are several."""
   if len(routing) == 1:
     return
-  names, divergences, tree = numbers.similarities(routing)
+  names, divergences, tree = numbers.similarities(routing, noise)
   labels = [_label(name, held_out) for name in names]
   report.add(
     'datasets',
     numbers.pairs(names, divergences),
-    lambda png: figures.clusters(labels, divergences, tree, png),
+    lambda png: figures.clusters(
+      labels, divergences, tree, png, f'{report.run}: mean over all routers'
+    ),
   )
 
 
 def _add_shift(
-  report: Report, routing: Routing, held_out: Sequence[str]
+  report: Report,
+  routing: Routing,
+  held_out: Sequence[str],
+  noise: numbers.Noise,
 ) -> None:
   """Adds held-out against training data sets, where there are both."""
   training = [name for name in routing if name not in held_out]
@@ -206,15 +274,23 @@ def _add_shift(
       'not compared: give --mixture both mixtures.'
     )
     return
-  rows = numbers.shifts(routing, training, held_out)
+  rows = numbers.shifts(routing, training, held_out, noise)
   lines = [
-    Line('held out', 'held_out', 'or-'),
-    Line('training', 'training', 'ob-'),
+    Line('training data sets', 'training', 'training'),
+    Line('held-out data sets', 'held_out', 'held out'),
+    Line('noise: two halves of one data set', 'noise', 'noise'),
   ]
   report.add(
     'shift',
     rows,
-    lambda png: figures.by_depth(rows, lines, 'divergence (bits)', png),
+    lambda png: figures.by_depth(
+      rows,
+      lines,
+      'divergence, bits (the most is 1)',
+      png,
+      f'{report.run}: all routers, by layer',
+      is_divergence=True,
+    ),
   )
 
 
@@ -235,12 +311,14 @@ def _add_experts(report: Report, trained: Trained, routers: str | None) -> None:
     experts.rows(found),
     lambda png: heatmaps.draw(
       {_title(router): cosines for router, cosines in found.items()},
-      [str(expert) for expert in range(most)],
+      [f'expert {expert}' for expert in range(most)],
       'expert',
       'cosine',
       png,
-      scale=(-1.0, 0.0, 1.0),
+      heatmaps.COSINES,
+      f'{report.run}: {report.scope}',
     ),
+    said=f'Shown: experts of the {report.scope}.',
   )
 
 

@@ -6,10 +6,10 @@ ROOT/VARIANT/CHOICE/seed_0/eval/        results for the table
 """
 
 import dataclasses
-import shlex
 from collections.abc import Mapping, Sequence
 
 from moe_lite.core.errors import UserError
+from moe_lite.process import shell
 from moe_lite.sweep.grid import (
   Choice,
   Grid,
@@ -48,7 +48,7 @@ class Command:
 
   def line(self) -> str:
     """The command as a line for a shell."""
-    return shlex.join(['python', '-m', self.module, *self.flags])
+    return shell.line(['python', '-m', self.module, *self.flags])
 
 
 @dataclasses.dataclass(frozen=True)

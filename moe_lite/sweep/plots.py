@@ -1,63 +1,145 @@
 """The picture of a sweep, as a PNG file."""
 
-import collections
-import math
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 from etils import epath
 
+from moe_lite.core import pictures
 from moe_lite.core.pictures import plain_text
-from moe_lite.sweep.rows import Row
+from moe_lite.sweep.rows import Row, equal_parameters
+
+_ROW = 0.36  # Inches.
 
 
 @plain_text
-def intervals(rows: Sequence[Row], png: epath.PathLike) -> None:
-  """Draws accuracies with their intervals over trained parameters.
+def intervals(
+  rows: Sequence[Row], png: epath.PathLike, title: str = ''
+) -> None:
+  """Draws accuracies with their intervals, one variant a row.
+
+  Variants stand in the order of their trained parameters. Those that train
+  about as many stand on one grey band. A small dot is a single seed; a variant
+  of one seed has a hollow sign and no interval.
 
   Args:
     rows: the variants. Those without an average are left out, and the frozen
       base is a line.
     png: the file to write.
+    title: what stands above the picture.
   """
   from matplotlib.figure import Figure
 
-  known = [(row, row.average) for row in rows if row.average]
-  size = (9.0, max(4.5, 1.5 + 0.25 * len(known)))
-  figure = Figure(figsize=size, layout='constrained')
+  trained = [row for row in rows if row.is_trained and row.average]
+  trained.sort(key=lambda row: row.trainable_parameters)
+  figure = Figure(
+    figsize=(9, 1.8 + _ROW * max(2, len(trained))), layout='constrained'
+  )
   axes = figure.subplots()
-  markers = 'osD^vP*X'
-  crowded: collections.Counter[int] = collections.Counter()
-  for i, (row, average) in enumerate(known):
-    if not row.is_trained:
-      axes.axhline(
-        average.mean, color='grey', linestyle='dashed', label=row.variant
-      )
-      continue
-    # Variants that train about as many stand side by side.
-    x = row.trainable_parameters
-    place = round(10 * math.log10(x))
-    axes.errorbar(
-      x * 1.02 ** crowded[place],
-      average.mean,
-      yerr=average.half,
-      fmt=markers[i // 10 % len(markers)],
-      color=f'C{i % 10}',
-      capsize=3,
-      label=row.variant,
+  figure.suptitle(title)
+  for y, row in enumerate(trained):
+    _draw_row(axes, y, row)
+  has_groups = _draw_groups(axes, trained)
+  _draw_references(axes, rows)
+  axes.set_yticks(range(len(trained)), [_label(row) for row in trained])
+  axes.set_ylim(max(1, len(trained)) - 0.5, -0.5)
+  axes.tick_params(axis='y', length=0)
+  groups = (
+    '\nOn a grey band, all train about equally many parameters.'
+    if has_groups
+    else ''
+  )
+  axes.set_xlabel(
+    'average accuracy, %: mean of n seeds with its 95 % interval, '
+    f'and a dot for each seed.{groups}'
+  )
+  if not any(row.average for row in rows):
+    axes.set_xlim(0, 100)
+    axes.set_xlabel('average accuracy, %: no run is evaluated yet')
+  axes.grid(axis='x', alpha=0.3)
+  pictures.save(figure, png)
+
+
+def _label(row: Row) -> str:
+  count = row.trainable_parameters
+  return f'{row.variant}\n{count:,} trained ({row.share:.3g} % of base)'
+
+
+def _draw_row(axes: Any, y: int, row: Row) -> None:
+  average = row.average
+  assert average  # The rows that are drawn have one.
+  count = len(average.values)
+  axes.plot(
+    average.values,
+    [y] * count,
+    linestyle='none',
+    marker='o',
+    color=pictures.BLUE,
+    markerfacecolor='white',
+    markersize=4,
+    zorder=3,
+  )
+  axes.errorbar(
+    average.mean,
+    y,
+    xerr=average.half,
+    fmt='D',
+    color=pictures.BLUE,
+    markerfacecolor=pictures.BLUE if count > 1 else 'white',
+    markersize=6,
+    capsize=4,
+    zorder=4,
+  )
+  half = '' if average.half is None else f' ± {average.half:.1f}'
+  of = '' if count == row.wanted else f' of {row.wanted}'
+  axes.annotate(
+    f'{average.mean:.1f}{half}, n = {count}{of}',
+    (1, y),
+    xycoords=('axes fraction', 'data'),
+    xytext=(6, 0),
+    textcoords='offset points',
+    va='center',
+    fontsize=9,
+  )
+
+
+def _draw_groups(axes: Any, trained: Sequence[Row]) -> bool:
+  """Puts variants that train about as many parameters on one band.
+
+  Returns:
+    Whether there is a band. There is none where it would hold all variants.
+  """
+  places = {row.variant: y for y, row in enumerate(trained)}
+  groups = [x for x in equal_parameters(trained) if len(x) < len(trained)]
+  for group in groups:
+    ys = [places[row.variant] for row in group]
+    axes.axhspan(
+      min(ys) - 0.45, max(ys) + 0.45, color='0.93', linewidth=0, zorder=0
     )
-    crowded[place] += 1
-  if any(row.is_trained for row, _ in known):
-    axes.set_xscale('log')
-    base = known[0][0].base_parameters
-    to_percent = lambda n: np.asarray(n) * (100 / base)
-    from_percent = lambda p: np.asarray(p) * (base / 100)
-    share = axes.secondary_xaxis('top', functions=(to_percent, from_percent))
-    share.set_xlabel('% of the base')
-  axes.set_xlabel('trained parameters')
-  axes.set_ylabel('average accuracy (%), mean over seeds')
-  axes.grid(alpha=0.3)
-  if known:
-    figure.legend(loc='outside right upper', fontsize=8)
-  with epath.Path(png).open('wb') as file:
-    figure.savefig(file, format='png', dpi=120)
+  return bool(groups)
+
+
+def _draw_references(axes: Any, rows: Sequence[Row]) -> None:
+  """Draws the frozen base and chance as lines, named at the top."""
+  lines = [
+    (row.average.mean, f'{row.variant}\n{row.average.mean:.1f}', 'dashed')
+    for row in rows
+    if row.average and not row.is_trained
+  ]
+  chances = {row.chance for row in rows if row.average and row.chance}
+  lines += [(x, f'chance\n{x:.1f}', 'dotted') for x in sorted(chances)]
+  for i, (x, name, style) in enumerate(sorted(lines)):
+    axes.axvline(x, color=pictures.GREY, linestyle=style)
+    # Neighbours are named on the two sides of their lines.
+    side = 'right' if i % 2 == 0 and len(lines) > 1 else 'left'
+    axes.annotate(
+      name,
+      (x, 1),
+      xycoords=('data', 'axes fraction'),
+      xytext=(-2 if side == 'right' else 2, 2),
+      textcoords='offset points',
+      ha=side,
+      va='bottom',
+      fontsize=8,
+      color=pictures.GREY,
+    )

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from moe_lite.core.progress import duration, say
 from moe_lite.process import interrupts
@@ -47,17 +47,26 @@ class Runner:
     failed: why runs failed, by their names.
   """
 
-  def __init__(self, root: str, total: int, processes: Processes):
+  def __init__(
+    self,
+    root: str,
+    total: int,
+    processes: Processes,
+    after: Callable[[Mapping[str, str]], None] = lambda failed: None,
+  ):
     """Begins to count.
 
     Args:
       root: the folder of the sweep, for messages.
       total: how many jobs will probably come.
       processes: how they run.
+      after: is called with `failed` when a run has ended, and when all of them
+        are stopped.
     """
     self.failed: dict[str, str] = {}
     self._root = root
     self._processes = processes
+    self._after = after
     self._left = total
     self._total = total
     self._seconds: list[float] = []
@@ -94,8 +103,10 @@ class Runner:
               active.append(self._start(one.job, one.rest, lock, one.start))
             else:
               self._end(one)
+              self._after(self.failed)
         if caught:
           _stop(active)
+          self._after(self.failed)
           raise interrupts.Interrupted(
             f'Stopped. {self._left} of {self._total} runs are left; what they '
             f'did is saved in {self._root}. Run the same command again to go '

@@ -34,7 +34,7 @@ def write(name: str, swept: Swept, folder: str) -> str:
     (CSV, spreadsheet(swept.rows)),
   ):
     replace_text(target / file, text)
-  intervals(swept.rows, target / PLOT)
+  intervals(swept.rows, target / PLOT, name)
   return f'Results are in {folder}: {MARKDOWN}, {PLOT}, {CSV}, {JSON}.'
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from moe_lite.core.errors import UserError
 from moe_lite.core.progress import say
 from moe_lite.sweep import outcome, record, sweep_files, tables
-from moe_lite.sweep.checking import check
+from moe_lite.sweep.checking import Checked, check
 from moe_lite.sweep.expansion import Command, Plan, Run, Setting, expand
 from moe_lite.sweep.grid import Grid
 from moe_lite.sweep.jobs import Job
 from moe_lite.sweep.locking import locked
+from moe_lite.sweep.rows import Swept
 from moe_lite.sweep.running import Processes, Runner
 
 
@@ -57,32 +58,37 @@ def sweep(
       _print_missing(plan, checked.train_steps)
       failed = {}
     else:
-      failed = run(plan, checked.train_steps, Processes(jobs), lock)
+      failed = run(plan, checked, Processes(jobs), lock)
     return report(plan, checked.counts, failed)
 
 
 def run(
   plan: Plan,
-  train_steps: Mapping[str, int],
+  checked: Checked,
   processes: Processes,
   lock: int | None,
 ) -> dict[str, str]:
-  """Runs what is missing of a plan.
+  """Runs what is missing of a plan, and writes the table after every run.
 
   Args:
     plan: the plan of the sweep.
-    train_steps: the steps of training of each setting, by its name.
+    checked: what its configurations say.
     processes: how the commands run.
     lock: see `Runner.run`.
 
   Returns:
     Why runs failed, by their names.
   """
-  searching = search_jobs(plan, train_steps)
+  searching = search_jobs(plan, checked.train_steps)
   finals = sum(len(settings[0].runs) for settings in plan.settings.values())
-  runner = Runner(plan.root, len(searching) + finals, processes)
+  runner = Runner(
+    plan.root,
+    len(searching) + finals,
+    processes,
+    after=lambda failed: _write_so_far(plan, checked.counts, failed),
+  )
   runner.run(searching, lock)
-  final = final_jobs(plan, train_steps)
+  final = final_jobs(plan, checked.train_steps)
   runner.skip(finals - len(final))
   runner.run(final, lock)
   return runner.failed
@@ -103,16 +109,40 @@ def report(
   Returns:
     Whether nothing failed.
   """
-  swept = outcome.collect(plan, counts, failed)
-  where = sweep_files.write(pathlib.PurePath(plan.root).name, swept, plan.root)
+  swept, where = _write(plan, counts, failed)
   if swept.runs:
-    say(tables.accuracy(swept.rows))
+    say(tables.accuracy(swept.rows, swept.search))
   for name, why in failed.items():
     say(f'FAILED {name}: {why}')
   if not swept.complete:
     say('Not complete. Run the same command again to go on.')
   say(where)
   return not failed
+
+
+def _write(
+  plan: Plan,
+  counts: Mapping[str, tuple[int, int]],
+  failed: Mapping[str, str],
+) -> tuple[Swept, str]:
+  """Writes the table; returns what it holds, and a sentence on where it is."""
+  swept = outcome.collect(plan, counts, failed)
+  name = pathlib.PurePath(plan.root).name
+  return swept, sweep_files.write(name, swept, plan.root)
+
+
+def _write_so_far(
+  plan: Plan,
+  counts: Mapping[str, tuple[int, int]],
+  failed: Mapping[str, str],
+) -> None:
+  """Writes the table while runs go on.
+
+  Results that cannot be compared do not stop the other runs. The table at the
+  end reports them.
+  """
+  with contextlib.suppress(UserError):
+    _write(plan, counts, failed)
 
 
 def search_jobs(plan: Plan, train_steps: Mapping[str, int]) -> list[Job]:

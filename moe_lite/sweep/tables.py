@@ -31,7 +31,7 @@ def markdown(name: str, swept: Swept) -> str:
     ]
   if not swept.complete:
     lines += ['Not complete: run the same command again to go on.', '']
-  lines += [accuracy(swept.rows), '']
+  lines += [accuracy(swept.rows, swept.search), '']
   for row in swept.rows:
     for macro in row.at_edge:
       value = (row.choice or {})[macro]
@@ -47,21 +47,27 @@ def markdown(name: str, swept: Swept) -> str:
   return '\n'.join(lines).rstrip() + '\n'
 
 
-def accuracy(rows: Sequence[Row]) -> str:
-  """The accuracy of each variant; the same whenever the runs are the same."""
+def accuracy(rows: Sequence[Row], search: Sequence[Tried]) -> str:
+  """The accuracy of each variant; the same whenever the runs are the same.
+
+  Args:
+    rows: the variants.
+    search: what was searched. Only these variants show what was chosen.
+  """
   columns = columns_of(rows)
   if len(columns) > _MOST_COLUMNS:
     columns = []
-  is_searched = any(row.choice for row in rows)
-  header = ['variant', *(['search'] if is_searched else [])]
+  searched = {one.variant for one in search}
+  header = ['variant', *(['search'] if searched else [])]
   header += ['trained', '% of base', 'seeds', 'average', *columns]
   cells = []
   for row in rows:
-    values = (row.choice or {}).values()
+    is_searched = row.variant in searched
+    values = (row.choice or {}).values() if is_searched else ()
     cells.append(
       [
         row.variant,
-        *([', '.join(map(str, values))] if is_searched else []),
+        *([', '.join(map(str, values))] if searched else []),
         f'{row.trainable_parameters:,}',
         f'{row.share:.3g}',
         _seeds(row),

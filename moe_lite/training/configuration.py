@@ -13,6 +13,7 @@ from moe_lite.checkpoints.description import Description
 from moe_lite.core import json_files
 from moe_lite.core.errors import UserError
 from moe_lite.models.model import EncoderDecoderModel
+from moe_lite.process.quiet_tensorflow import import_tensorflow
 from moe_lite.t5.description import from_json
 from moe_lite.t5.network import Transformer
 from moe_lite.training.run_folder import CONFIG, RUN
@@ -40,6 +41,7 @@ def read_config(folder: str, gin_files: Sequence[str] = ()) -> dict[str, Any]:
   Raises:
     UserError: if the run does not say enough, or a file cannot be read.
   """
+  import_tensorflow()
   if gin_files:
     return _read_gin(gin_files)
   # Imported here, because it imports TensorFlow, which other forms of
@@ -113,8 +115,8 @@ def _register(name: str, hint: str) -> None:
   """
   if not is_registered(name):
     raise UserError(
-      f'{name!r} is no task or mixture of this package.{hint} It imports the '
-      'module that registers it.'
+      f'{name!r} is not a task or mixture of this package. The configuration '
+      f'of the run imports the module that registers it.{hint}'
     )
 
 

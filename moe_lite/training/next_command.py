@@ -1,12 +1,11 @@
 """Suggests what to run after training: an evaluation of the run."""
 
-import shlex
 import sys
 
 import seqio
 
 from moe_lite.data import catalog
-from moe_lite.process import gin_paths
+from moe_lite.process import gin_paths, shell
 from moe_lite.training import run_folder
 
 
@@ -45,5 +44,5 @@ def lines(model_dir: str, trained_on: str | None = None) -> list[str]:
     names = {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
     name = twin if twin in names else trained_on
     arguments.append(f'--gin.MIXTURE_OR_TASK_NAME={name!r}')
-  command = ' '.join(shlex.quote(argument) for argument in arguments)
-  return ['Evaluate it:', f'  python -m moe_lite.eval {command}']
+  command = shell.line(['python', '-m', 'moe_lite.eval', *arguments])
+  return ['Evaluate it:', f'  {command}']

@@ -17,10 +17,10 @@ from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.types import Array, Tree
 
-# A schedule maps the number of a step, from 0, to a learning rate.
 Schedule = optax.Schedule
-# The macro OPTIMIZER names a function that makes an optimizer of a schedule.
+"""A schedule maps the number of a step, from 0, to a learning rate."""
 OptimizerFactory = Callable[[Schedule], optax.GradientTransformation]
+"""Makes an optimizer of a schedule. The macro OPTIMIZER names one."""
 
 
 def constant(learning_rate: float, warmup_steps: int = 0) -> Schedule:

@@ -51,7 +51,7 @@ class Recorder:
     self._folder, self._saved = folder, saved
     self._train_steps, self._log_period = train_steps, log_period
     self._metrics = Metrics(folder, done, loggers)
-    self._bar = progress.Progress(train_steps, done)
+    self._bar = progress.Progress(train_steps, done, period=0.0)
     self._meter = Meter(batch, reductions)
     self._meter.restore(state)
     self._alarm = routing_metrics.Alarm()

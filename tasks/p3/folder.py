@@ -5,8 +5,9 @@ programs without such a flag, the macro P3_DIR names a folder. Each task has a
 folder there, in one of three layouts. The first is a SeqIO cache:
 `tasks.fetch_p3` writes it, and the data set's repository had it until 2024,
 under `data/`. The second is the parquet files that the repository has today,
-and the third those of the data set viewer, `<task>/<split>/0000.parquet`. A
-path may be any that TensorFlow's file system reads.
+and the third those of the data set viewer, `<task>/<split>/0000.parquet`, which
+are on the repository's branch `refs/convert/parquet`. A path may be any that
+TensorFlow's file system reads.
 """
 
 import dataclasses
@@ -18,13 +19,20 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from moe_lite.core.errors import UserError
+from moe_lite.core.errors import UserError, some
 from moe_lite.data import caches, catalog
 from tasks import cached
 from tasks.p3 import settings, table
 
 PARQUET = '.parquet'
 _SPLITS = ('train', 'validation', 'test')
+# The data set viewer's name for the first part of a split that is very large.
+_PARTIAL = 'partial-'
+_LAYOUTS = (
+  f'A folder of a task has a SeqIO cache with a file {cached.COMPLETED}, or '
+  'files train-00000-of-00001.parquet, or files train/0000.parquet.'
+)
+_AGAIN = 'Move it away, and fetch or copy the task again.'
 # bigscience/P3 takes about 100 GB for its 121 million rows.
 _BYTES_A_ROW = 825
 
@@ -108,8 +116,16 @@ class TaskFolder:
   def _no_split(self, split: str) -> UserError:
     splits = {n.split('.')[1] for n in self.names if n.startswith('info.')}
     splits |= {
-      re.split('[-/]', n)[0] for n in self.names if n.endswith(PARQUET)
+      re.split('[-/]', n.removeprefix(_PARTIAL))[0]
+      for n in self.names
+      if n.endswith(PARQUET)
     }
+    if any(n.startswith(f'{_PARTIAL}{split}/') for n in self.names):
+      return UserError(
+        f'Task {self.task!r}: {self.path} has {_PARTIAL}{split}, which is only '
+        f'the first part of the split: the data set viewer cuts large ones. '
+        f'{remedy(self.task)}'
+      )
     return UserError(
       f'Task {self.task!r} has no split {split!r} in {self.path}, only '
       f'{", ".join(sorted(splits)) or "none"}. {remedy(self.task)}'
@@ -117,8 +133,7 @@ class TaskFolder:
 
   def _broken(self, what: str) -> UserError:
     return UserError(
-      f'Task {self.task!r}: {self.path} {what}. Delete the folder, and fetch '
-      f'or copy it again. {remedy(self.task)}'
+      f'Task {self.task!r}: {self.path} {what}. {_AGAIN} {remedy(self.task)}'
     )
 
 
@@ -177,7 +192,8 @@ def _list(task: str, path: str) -> TaskFolder:
   # In a bucket, the names of folders end in a slash.
   names = {name.rstrip('/') for name in tf.io.gfile.listdir(path)}
   # The data set viewer has a folder for each split.
-  for split in names & set(_SPLITS):
+  folders = {f'{part}{split}' for part in ('', _PARTIAL) for split in _SPLITS}
+  for split in names & folders:
     inside = os.path.join(path, split)
     if tf.io.gfile.isdir(inside):
       names |= {
@@ -198,12 +214,13 @@ def _check(folder: TaskFolder) -> TaskFolder:
       f'Task {task!r}: {path} has no file {cached.COMPLETED}, so it is not '
       'known to be whole. Some copies lose empty files. If you know that this '
       'one is whole, create the file: touch '
-      f'{os.path.join(path, cached.COMPLETED)}. Otherwise delete the folder, '
-      f'and fetch or copy it again. {remedy(task)}'
+      f'{os.path.join(path, cached.COMPLETED)}. Otherwise move it away, and '
+      f'fetch or copy the task again. {remedy(task)}'
     )
   if not any(name.endswith(PARQUET) for name in names):
     raise UserError(
-      f'Task {task!r}: {path} holds neither a SeqIO cache nor parquet files. '
-      f'Delete it, and fetch or copy it again. {remedy(task)}'
+      f'Task {task!r}: {path} holds neither a SeqIO cache nor parquet files of '
+      f'P3, but {some(sorted(names)) or "nothing"}. {_LAYOUTS} Nothing of what '
+      f'is there was changed. {remedy(task)}'
     )
   return folder

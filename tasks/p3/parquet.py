@@ -104,8 +104,8 @@ def _told(path: str | os.PathLike[str]) -> Iterator[None]:
     yield
   except (OSError, pyarrow.ArrowException) as error:
     raise UserError(
-      f'{path} is not a whole parquet file ({str(error).strip()}). Delete it, '
-      'and fetch or copy it again.'
+      f'{path} is not a whole parquet file ({str(error).strip()}). Move it '
+      'away, and fetch or copy it again.'
     ) from error
 
 

@@ -6,12 +6,14 @@ There are three signatures. The first has the columns `inputs`,
 `is_correct` and `weight` to the first. Ids are those of T5's vocabulary.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import seqio
 import tensorflow as tf
 
+from moe_lite.core.progress import say
 from moe_lite.data import catalog
 from tasks.p3 import folder, parquet, table
 from tasks.p3.vocabulary import is_t5, load, target_ids
@@ -94,16 +96,21 @@ class Source(seqio.DataSource):
       UserError: if the data are not there, or not whole.
     """
     files = self.list_shards(split)
-    if self._is_made:  # Examples are numbered, so all are read in order.
-      rows = _read(files, signature(self._prompt.task), split)
-      rows = _one_row_per_choice(rows, self._prompt)
-      if shard_info:
-        rows = rows.shard(shard_info.num_shards, shard_info.index)
-      return rows
-    columns = signature(self._name)
-    if split == 'train' and self._name == self._prompt.task and is_t5():
-      columns = IDS
-    return _read(files, columns, split, shuffle, seed, shard_info)
+    is_twin = self._name == self._prompt.twin
+    name = self._prompt.task if self._is_made else self._name
+    columns = (
+      IDS if split == 'train' and not is_twin and is_t5() else signature(name)
+    )
+    if files[0].endswith(folder.PARQUET):
+      found = sum(parquet.check(file, columns) for file in files)
+      _tell_missing(name, split, found)
+    if not self._is_made:
+      return _read(files, columns, split, shuffle, seed, shard_info)
+    # Examples are numbered, so all are read in order.
+    rows = _one_row_per_choice(_read(files, columns, split), self._prompt)
+    if shard_info:
+      rows = rows.shard(shard_info.num_shards, shard_info.index)
+    return rows
 
 
 def _read(
@@ -115,8 +122,6 @@ def _read(
   shard_info: seqio.ShardInfo | None = None,
 ) -> tf.data.Dataset:
   if files[0].endswith(folder.PARQUET):
-    for file in files:
-      parquet.check(file, columns)
     read = lambda file: tf.data.Dataset.from_generator(
       lambda path: parquet.examples(path.decode(), tuple(columns)),
       args=(file,),
@@ -134,6 +139,20 @@ def _read(
     )
   source = seqio.FileDataSource(read, {split: files})
   return source.get_dataset(split, shuffle, seed, shard_info)
+
+
+@functools.cache
+def _tell_missing(task: str, split: str, found: int) -> None:
+  """Says once if a copy has fewer rows of a split than were published.
+
+  Not every layout says how many files a split has, so one may be missing.
+  """
+  published = table.published_rows(task).get(split, found)
+  if found < published:
+    say(
+      f'Task {task!r}: the copy has {found:,} of the {published:,} rows that '
+      f'were published of split {split!r}. It may lack files.'
+    )
 
 
 def _stored(spec: tf.TensorSpec):

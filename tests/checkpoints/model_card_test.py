@@ -2,9 +2,17 @@
 
 import dataclasses
 
+import yaml
+from huggingface_hub import ModelCardData
+
 from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.model_card import write_card
 from moe_lite.t5.method import Method
+
+
+def head(card):
+  return yaml.safe_load(card.split('---')[1])
+
 
 SAID = Description(
   Method('.*', {'key': 'IA3()'}, {'adapters': {'key': {'type': 'IA3'}}}),
@@ -15,7 +23,8 @@ SAID = Description(
 
 def test_it_names_the_base_the_method_and_the_training():
   card = write_card('mine', SAID, 12345, for_torch=False)
-  assert card.startswith('---\nlibrary_name: moe_lite\n')
+  assert head(card)['license'] == 'unknown'
+  assert 'was not measured' in card
   for words in (
     '# mine',
     '12,345 parameters at\n`key`.',
@@ -27,6 +36,33 @@ def test_it_names_the_base_the_method_and_the_training():
     assert words in card
   assert 'torch_adapters' not in card
   assert 'They do not load without JAX' in card
+
+
+def test_its_head_is_of_the_hubs_form():
+  evaluation = {
+    'mixture': 'suite',
+    'split': 'validation',
+    'examples': 1500,
+    'average': 68.0,
+    'datasets': {
+      'who': {'prompts': 2, 'chance': 50.0, 'min': 1, 'median': 2, 'max': 3}
+    },
+  }
+  said = dataclasses.replace(
+    SAID,
+    base=BaseInfo('hf://google/flan-t5-base@main', 'abc'),
+    training={'license': 'apache-2.0', 'evaluations': [evaluation]},
+  )
+  card = write_card('mine', said, 1, for_torch=False)
+  found = ModelCardData(**head(card))
+  assert found.license == 'apache-2.0'
+  assert found.base_model == 'google/flan-t5-base'
+  (result,) = found.eval_results
+  assert (result.dataset_name, result.metric_value) == ('who', 2)
+  assert '`suite`, split `validation`, 1,500 examples of each prompt' in card
+  assert '| who      |       2 |   50.0 |   1.0 |    2.0 |      3.0 |' in card
+  assert 'The average of the\nmedians is 68.0.' in card
+  assert '| licence | apache-2.0 |' in card
 
 
 def test_it_shows_how_to_use_them_from_torch():

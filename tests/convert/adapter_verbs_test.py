@@ -1,5 +1,6 @@
 """The verbs `export` and `import`: there and back, bit for bit."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from moe_lite.convert import command
 from moe_lite.core import parameters
 from moe_lite.process import cli
 from tests import tiny_run
+from tests.evaluation import outcomes
 
 TRAINING = {'steps': tiny_run.STEP, 'data': 'tiny'}
 
@@ -53,3 +55,36 @@ def test_a_run_folder_is_made_of_it_again(paths, mine, tmp_path, capsys):
   argv = ['convert', 'import', paths[1], f'--to={tmp_path / "other"}']
   assert cli.guard(command.convert, argv, None) == 2
   assert 'does not hold adapters that `export` wrote' in capsys.readouterr().err
+
+
+def test_a_card_has_the_accuracy_of_these_adapters_alone(
+  mine, tmp_path, capsys
+):
+  trained, description = exported.load(str(mine))
+  fingerprint = parameters.fingerprint(trained)
+  for name, of in (('eval', fingerprint), ('other', 'abc')):
+    facts = outcomes.facts(outcomes.MOV, 20, trainable_fingerprint=of)
+    outcomes.write(mine / name, outcomes.outcome(checkpoint=facts))
+  to = tmp_path / 'export'
+  argv = ['convert', 'export', str(mine), f'--to={to}']
+  assert cli.guard(command.convert, [*argv, '--license=mit'], None) == 0
+  said = capsys.readouterr().err
+  assert 'other/results.json: it is not a complete evaluation' in said
+  card = (to / exported.CARD).read_text()
+  assert 'license: mit' in card
+  assert card.count('The average of the\nmedians is 55.0.') == 1
+  # What is made of them with other numbers has not that accuracy.
+  _, description = exported.load(str(to))
+  trained = jax.tree.map(lambda leaf: leaf + 1, trained)
+  exported.save(
+    str(tmp_path / 'moved'), trained, description, description.training
+  )
+  moved = (tmp_path / 'moved' / exported.CARD).read_text()
+  assert 'was not measured' in moved
+  assert 'license: mit' in moved
+
+
+def test_a_card_without_a_licence_is_told(mine, tmp_path, capsys):
+  argv = ['convert', 'export', str(mine), f'--to={tmp_path / "export"}']
+  assert cli.guard(command.convert, argv, None) == 0
+  assert 'name one with --license' in capsys.readouterr().err

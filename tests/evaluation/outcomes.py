@@ -122,7 +122,8 @@ def outcome(method=(), trained=0, values=(50.0, 60.0), **changes):
     for name, value in zip(('nli', 'who'), values, strict=True)
     for prompt, shift in enumerate((-2, 2))
   ]
-  return evaluation(tasks, facts(method, trained), **changes)
+  changes.setdefault('checkpoint', facts(method, trained))
+  return evaluation(tasks, **changes)
 
 
 def write(folder, content):

@@ -50,6 +50,14 @@ def folder(tmp_path_factory):
   return tiny_export.write(tmp_path_factory.mktemp('pretrained') / 'exported')
 
 
+@pytest.mark.parametrize('wrong', [['a', 'b'], 5, {'a': 'b'}])
+def test_what_is_no_path_is_refused(wrong):
+  with pytest.raises(UserError, match='adapters = .* must be one path'):
+    moe_lite.load('mini', adapters=wrong)
+  with pytest.raises(UserError, match='base = .* is a (list|int|dict)'):
+    moe_lite.load(wrong)
+
+
 def test_the_five_lines_run_as_printed(folder, monkeypatch):
   monkeypatch.chdir(pathlib.Path(folder).parent)
   names = {}
@@ -98,7 +106,8 @@ def test_what_a_folder_carries_wins_over_its_base(folder, tmp_path):
   adapted = moe_lite.load('mini', folder)
   assert not alone.facts['method'] and alone.facts['trainable_parameters'] == 0
   assert list(adapted.facts['method']) == ['intermediate', 'key']
-  assert 'key: MoV(' in repr(adapted) and 'no adapters' in repr(alone)
+  said = "adapters 'default' (in use): MoV with 2 or 3 experts at"
+  assert said in repr(adapted) and 'no adapters' in repr(alone)
   own = tiny_export.write(tmp_path / 'own', vocabulary=MINI.read_bytes())
   shutil.copy(ROOT / 'setup.py', tmp_path / 'own' / VOCABULARY)
   with pytest.raises(UserError, match='spiece.model is not a SentencePiece'):
@@ -195,6 +204,14 @@ def mistakes(folder, tmp_path):
   return [
     (['minni'], {}, "there is no base.*Did you mean 'mini'"),
     (['mini', 'nowhere'], {}, "adapters = 'nowhere': there are none"),
+    (['mini', ['a', 'b']], {}, 'give a mapping of names to such places'),
+    ([moe_lite.load('mini')], {}, 'base is a TextModel, and must be a path'),
+    (['mini', {}], {}, 'adapters = {}: give {NAME: PLACE}'),
+    (
+      ['mini', {'a': folder, 'b': 3}],
+      {},
+      'adapters is a int, and must be a path',
+    ),
     (['mini', other], {}, 'stands on another base'),
     ([base, folder], {'vocabulary': str(MINI)}, 'does not fit the network'),
     ([base], {}, 'There is no spiece.model in .*base. Give vocabulary='),
@@ -215,8 +232,8 @@ def test_mistakes_are_named(folder, tmp_path):
       moe_lite.load(*arguments, **options)
 
 
-def test_the_package_offers_load_alone():
-  assert moe_lite.__all__ == ['load']
+def test_the_package_offers_three_functions():
+  assert moe_lite.__all__ == ['evaluate', 'finetune', 'load']
   assert moe_lite.load is loading.load
   with pytest.raises(AttributeError, match='laod'):
     moe_lite.laod  # noqa: B018

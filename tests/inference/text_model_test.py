@@ -8,7 +8,7 @@ import pytest
 
 import moe_lite
 from moe_lite.core.errors import UserError
-from moe_lite.inference import generation
+from moe_lite.inference import generation, generation_options
 from moe_lite.inference.padding import Input, Shapes
 from moe_lite.inference.source import ModelSource
 from moe_lite.models import decoding
@@ -91,6 +91,45 @@ def test_draws_follow_the_seed(model):
   with Compiled() as compiled:
     assert draw(0) == first != draw(1)
   assert not compiled.count
+
+
+@pytest.mark.parametrize('options', [{'num_beams': 3}, {'temperature': 0.5}])
+def test_several_texts_of_an_input_have_scores(model, options):
+  n, question = 3, 'The heron eats fish. What does the heron eat?'
+  mini = moe_lite.load('mini', batch_size=2)
+  found = mini.generate(
+    [question, TEXTS[2]],
+    20,
+    num_return_sequences=n,
+    return_scores=True,
+    **options,
+  )
+  assert [len(x) for x in found] == [n, n]
+  texts = [x.text for x in found[0]]
+  scores = [x.score for x in found[0]]
+  np.testing.assert_allclose(scores, mini.score(question, texts), atol=1e-4)
+  assert mini.generate(
+    [question, TEXTS[2]], 20, num_return_sequences=n, **options
+  ) == [[x.text for x in of_input] for of_input in found]
+
+
+def test_the_form_of_the_answer_follows_what_is_asked(model):
+  best = model.generate(TEXTS[0], 8, num_beams=2)
+  with Compiled() as compiled:  # A search always computes all of its beams.
+    two = model.generate(TEXTS[0], 8, num_beams=2, num_return_sequences=2)
+    one = model.generate(TEXTS[0], 8, num_beams=2, num_return_sequences=1)
+  assert not compiled.count
+  assert one == [best] == two[:1] and two[0] != two[1]
+  scored = model.generate(TEXTS[0], 8, num_beams=2, return_scores=True)
+  assert isinstance(scored, generation_options.Generated)
+  assert scored.text == best
+
+
+def test_a_text_that_is_cut_off_is_scored_without_an_end(model):
+  scored = model.generate(TEXTS[0], 3, return_scores=True)
+  ended = model.score(TEXTS[0], [scored.text])
+  # EOS, and what another split into ids makes of it, cost something.
+  assert scored.score > ended[0] + 1e-3
 
 
 def test_scores_are_those_of_whole_rows_whatever_their_batch(model, trained):
@@ -223,8 +262,24 @@ def test_long_inputs_are_trimmed_with_a_warning(paths):
     (lambda m: m.generate('a', seed=-1), 'seed = -1'),
     (lambda m: m.score('a', [1, 2]), 'choices has 1, which is not a text'),
     (lambda m: m.score(['a', 'b'], [['x'], 5]), 'choices has 5'),
+    (lambda m: m.generate('a', seed=True), 'seed = True'),
+    (
+      lambda m: m.generate('a', num_return_sequences=0),
+      'num_return_sequences = 0 must be a whole number of at least 1',
+    ),
+    (
+      lambda m: m.generate('a', num_return_sequences=2),
+      'gives a single text. Give num_beams=2, or draw',
+    ),
+    (
+      lambda m: m.generate('a', num_beams=2, num_return_sequences=3),
+      'is more than num_beams = 2: .* Give num_beams=3',
+    ),
     (lambda m: m.generate('a', num_beams=0), 'num_beams = 0'),
-    (lambda m: m.generate('a', num_beams=2, top_k=3), 'beams are not drawn'),
+    (
+      lambda m: m.generate('a', num_beams=2, top_k=3),
+      'because beams are not drawn',
+    ),
     (lambda m: m.generate('a', temperature=0.0), 'temperature = 0.0'),
     (lambda m: m.score('a', []), 'There are no choices'),
     (lambda m: m.score('a', 'yes'), "choices = 'yes' must be a list"),
@@ -249,7 +304,7 @@ def test_texts_may_come_from_a_generator(model):
 
 
 def test_a_method_without_routers_routes_nothing(paths):
-  with pytest.raises(UserError, match='has no routers'):
+  with pytest.raises(UserError, match='There are no routers'):
     moe_lite.load(paths[0]).routing('a robin')
 
 

@@ -1,5 +1,9 @@
 """What routers make of tokens: which tokens are whose, and how it is shown."""
 
+import base64
+import io
+import re
+
 import numpy as np
 import pytest
 
@@ -65,6 +69,46 @@ def test_it_is_shown_as_tables_and_lists():
   lists = routed.to_dict()
   assert lists['tokens'] == SOURCE and lists['target_tokens'] == TARGET
   assert np.shape(lists['routers'][SELF]['probabilities']) == (2, 2)
+
+
+def test_a_figure_has_a_panel_for_each_router():
+  _, tree = statistics()
+  # Matplotlib would read what stands between dollars as mathematics.
+  source = ['a', 'costs$', '$\\frac{$']
+  routed = token_routing.of_text(tree, source, TARGET)
+  figure = routed.figure()
+  axes, bar = figure.axes
+  assert axes.get_title() == 'encoder\nlayers_0/mlp/intermediate'
+  assert [x.get_text() for x in axes.get_yticklabels()] == source
+  assert axes.get_xlabel() == 'expert'
+  assert bar.get_ylabel() == 'probability of an expert × number of experts'
+  # The scale ends at half of what no preference gives.
+  relative = 2 * routed.routers[ENCODER].probabilities
+  drawn = axes.images[0].get_array()
+  np.testing.assert_allclose(drawn, np.maximum(relative, 0.5))
+  figure.savefig(io.BytesIO())
+  assert len(routed.figure('decoder', [SELF]).axes) == 2
+  with pytest.raises(UserError, match=f"Did you mean '{SELF}'"):
+    routed.figure('decoder', [SELF + 's'])
+
+
+def test_a_notebook_shows_both_stacks():
+  _, tree = statistics()
+  both = token_routing.of_text(tree, SOURCE, TARGET)._repr_html_()
+  assert both.count('<img') == 2 and 'Routers of the decoder: ' in both
+  picture = re.search('base64,([^"]+)"', both)[1]
+  assert base64.b64decode(picture).startswith(b'\x89PNG')
+  alone = token_routing.of_text({'encoder': tree['encoder']}, SOURCE)
+  assert alone._repr_html_().count('<img') == 1
+
+
+def test_a_notebook_shows_the_last_of_many_routers():
+  layers = {
+    f'layers_{i}': {'mlp': {'wo_adapter': {'router': sown(2)}}}
+    for i in range(14)
+  }
+  routed = token_routing.of_text({'encoder': layers}, SOURCE)
+  assert 'the last 12 of 14 routers' in routed._repr_html_()
 
 
 def test_the_routers_of_a_stack_are_drawn(tmp_path):

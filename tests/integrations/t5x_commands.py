@@ -24,7 +24,8 @@ TASK = 'mini_who_blank_score_eval'
 FEW = ('--gin.BATCH_SIZE=8', '--gin.LEARNING_RATE=0.03')
 
 
-# `python -m MODULE`, but with what jestimator asks of jax; see docs/t5x.md.
+# `python -m MODULE`, but with what jestimator asks of jax, as
+# docs/tutorials/t5x.md explains.
 MAIN = """
 import runpy
 import sys

@@ -18,7 +18,7 @@ def test_an_evaluation_has_the_network_of_the_run():
     *('--gin_file=models/t5_1_1_mini.gin', '--gin_file=methods/mov.gin'),
     *('--gin_file=data/mini_eval.gin', '--gin_file=t5x/eval.gin'),
     '--gin.NUM_EXPERTS=4',
-    """'--gin.INITIAL_CHECKPOINT_PATH='"'"'mini'"'"''""",
-    """'--gin.CHECKPOINT_PATH='"'"'runs/x/checkpoint_5'"'"''""",
-    """'--gin.EVAL_OUTPUT_DIR='"'"'runs/x/eval'"'"''""",
+    '--gin.INITIAL_CHECKPOINT_PATH="\'mini\'"',
+    '--gin.CHECKPOINT_PATH="\'runs/x/checkpoint_5\'"',
+    '--gin.EVAL_OUTPUT_DIR="\'runs/x/eval\'"',
   ]

@@ -1,7 +1,8 @@
 """T5X's own test files over our code.
 
 Each is copied, with our functions in place of those that it tests. `t5x_own`
-gives them T5X's names and signatures. docs/t5x.md explains the failures.
+gives them T5X's names and signatures. docs/tutorials/t5x.md explains the
+failures.
 """
 
 import dataclasses

@@ -217,6 +217,26 @@ def test_beams_without_an_end_return_live_sequences():
   )
 
 
+def test_live_sequences_take_the_places_that_no_finished_one_took():
+  # Only the first token may end a sequence, so that one of two does.
+  first = jnp.array([-1e7, 2.0, 1.0, 0.5, -1e7])
+  later = jnp.array([-1e7, -1e7, 1.0, 0.5, -1e7])
+
+  def tokens_to_logits(ids, cache):
+    return jnp.where(ids == 0, first, later), cache
+
+  ids, scores = decoding.beam_search(
+    jnp.zeros((2, 2), jnp.int32),
+    {},
+    tokens_to_logits,
+    num_decodes=2,
+    return_all=True,
+  )
+  assert ids.tolist() == [[[1, 0], [2, 2]]] * 2
+  begin, then = (log_softmax(np.asarray(x, np.float64)) for x in (first, later))
+  np.testing.assert_allclose(scores[0, 1], begin[2] + then[2], rtol=1e-5)
+
+
 def test_equal_beams_are_ranked_as_in_t5x():
   """Of equals, the one that stands later survives and comes first."""
   equal = jnp.array([-1e7, -1e7, 1.0, 1.0, 0.5, 0.4])

@@ -41,7 +41,7 @@ def test_people_read_lines():
   assert text.startswith(
     'train step on v5e:2x2 (v5litepod-4), 4 chips, mesh (data, model) = (4, 1),'
   )
-  assert "with --gin.REMAT='full'" in text
+  assert 'with --gin.REMAT="\'full\'"' in text
   assert 'activations' not in text
   assert '2.000 GiB of 16.00: fits' in text
   assert '3.000 TFLOP, 1.500 x the least (2.000)' in text

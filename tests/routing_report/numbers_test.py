@@ -58,7 +58,7 @@ def test_divergence_is_in_bits():
 
 def test_data_sets_that_are_routed_alike_lie_together():
   found = routing(a=(0.9, 0.1), b=(0.1, 0.9), c=(0.88, 0.12), d=(0.1, 0.9))
-  names, divergences, tree = numbers.similarities(found)
+  names, divergences, tree = numbers.similarities(found, {})
   assert {frozenset(names[:2]), frozenset(names[2:])} == {
     frozenset('ac'),
     frozenset('bd'),
@@ -66,14 +66,36 @@ def test_data_sets_that_are_routed_alike_lie_together():
   a, b, d = (names.index(x) for x in 'abd')
   want = numbers.divergence(np.array([0.9, 0.1]), np.array([0.1, 0.9]))
   assert divergences[a, b] == divergences[b, a] == pytest.approx(want)
-  assert divergences[b, d] == divergences[a, a] == 0
+  assert divergences[b, d] == 0
   assert tree.shape == (3, 4)
 
 
 def test_held_out_data_sets_are_held_against_what_training_ones_vary():
   found = routing(a=(0.5, 0.5, 0), b=(0.5, 0.5, 0), new=(0, 0, 1))
-  [row] = numbers.shifts(found, ['a', 'b'], ['new'])
+  [row] = numbers.shifts(found, ['a', 'b'], ['new'], {})
   assert row['held_out'] == pytest.approx(1)
   assert row['training'] == 0
-  [row] = numbers.shifts(found, ['a'], ['new'])
+  [row] = numbers.shifts(found, ['a'], ['new'], {})
   assert np.isnan(row['training'])
+
+
+def test_two_halves_of_a_data_set_show_noise():
+  first, second = routing(a=(1, 0), one=(1, 0)), routing(a=(0, 1))
+  assert numbers.noise([first, second]) == {'a': {KEY.format(0): 1}}
+  # Nothing is known of a single half.
+  assert numbers.noise([first]) == {}
+  whole = numbers.together([first, second])
+  assert numbers.preferences(whole, KEY.format(0)).tolist() == [[1, 1], [2, 0]]
+  assert whole['a'][KEY.format(0)].tokens == 8
+
+
+def test_noise_stands_beside_divergences():
+  found = routing(a=(0.9, 0.1), b=(0.1, 0.9))
+  noise = {'a': {KEY.format(0): 0.25}}
+  names, divergences, _ = numbers.similarities(found, noise)
+  assert divergences[names.index('a')][names.index('a')] == 0.25
+  assert np.isnan(divergences[names.index('b')][names.index('b')])
+  [row] = numbers.shifts(found, ['a'], ['b'], noise)
+  assert row['noise'] == 0.25
+  [row] = numbers.shifts(found, ['a'], ['b'], {})
+  assert np.isnan(row['noise'])

@@ -63,8 +63,16 @@ def test_the_command_needs_only_the_run(tmp_path, capsys):
   # Of one task there is nothing to compare, and that is said.
   assert 'No held-out data sets were read' in page
   assert not (folder / 'shift.png').exists()
-  # It needs no other file.
-  assert not re.findall('(?:src|href)="(?!data:|#)', page)
+  # It needs no other file, and links only to the numbers beside it.
+  links = set(re.findall('(?:src|href)="(?!data:|#)(.*?)"', page))
+  assert links == {
+    *('usage.csv', 'entropy.csv', 'experts.csv', 'datasets.csv'),
+    *('routers.csv', 'sentences.csv'),
+  } & {x.name for x in folder.iterdir()}
+  assert 'routers of the last layer of each place' in page
+  # Fresh routers have no preference yet.
+  with (folder / 'routers.csv').open() as file:
+    assert {row['verdict'] for row in csv.DictReader(file)} == {'uniform'}
 
 
 def test_mistakes_in_what_to_look_at_come_before_the_pictures(

@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 from moe_lite.sweep import Grid, sweeping
+from moe_lite.sweep.checking import Checked
 from moe_lite.sweep.expansion import expand
 from moe_lite.sweep.locking import locked
 from moe_lite.sweep.running import Processes
@@ -51,7 +52,7 @@ def sweep(root, jobs=1, **changes):
   steps = dict.fromkeys(names, STEPS)
   processes = dataclasses.replace(PROCESSES, at_once=jobs)
   with locked(str(root), processes.period) as lock:
-    failed = sweeping.run(plan, steps, processes, lock)
+    failed = sweeping.run(plan, Checked({}, steps, COUNTS), processes, lock)
     return sweeping.report(plan, COUNTS, failed)
 
 

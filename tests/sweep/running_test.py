@@ -169,6 +169,25 @@ def test_killed_at_a_random_moment_it_ends_with_the_same_table(
   assert sum(started.values()) <= sum(commands(finished).values()) + 1
 
 
+def test_the_table_is_written_while_runs_go_on(tmp_path, monkeypatch):
+  root = tmp_path / 'x'
+  pages = []
+  write = sweep_files.write
+
+  def note(*arguments):
+    where = write(*arguments)
+    pages.append(page(root))
+    return where
+
+  monkeypatch.setattr(sweep_files, 'write', note)
+  assert grids.sweep(root, seeds=[0])
+  # After 4 runs of the search, the frozen base and 2 evaluations, and at last.
+  assert len(pages) == 4 + 1 + 2 + 1
+  assert '| frozen base' in pages[0] and '## Search' in pages[0]
+  assert all('Not complete' in text for text in pages[:-2])
+  assert pages[-1] == pages[-2] and 'Not complete' not in pages[-1]
+
+
 def test_a_signal_stops_runs_gently_and_says_how_to_go_on(
   tmp_path, monkeypatch
 ):
@@ -184,4 +203,6 @@ def test_a_signal_stops_runs_gently_and_says_how_to_go_on(
   monkeypatch.setattr(time, 'sleep', interrupt)
   with pytest.raises(interrupts.Interrupted, match='9 of 9 runs are left'):
     grids.sweep(root)
+  assert 'Not complete' in page(root)
+  assert (root / sweep_files.PLOT).exists()
   assert grids.sweep(root)

@@ -34,7 +34,13 @@ def test_the_page_has_numbers_and_what_to_know_of_them():
     ),
     row('full', 1000, [70.0, 72.0], choice={'LEARNING_RATE': 0.01}),
   ]
-  text = page(rows, complete=False, failed={'MoV, seed 4': 'no room'})
+  search = [
+    Tried(name, f'LEARNING_RATE={rate}', {'LEARNING_RATE': rate}, 50.0, True)
+    for name, rate in (('LoRA', 0.3), ('MoV', 0.1))
+  ]
+  text = page(
+    rows, complete=False, failed={'MoV, seed 4': 'no room'}, search=search
+  )
   found = cells(text)
   header = ['variant', 'search', 'trained', '% of base', 'seeds', 'average']
   assert found[0] == [*header, 'who']
@@ -42,6 +48,9 @@ def test_the_page_has_numbers_and_what_to_know_of_them():
   mean = f'61.00 ± {half:.2f}'
   assert ['MoV', '0.1', '41', '4.1', '3 of 5', mean, mean] in found
   assert ['frozen base', '', '0', '0', '', '40.00', '40.00'] in found
+  # Its rate was not searched.
+  (full,) = [line for line in found if line[:3] == ['full', '', '1,000']]
+  assert full[-1].startswith('71.00 ± ')
   assert 'Not complete' in text and 'FAILED MoV, seed 4: no room' in text
   assert 'MoV: LEARNING_RATE = 0.1 is at the edge of the search' in text
   (behind,) = [line for line in found if line[:2] == ['LoRA', '1']]
@@ -55,6 +64,11 @@ def test_many_columns_stay_off_the_page():
   rows = [row('a', 1, [1.0], columns={f'c{i}': one for i in range(9)})]
   assert 'c3' not in page(rows)
   assert 'c8' in sweep_files.spreadsheet(rows)
+
+
+def test_without_a_search_there_is_no_column_of_it():
+  found = cells(page([row('MoV', 10, [50.0], choice={'LEARNING_RATE': 0.1})]))
+  assert 'search' not in found[0] and '0.1' not in found[2]
 
 
 def test_the_search_is_shown():

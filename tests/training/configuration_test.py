@@ -72,7 +72,7 @@ def test_code_in_a_folder_does_not_run(tmp_path, monkeypatch, verb):
     ({'data': None}, 'does not say its data'),
     (
       {'data': {**dataclasses.asdict(DATA), 'mixture_or_task_name': 'theirs'}},
-      "'theirs' is no task or mixture of this package",
+      "'theirs' is not a task or mixture of this package",
     ),
     ({'data': {'batch_size': 3}}, 'mixture_or_task_name'),
   ],

@@ -1,5 +1,8 @@
 """Models on the Hugging Face Hub, such as 'hf://organisation/name@revision'.
 
+The prefix 'hf://' may be left out where no local path can be meant; see
+`fetch`.
+
 Downloads are kept in the cache of the client library. Only the files that are
 needed are downloaded: of a base, its configuration, its weights in one format,
 and its vocabulary.
@@ -15,6 +18,9 @@ from moe_lite.core.errors import UserError
 
 PREFIX = 'hf://'
 _ADDRESS = re.compile(rf'{PREFIX}([\w.-]+/[\w.-]+)(?:@(\S+))?')
+# Patterns of the files to download of all files of a repository; None where
+# some are missing.
+Wanted = Callable[[Sequence[str]], list[str] | None]
 
 
 def is_address(path: str) -> bool:
@@ -50,12 +56,52 @@ def base_files(names: Sequence[str]) -> list[str] | None:
   return [file_names.CONFIG, file_names.VOCABULARY, *file_names.patterns(main)]
 
 
+_BASE_NEEDS = (
+  f'{file_names.CONFIG} or weights ({", ".join(file_names.WEIGHTS)})'
+)
+
+
+def fetch(
+  path: str,
+  wanted: Wanted = base_files,
+  needs: str = _BASE_NEEDS,
+  described_by: str = file_names.CONFIG,
+) -> str | None:
+  """Downloads a model that a path names; None if the path is a local one.
+
+  A path names a model of the hub if it begins with 'hf://', or if it has the
+  form 'organisation/name' and there is no file or folder 'organisation' here.
+
+  Args:
+    path: the path.
+    wanted: see `download`.
+    needs: see `download`.
+    described_by: see `download`.
+
+  Returns:
+    The folder of the model.
+
+  Raises:
+    UserError: see `download`.
+  """
+  if is_address(path):
+    return download(path, wanted, needs, described_by)
+  folder = path.partition('/')[0]
+  if not _ADDRESS.fullmatch(f'{PREFIX}{path}') or os.path.exists(folder):
+    return None
+  try:
+    return download(f'{PREFIX}{path}', wanted, needs, described_by)
+  except UserError as error:
+    raise UserError(
+      f'{path!r} is neither a path nor a model of the hub. As a path: there is '
+      f'no {folder!r} in {os.getcwd()}. As a model of the hub: {error}'
+    ) from error
+
+
 def download(
   address: str,
-  wanted: Callable[[Sequence[str]], list[str] | None] = base_files,
-  needs: str = (
-    f'{file_names.CONFIG} or weights ({", ".join(file_names.WEIGHTS)})'
-  ),
+  wanted: Wanted = base_files,
+  needs: str = _BASE_NEEDS,
   described_by: str = file_names.CONFIG,
 ) -> str:
   """Downloads a model, unless it was downloaded before; returns its folder.
@@ -82,7 +128,8 @@ def download(
   with hub.told(f'{address} cannot be downloaded'):
     try:
       info = hub.patiently(
-        lambda: hub.client().model_info(repository, revision=revision)
+        lambda: hub.client().model_info(repository, revision=revision),
+        is_first=True,
       )
     except Exception as error:
       is_offline = isinstance(error, errors.OfflineModeIsEnabled)
@@ -92,7 +139,7 @@ def download(
         repository, described_by, revision=revision
       )
       if not isinstance(kept, str):
-        raise
+        raise UserError(_unreached(address, is_offline, error)) from error
       return os.path.dirname(kept)
     patterns = wanted([x.rfilename for x in info.siblings or ()])
     if patterns is None:
@@ -107,3 +154,27 @@ def download(
         endpoint=hub.endpoint(),
       )
     )
+
+
+def _unreached(address: str, is_offline: bool, error: Exception) -> str:
+  """The message where a model is neither on this machine nor to be had."""
+  from huggingface_hub import constants
+
+  repository, revision = parse(address)
+  if is_offline:
+    why = 'HF_HUB_OFFLINE is set'
+    connect = 'Unset HF_HUB_OFFLINE to download it'
+  else:
+    cause = error.__cause__ or error
+    text = str(cause).partition('\n')[0] or type(cause).__name__
+    place = hub.endpoint() or constants.ENDPOINT
+    why = f'the hub cannot be reached at {place} ({text})'
+    connect = 'Check the network, or HF_ENDPOINT if you use another hub'
+  of_revision = f' --revision {revision}' if revision else ''
+  return (
+    f'{address} cannot be downloaded, because {why}, and the cache of earlier '
+    f'downloads, {constants.HF_HUB_CACHE}, does not have it. {connect}. On a '
+    f'machine without a network, copy the cache of another machine and set '
+    f'HF_HOME; or run `hf download {repository}{of_revision} --local-dir DIR` '
+    'elsewhere, copy DIR, and give its path in place of the address.'
+  )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from moe_lite.checkpoints import bases
+from moe_lite.checkpoints import bases, exported
 from moe_lite.checkpoints.hugging_face import model
 from moe_lite.checkpoints.hugging_face.hub import download
 from moe_lite.convert import command
@@ -69,6 +69,35 @@ def test_a_sharded_model_is_downloaded_whole(hub, root):
   assert len(hub.downloads()) == 6
 
 
+def test_a_name_without_the_prefix_is_a_model_unless_a_path_is_meant(
+  hub, root, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  assert_same(bases.read(REPOSITORY), model.read(root))
+  assert exported.local('elsewhere/') == 'elsewhere/'
+  assert exported.local('a/b/c') == 'a/b/c'
+  (tmp_path / 'someone').mkdir()
+  hub.requests.clear()
+  with pytest.raises(UserError, match=f"'{REPOSITORY}': there is no base"):
+    bases.read(REPOSITORY)
+  assert not hub.requests
+
+
+def test_a_name_that_is_neither_names_both_readings(hub, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  slept = []
+  monkeypatch.setattr('time.sleep', slept.append)
+  for endpoint in (hub.url, 'http://127.0.0.1:9'):
+    monkeypatch.setenv('HF_ENDPOINT', endpoint)
+    with pytest.raises(UserError) as error:
+      bases.read('runs/mov')
+    text = str(error.value)
+    assert "'runs/mov' is neither a path nor a model of the hub" in text
+    assert f"there is no 'runs' in {tmp_path}" in text
+    assert 'As a model of the hub: hf://runs/mov cannot be downloaded' in text
+  assert not slept
+
+
 @pytest.mark.parametrize('revision', ['v2', 'e' * 40])
 def test_a_revision_is_that_one(hub, root, revision):
   hub.commits['v2'] = hub.commits['e' * 40] = 'e' * 40
@@ -82,8 +111,23 @@ def test_what_was_downloaded_serves_without_the_hub(hub, root, monkeypatch):
     port = unused.getsockname()[1]
   monkeypatch.setenv('HF_ENDPOINT', f'http://127.0.0.1:{port}')
   assert_same(bases.read(ADDRESS), expected)
-  with pytest.raises(UserError, match=f'{ADDRESS}@v2 cannot be downloaded'):
+  # Nothing is waited for: the machine is probably offline.
+  monkeypatch.setattr('time.sleep', lambda seconds: pytest.fail('It waits.'))
+  with pytest.raises(UserError) as error:
     bases.read(f'{ADDRESS}@v2')
+  for said in (
+    f'{ADDRESS}@v2 cannot be downloaded, because the hub cannot be reached',
+    f'http://127.0.0.1:{port}',
+    'cache of earlier downloads, ',
+    f'hf download {REPOSITORY} --revision v2 --local-dir DIR',
+  ):
+    assert said in str(error.value)
+
+
+def test_whoever_wants_no_network_is_told_so(hub, monkeypatch):
+  monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+  with pytest.raises(UserError, match='HF_HUB_OFFLINE is set.*HF_HOME'):
+    bases.read(ADDRESS)
 
 
 def test_a_passing_fault_is_survived(hub, root):

@@ -1,5 +1,8 @@
 """P3 is found where it lies, and a spoilt copy is named with its remedy."""
 
+import re
+
+import numpy as np
 import pytest
 import seqio
 
@@ -58,6 +61,7 @@ def test_a_spoilt_copy_is_named_with_its_remedy(tmp_path, how):
     copies.read(copies.TRAIN)
   message = str(caught.value)
   assert copies.TRAIN in message and str(tmp_path / copies.TRAIN) in message
+  assert 'elete' not in message
 
 
 def test_a_file_cut_short_is_named_before_training(tmp_path):
@@ -96,22 +100,69 @@ def test_an_empty_file_of_several_is_damage(tmp_path):
     copies.read(copies.TRAIN)
 
 
-def test_a_copy_of_the_data_set_viewer_is_read(tmp_path):
-  folder = tmp_path / copies.TRAIN
+def write_as_viewer(folder, task, files=2):
+  """Writes a task as the data set viewer does: a folder for each split."""
   for split in copies.ROWS:
-    written = copies.written(copies.TRAIN, split)
-    synthetic.write_parquet(tmp_path, copies.TRAIN, split, written, 2)
-    (folder / split).mkdir()
-    for i, path in enumerate(sorted(folder.glob(f'{split}-*.parquet'))):
-      path.rename(folder / split / f'{i:04d}.parquet')
-  seqio.add_global_cache_dirs([str(tmp_path)])
-  found = copies.read(copies.TRAIN)
-  wanted = p3_rows.rows(copies.TRAIN, 'train', copies.ROWS['train'])
-  assert [r['inputs'].tolist() for r in found] == [
-    r['inputs'].tolist() for r in wanted
-  ]
+    written = copies.written(task, split)
+    synthetic.write_parquet(folder, task, split, written, files)
+    (folder / task / split).mkdir()
+    parts = sorted((folder / task).glob(f'{split}-*.parquet'))
+    for i, path in enumerate(parts):
+      path.rename(folder / task / split / f'{i:04d}.parquet')
+  seqio.add_global_cache_dirs([str(folder)])
+  return folder / task
+
+
+@pytest.mark.parametrize('name', copies.PUBLISHED)
+@pytest.mark.parametrize('files', [1, 3])
+def test_a_copy_of_the_data_set_viewer_is_read(tmp_path, name, files):
+  write_as_viewer(tmp_path, name, files)
+  for split in copies.ROWS:
+    found = copies.read(name, split)
+    wanted = copies.written(name, split)
+    assert len(found) == len(wanted)
+    for one, row in zip(found, wanted, strict=True):
+      for key in one:
+        value = row[key].encode() if isinstance(row[key], str) else row[key]
+        if key == 'answer_choices':
+          value = [choice.encode() for choice in value]
+        np.testing.assert_array_equal(one[key], value, key)
+
+
+def test_a_copy_of_the_data_set_viewer_that_lacks_something(tmp_path):
+  folder = write_as_viewer(tmp_path, copies.TRAIN)
   with pytest.raises(UserError, match="'test'.* only train, validation"):
     copies.read(copies.TRAIN, 'test')
   (folder / 'train' / '0000.parquet').unlink()
   with pytest.raises(UserError, match='lacks train/0000.parquet'):
     copies.read(copies.TRAIN)
+
+
+def test_the_first_part_of_a_split_is_not_taken_for_the_split(tmp_path):
+  folder = write_as_viewer(tmp_path, copies.TRAIN)
+  (folder / 'train').rename(folder / 'partial-train')
+  with pytest.raises(UserError, match='partial-train.*only the first part'):
+    copies.read(copies.TRAIN)
+  assert len(copies.read(copies.TRAIN, 'validation')) == 3
+
+
+def test_fewer_rows_than_were_published_are_told(tmp_path, capsys):
+  """The viewer does not say how many files there are."""
+  folder = write_as_viewer(tmp_path, copies.TWIN)
+  (folder / 'validation' / '0001.parquet').unlink()
+  copies.read(copies.TWIN, 'validation')
+  said = capsys.readouterr().err
+  assert re.search(rf"{copies.TWIN}'.* 5 of the 168 rows .*'validation'", said)
+
+
+def test_a_layout_that_is_not_known_is_kept_and_told(tmp_path):
+  folder = tmp_path / copies.TRAIN
+  folder.mkdir()
+  (folder / 'train.arrow').write_bytes(b'rows')
+  seqio.add_global_cache_dirs([str(tmp_path)])
+  with pytest.raises(UserError) as caught:
+    copies.read(copies.TRAIN)
+  message = str(caught.value)
+  assert 'train.arrow' in message and 'train/0000.parquet' in message
+  assert 'elete' not in message
+  assert (folder / 'train.arrow').exists()
