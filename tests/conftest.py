@@ -1,7 +1,6 @@
 """Options and environment shared by all tests."""
 
 import atexit
-import importlib
 import os
 import pathlib
 import shutil
@@ -72,28 +71,3 @@ def pytest_collection_modifyitems(items):
     return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
   items.sort(key=place)
-
-
-def pytest_addoption(parser):
-  parser.addoption(
-    '--adapter',
-    action='append',
-    default=[],
-    help='module:Class of an adapter to run through the contract tests.',
-  )
-
-
-def pytest_generate_tests(metafunc):
-  if 'adapter_factory' not in metafunc.fixturenames:
-    return
-  factories = dict(metafunc.module.ADAPTERS)
-  if outside := metafunc.config.getoption('adapter'):
-    factories = {name: _load(name) for name in outside}
-  metafunc.parametrize(
-    'adapter_factory', list(factories.values()), ids=list(factories)
-  )
-
-
-def _load(name):
-  module, _, attribute = name.partition(':')
-  return getattr(importlib.import_module(module), attribute)

@@ -105,6 +105,23 @@ def test_a_base_becomes_a_served_expert_as_printed(tmp_path):
     assert json.loads(config.read_text())['peft_type'] == 'LORA'
 
 
+@pytest.mark.slow
+def test_what_an_author_writes_runs_as_printed(tmp_path):
+  page = (ROOT / 'docs/authoring.md').read_text()
+  commands = script(page, (SHELL, PYTHON))
+  assert commands.count('moe_lite.t5.contract') == 3
+  assert commands.count('moe_lite.train') == 4
+  done = run(commands, tmp_path)
+  assert done.stdout.count('promises are kept.') == 3
+  (wanted,) = re.findall('^```text\n(Shift at.*?)^```', page, re.M | re.S)
+  assert wanted in done.stdout
+  for name in ('shift', 'bottleneck', 'sharp', 'capitals'):
+    lines = (tmp_path / 'runs' / name / 'metrics.jsonl').read_text()
+    assert np.isfinite(json.loads(lines.splitlines()[-1])['loss'])
+  for name in ('shift', 'capitals'):
+    assert (tmp_path / 'runs' / name / 'eval' / 'results.json').exists()
+
+
 def read(page):
   return (ROOT / 'docs' / 'how_to' / page).read_text()
 

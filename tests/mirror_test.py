@@ -58,6 +58,7 @@ ELSEWHERE = {
   ),
   'moe_lite/routing_report/command.py': 'routing_report/writing_test',
   'moe_lite/t5/biases.py': 't5/golden_test, t5/network_test',
+  'moe_lite/t5/contract/observing.py': 't5/contract/promises_test',
   'moe_lite/t5/config.py': 'gin_test: values out of range; t5/network_test',
   'moe_lite/t5/layers.py': 't5/golden_test, t5/network_test',
   'moe_lite/t5/method.py': 'checkpoints/description_test, training/loop_test',

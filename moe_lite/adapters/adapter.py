@@ -63,6 +63,20 @@ class Adapter(nn.Module):
     """
     raise NotImplementedError
 
+  @classmethod
+  def fits(cls, site: Site) -> bool:
+    """Whether an adapter of this class may stand at a site.
+
+    By default it may stand anywhere. A class that needs outputs of one kind
+    says so here, for example with `site.out_axes == ('embed',)`. A network that
+    is given the adapter at another site then refuses it, and names the sites
+    that would do.
+
+    Args:
+      site: the site.
+    """
+    return True
+
   @property
   def needs(self) -> frozenset[str]:
     """The fields of `Context` that the adapter reads.

@@ -1,7 +1,7 @@
-"""Logical axes, and the rules that map them to a mesh.
+"""Parameters with logical axes, and where arrays lie on a mesh.
 
 The code that makes a parameter or an activation names the axes of its array.
-Rules map these names to the mesh axes `data` and `model`. This is the only
+The rules of `logical_axes` map these names to mesh axes. This is the only
 module that uses `flax.linen.partitioning`, the legacy annotation API that T5X
 requires. It records the names in the collection `params_axes`.
 """
@@ -21,6 +21,7 @@ from jax.experimental.layout import Format, Layout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from moe_lite.core.errors import UserError
+from moe_lite.core.logical_axes import RULES
 from moe_lite.core.types import Array, Axes, DType, Initializer, Shape, Tree
 
 MESH_AXES = ('data', 'model')
@@ -29,33 +30,6 @@ _LANES = 128
 # (data, model); None puts all devices on `data`. A caller that allows 'auto'
 # finds a mesh with `meshes.first_mesh`.
 MeshShape = Sequence[int] | str | None
-
-# These are T5X's standard rules: parameters are split over `model`, batches
-# over `data`. Experts and ranks are small and stay whole on every device.
-LOGICAL_AXIS_RULES = (
-  ('batch', 'data'),
-  ('length', None),
-  ('embed', None),
-  ('mlp', 'model'),
-  ('heads', 'model'),
-  ('kv', None),
-  ('joined_kv', 'model'),
-  ('vocab', 'model'),
-  ('relpos_buckets', None),
-  ('layers', None),
-  ('expert', None),
-  ('rank', None),
-  ('task', None),
-  ('split', None),
-)
-LOGICAL_AXES = tuple(name for name, _ in LOGICAL_AXIS_RULES)
-
-# A frozen base has no gradients to reduce, so it may be split over `data` as
-# well. Each weight is then gathered where it is used.
-FULLY_SHARDED_RULES = tuple(
-  (name, 'data' if name == 'embed' else mesh_axis)
-  for name, mesh_axis in LOGICAL_AXIS_RULES
-)
 
 # This is Flax's scan. It also adds the axis of the layers to `params_axes`.
 scan_with_axes = flax_partitioning.scan_with_axes
@@ -77,7 +51,8 @@ def param(
     init: a function of (key, shape, dtype) that draws the initial value.
     shape: the parameter's shape.
     dtype: the parameter's type.
-    axes: the logical axis of each dimension of the shape.
+    axes: the logical axis of each dimension of the shape, each one of
+      `logical_axes.OF_PARAMETERS`. The layout of a model refuses others.
 
   Returns:
     The parameter's value.
@@ -183,7 +158,7 @@ def make_mesh(
 
 @contextlib.contextmanager
 def axis_rules(
-  mesh: Mesh, rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES
+  mesh: Mesh, rules: Sequence[tuple[str, str | None]] = RULES
 ) -> Iterator[None]:
   """Applies rules to what is traced within the block.
 
@@ -256,7 +231,7 @@ def axis_names(params_axes: Tree) -> Tree:
 def shardings(
   axes: Tree,
   mesh: Mesh,
-  rules: Sequence[tuple[str, str | None]] = LOGICAL_AXIS_RULES,
+  rules: Sequence[tuple[str, str | None]] = RULES,
 ) -> Tree:
   """Maps a tree of logical axes to a tree of shardings.
 

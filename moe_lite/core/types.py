@@ -5,8 +5,7 @@ Shapes in docstrings and einsums use one set of letters:
   B batch, L length (S source, T target where two lengths meet), D embed,
   F mlp, H heads, K kv (per head), E experts, R rank, V vocabulary, N layers.
 
-The names of logical axes (`partitioning.LOGICAL_AXES`) are those of T5X,
-together with `expert` and `rank`.
+The names of logical axes are in `logical_axes`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

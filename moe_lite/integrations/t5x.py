@@ -14,13 +14,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import seqio
 from flax import traverse_util
 
-from moe_lite.core import partitioning
+from moe_lite.core import logical_axes, partitioning, unknown_axes
 from moe_lite.core.errors import UserError
 from moe_lite.core.features import (
   DECODER_INPUTS,
@@ -108,7 +109,11 @@ class EncoderDecoderModel(require(t5x_parts.models, 'EncoderDecoderModel')):
   ) -> Any:
     # If T5X is not told types, as in evaluation, it takes ids for floats.
     types = input_types or dict.fromkeys(input_shapes, jnp.int32)
-    return super().get_initial_variables(rng, input_shapes, types)
+    variables = super().get_initial_variables(rng, input_shapes, types)
+    if isinstance(self.module, Transformer):  # T5X's networks have other axes.
+      axes = partitioning.axis_names(variables['params_axes'])
+      unknown_axes.check(flax.core.unfreeze(variables['params']), axes)
+    return variables
 
   def loss_fn(
     self, params: Any, batch: Mapping[str, Any], dropout_rng: Any
@@ -307,7 +312,7 @@ class Partitioner(require(t5x_parts.partitioning, 'PjitPartitioner')):
       raise UserError(f'MESH = {mesh!r} must be a pair under T5X, or None.')
     rules = require(t5x_parts.partitioning, 'standard_logical_axis_rules')(
       parameter_partitioning_dims=2 if fully_sharded else 1,
-      additional_rules=[('expert', None), ('rank', None)],
+      additional_rules=[(name, None) for name in logical_axes.SHORT],
     )
     super().__init__(
       num_partitions=1 if mesh is None else mesh[1],
@@ -327,7 +332,7 @@ class Partitioner(require(t5x_parts.partitioning, 'PjitPartitioner')):
 def factor_rules() -> Mapping[str, Any]:
   """Returns the axes that Adafactor may factor over.
 
-  They are those of T5X's rules, without the axes `expert` and `rank`. The
+  They are those of T5X's rules, without the short axes of adapters. The
   moments of adapters are then kept whole, as `optimizers.adafactor` keeps them.
   There is one exception. If both sides of a matrix are 128 or more, because
   there are so many experts or the rank is so high, T5X applies no rule to it
@@ -335,4 +340,4 @@ def factor_rules() -> Mapping[str, Any]:
   """
   rules = require(t5x_parts.adafactor, 'standard_logical_factor_rules')()
   whole = require(t5x_parts.adafactor, 'FactorDim').NONE
-  return {**rules, 'expert': whole, 'rank': whole}
+  return {**rules, **dict.fromkeys(logical_axes.SHORT, whole)}

@@ -14,7 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
-from moe_lite.core import parameters, partitioning, quantization
+from moe_lite.core import (
+  logical_axes,
+  parameters,
+  partitioning,
+  quantization,
+  unknown_axes,
+)
 from moe_lite.core.errors import UserError
 from moe_lite.core.features import (
   DECODER_INPUTS,
@@ -139,16 +145,18 @@ def layout(
       it trains.
 
   Raises:
-    UserError: if the mesh does not divide the parameters, or if the pattern
-      distinguishes layers that the network scans over.
+    UserError: if a parameter has no logical axes or unknown ones, if the mesh
+      does not divide the parameters, or if the pattern distinguishes layers
+      that the network scans over.
   """
   variables = model.abstract_variables()
   axes = partitioning.axis_names(variables['params_axes'])
   params = variables['params']
+  unknown_axes.check(params, axes)
   shardings = partitioning.shardings(axes, mesh)
   if fully_sharded:
     split = parameters.flatten(
-      partitioning.shardings(axes, mesh, partitioning.FULLY_SHARDED_RULES)
+      partitioning.shardings(axes, mesh, logical_axes.FULLY_SHARDED_RULES)
     )
     # Adapters are small. To gather them would cost more than it would save.
     shardings = parameters.unflatten(

@@ -68,10 +68,9 @@ def check(of_files: set[str]) -> None:
   config = _config()
   unknown = sorted(names() - of_files)
   if unknown:
-    hint = _elsewhere(unknown[0]) or nearest(unknown[0], of_files)
     raise UserError(
-      f'--gin.{unknown[0]}: none of the gin files has a macro '
-      f'{unknown[0]!r}.{hint} They have {", ".join(sorted(of_files))}.'
+      f'--gin.{unknown[0]}: none of the gin files has a macro {unknown[0]!r}.'
+      f'{_elsewhere(unknown[0]) or _here(unknown[0], of_files)}'
     )
   for name, user in _uses(config):
     if (name, _MACRO) not in config:
@@ -115,11 +114,34 @@ def _resolve(value: Any) -> Any:
 
 
 def _elsewhere(name: str) -> str:
-  """Returns a sentence on the other gin files that have a macro, if any do."""
-  files = [x for x in gin_paths.providers(name) if not x.startswith('recipes/')]
-  if not files:
+  """Returns sentences on the files of the package that have a macro.
+
+  They begin with a space. The result is empty if no file has the macro.
+  """
+  having = gin_paths.having(name)
+  if not having:
     return ''
-  return f' It belongs to {some(files)}: give one of these files, too.'
+  # The table names the most usual file first.
+  usual = macros.BY_NAME[name].of.split(', ')
+  having.sort(
+    key=lambda file: next(
+      (i for i, of in enumerate(usual) if file.endswith(f'/{of}.gin')),
+      len(usual),
+    )
+  )
+  said = f' It is a macro of {some(having)}, which this command does not read.'
+  # A command has one run file, so another one is not to be added to it.
+  added = [file for file in having if not file.startswith(('runs/', 't5x/'))]
+  if not added:
+    return said
+  if len(having) == 1:
+    return f'{said} Add --gin_file={added[0]}.'
+  return f'{said} Add one of them, as in --gin_file={added[0]}.'
+
+
+def _here(name: str, of_files: set[str]) -> str:
+  """Returns sentences on the macros that there are, nearest first."""
+  return f'{nearest(name, of_files)} They have {", ".join(sorted(of_files))}.'
 
 
 def _hint(name: str) -> str:

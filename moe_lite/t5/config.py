@@ -94,8 +94,8 @@ class T5Config:
       two places may be given.
 
   Raises:
-    UserError: if a site, remat policy, activation or decision is unknown, or a
-      size is out of its range.
+    UserError: if a site, remat policy, activation or decision is unknown, a
+      size is out of its range, or an adapter does not fit its site.
   """
 
   vocab_size: int
@@ -185,8 +185,16 @@ class T5Config:
     set_field('decisions', flax.core.freeze(dict(self.decisions)))
     # The adapters and decisions are built here, so that their own checks raise
     # now and not later inside a traced layer.
+    standing = self.standing()
+    for name, adapter in standing.items():
+      if not adapter.fits(sites[name]):
+        fitting = [x for x, site in sites.items() if adapter.fits(site)]
+        raise UserError(
+          f'ADAPTERS has {type(adapter).__name__} at {name!r}, where it cannot '
+          f'stand. Its sites: {", ".join(fitting) or "none of this network"}.'
+        )
     self._check_decisions(
-      any('shared' in adapter.needs for adapter in self.standing().values())
+      any('shared' in adapter.needs for adapter in standing.values())
     )
 
   @property

@@ -1,24 +1,17 @@
 """What every adapter promises, at every site, with every router.
 
-An author outside this package can run it on an adapter of their own:
-
-  pytest tests/adapters/contract_test.py --adapter=their.module:TheirAdapter
+`python -m moe_lite.t5.contract` checks the same of a class of anybody's.
 """
 
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from moe_lite import adapters, routing
-from moe_lite.core import parameters, partitioning
-from moe_lite.t5.config import ATTENTION_SITES, mlp_sites
+from moe_lite.t5.contract import observing, promises, routers
 
-B, L, D, H, K, F = 2, 3, 8, 2, 4, 12
-SIZES = {'embed': D, 'heads': H, 'kv': K, 'joined_kv': H * K, 'mlp': F}
-SITES = {**ATTENTION_SITES, **mlp_sites(2)}
 # One site of every shape; the others have the axes of one of these.
 SHAPES = ('key', 'intermediate', 'wo')
 ROUTERS = {
@@ -36,7 +29,7 @@ MORE_ROUTERS = {
   'hash': routing.HashRouter,
   'sentence': functools.partial(routing.SoftRouter, sentence='inputs'),
   'feature': functools.partial(
-    routing.SoftRouter, sentence='feature', sentence_size=D
+    routing.SoftRouter, sentence='feature', sentence_size=observing.D
   ),
   'shared': routing.SharedRouter,
   'task': routing.TaskRouter,
@@ -89,88 +82,24 @@ ADAPTERS = {
 }
 
 
-def tensors(site, dtype=jnp.float32):
-  rng = np.random.default_rng(0)
-  draw = lambda axes: jnp.asarray(
-    rng.normal(size=(B, L, *(SIZES[axis] for axis in axes))), dtype
-  )
-  mask = jnp.asarray([[True] * L, [True] + [False] * (L - 1)])
-  tokens = jnp.asarray(rng.integers(1, 99, (B, L)), jnp.int32)
-  sentence = jnp.asarray(rng.normal(size=(B, 1, D)), dtype)
-  shared = jax.nn.softmax(jnp.asarray(rng.normal(size=(B, L, 3)), jnp.float32))
-  context = routing.Context(
-    mask,
-    tokens,
-    sentence,
-    sentence,
-    sentence,
-    task=jnp.asarray([[1, 2, 3], [2, 0, 0]]),
-    example=mask[:, None],
-    shared=shared,
-  )
-  return draw(site.in_axes), draw(site.out_axes), context
-
-
 @pytest.mark.parametrize('site', SHAPES)
-def test_names_the_axes_of_every_parameter(adapter_factory, site):
-  adapter = adapter_factory(site=SITES[site], name='adapter')
-  variables = jax.eval_shape(
-    adapter.init, jax.random.key(0), *tensors(SITES[site])
-  )
-  axes = parameters.flatten(partitioning.axis_names(variables['params_axes']))
-  params = parameters.flatten(variables['params'])
-  assert axes.keys() == params.keys()
-  for path, leaf in params.items():
-    assert leaf.dtype == jnp.float32
-    assert len(axes[path]) == leaf.ndim, path
-    for axis, size in zip(axes[path], leaf.shape, strict=True):
-      assert axis in partitioning.LOGICAL_AXES, path
-      if axis not in ('expert', 'rank', 'task', 'split'):
-        assert size == SIZES[axis], (path, axis)
+@pytest.mark.parametrize('name', ADAPTERS)
+def test_keeps_every_promise(name, site):
+  for result in promises.check(ADAPTERS[name], [observing.SITES[site]]):
+    assert result.is_kept, (result.promise.name, result.broken)
 
 
-@pytest.mark.parametrize('site', SHAPES)
-def test_keeps_shape_and_dtype(adapter_factory, site):
-  adapter = adapter_factory(site=SITES[site], name='adapter')
-  inputs, outputs, context = tensors(SITES[site], jnp.bfloat16)
-  adapted, _ = jax.eval_shape(
-    adapter.init_with_output, jax.random.key(0), inputs, outputs, context
-  )
-  assert adapted.shape == outputs.shape
-  assert adapted.dtype == jnp.bfloat16
-
-
-@pytest.mark.parametrize('site', SHAPES)
-def test_starts_as_the_identity_and_learns_everywhere(adapter_factory, site):
-  adapter = adapter_factory(site=SITES[site], name='adapter')
-  inputs, outputs, context = tensors(SITES[site])
-
-  def squares(params):
-    adapted = adapter.apply({'params': params}, inputs, outputs, context)
-    return jnp.sum(jnp.square(adapted))
-
-  # One program for everything: compilation is what these tests cost.
-  @jax.jit
-  def run(key):
-    adapted, variables = adapter.init_with_output(key, inputs, outputs, context)
-    params = variables['params']
-    # Away from the initial values, at which some gradients are zero by design
-    # (of LoRA's a, while b is zero; of routers, while experts are equal).
-    leaves, structure = jax.tree.flatten(params)
-    noise = [0.3 * jax.random.normal(key, leaf.shape) for leaf in leaves]
-    moved = jax.tree.map(jnp.add, params, jax.tree.unflatten(structure, noise))
-    return adapted, jax.grad(squares)(moved)
-
-  adapted, gradients = run(jax.random.key(0))
-  np.testing.assert_array_equal(adapted, outputs)
-  for path, gradient in parameters.flatten(gradients).items():
-    assert np.abs(gradient).max() > 1e-6, path
+@pytest.mark.parametrize('name', ROUTERS | MORE_ROUTERS | PAIR_ROUTERS)
+def test_a_router_keeps_every_promise_alone(name):
+  for result in routers.alone((ROUTERS | MORE_ROUTERS | PAIR_ROUTERS)[name]):
+    assert result.is_kept, (result.promise.name, result.broken)
 
 
 @pytest.mark.parametrize('name', ['ia3', 'lora', 'mov_soft_outputs'])
 def test_jit_changes_nothing(name):
-  adapter = ADAPTERS[name](site=SITES['key'], name='adapter')
-  args = tensors(SITES['key'])
+  site = observing.SITES['key']
+  adapter = ADAPTERS[name](site=site, name='adapter')
+  args = observing.tensors(site)
   eager, variables = adapter.init_with_output(jax.random.key(0), *args)
   np.testing.assert_array_equal(eager, args[1])
   params = {'params': variables['params']}

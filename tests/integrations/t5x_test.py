@@ -14,9 +14,11 @@ import pytest
 
 from moe_lite import adapters, routing
 from moe_lite.core import parameters
+from moe_lite.core.errors import UserError
 from moe_lite.process import cli
 from tasks.mini import vocabulary
 from tests import tiny
+from tests.core import unknown_axes_test
 from tests.integrations.t5x_commands import (
   FEW,
   command,
@@ -174,6 +176,29 @@ def test_constraints_on_activations_reach_the_compiler():
   loss = partitioner.partition(model.loss_fn, None, None, (2,))
   text = loss.lower(params, tiny.batch(), None).as_text()
   assert text.count('sharding_constraint') > 20
+
+
+@pytest.mark.t5x
+@needs_t5x
+def test_an_axis_that_no_rule_knows_is_refused():
+  from moe_lite.integrations import t5x as integration
+
+  def begin(adapter):
+    model = integration.EncoderDecoderModel(
+      module=tiny.model({'wo': adapter}).module,
+      input_vocabulary=None,
+      output_vocabulary=None,
+      optimizer_def=None,
+      trainable=parameters.TRAINABLE_ADAPTERS,
+    )
+    shapes = dict.fromkeys(tiny.batch(), (2, 4))
+    jax.eval_shape(
+      lambda key: model.get_initial_variables(key, shapes), jax.random.key(0)
+    )
+
+  begin(adapters.IA3)
+  with pytest.raises(UserError, match="wo_adapter/shift .* axis 'ranks'"):
+    begin(unknown_axes_test.Unknown)
 
 
 RUNS = {

@@ -48,8 +48,18 @@ MISTAKES = {
   ),
   'macro of another method': (
     ['--gin.TOP_K=2'],
-    "none of the gin files has a macro 'TOP_K'. It belongs to routers/.*: give"
-    ' one of these files',
+    "none of the gin files has a macro 'TOP_K'. It is a macro of "
+    'routers/top_k.gin, routers/arrow.gin, .*which this command does not read. '
+    'Add one of them, as in --gin_file=routers/top_k.gin',
+  ),
+  'macro of one file': (
+    ['--gin.HASH_SEED=2'],
+    'a macro of routers/hash.gin, which.* Add --gin_file=routers/hash.gin.$',
+  ),
+  'macro of another command': (
+    ["--gin.CHECKPOINT_PATH='x'"],
+    'a macro of runs/eval.gin, .*infer.gin, .* which this command does not '
+    'read.$',
   ),
   'unknown parameter': (
     ['--gin.training.train.mush=3'],

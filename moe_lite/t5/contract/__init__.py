@@ -1,0 +1,1 @@
+"""What every adapter and router promises, checked for a class of anybody's."""
