@@ -97,8 +97,8 @@ def test_a_library_is_read_as_adapters_and_texts_have_no_task(kept):
   model = moe_lite.load(base, path, vocabulary=Bytes())
   with pytest.raises(UserError, match='a text does not say its task'):
     model.score(TEXTS, CHOICES)
-  model.add('boats', f'{path}/{library.EXPERTS}/boats')
-  model.use('boats')
+  model.load_adapter(f'{path}/{library.EXPERTS}/boats', 'boats')
+  model.set_adapter('boats')
   alone = scores(base, f'{path}/{library.EXPERTS}/boats')
   np.testing.assert_allclose(model.score(TEXTS, CHOICES), alone, rtol=1e-6)
 
