@@ -3,9 +3,10 @@
   python -m tests.benchmarks.examples SWEEP FILE.npz
 
 SWEEP is the folder of a sweep. The file has three arrays: `runs`, the variant
-and the seed of each run, which the frozen base has not; `tasks`, the names of the tasks; and `correct`, a bit
-for each example, packed along the last axis: [runs, tasks, examples / 8]. All
-tasks must have as many examples. `read` gives them back.
+and the seed of each run, which the frozen base has not; `tasks`, the names of
+the tasks; and `correct`, a bit for each example, packed along the last axis:
+[runs, tasks, examples / 8]. All tasks must have as many examples. `read` gives
+them back.
 """
 
 import json
@@ -18,7 +19,7 @@ _PREDICTIONS = 'eval/predictions.jsonl'
 
 
 def read(path: str) -> tuple[list[tuple[str, str]], list[str], np.ndarray]:
-  """Returns the runs, the tasks, and [runs, tasks, examples] whether correct."""
+  """Returns the runs, the tasks, and whether correct: [runs, tasks, examples]."""
   file = np.load(path)
   runs = [(str(name), str(seed)) for name, seed in file['runs']]
   correct = np.unpackbits(file['correct'], axis=-1, count=int(file['examples']))
