@@ -19,7 +19,7 @@ _PREDICTIONS = 'eval/predictions.jsonl'
 
 
 def read(path: str) -> tuple[list[tuple[str, str]], list[str], np.ndarray]:
-  """Returns the runs, the tasks, and whether correct: [runs, tasks, examples]."""
+  """Returns runs, tasks, and what is correct: [runs, tasks, examples]."""
   file = np.load(path)
   runs = [(str(name), str(seed)) for name, seed in file['runs']]
   correct = np.unpackbits(file['correct'], axis=-1, count=int(file['examples']))
