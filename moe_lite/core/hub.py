@@ -65,6 +65,8 @@ def told(what: str) -> Iterator[None]:
   """
   try:
     yield
+  except UserError:
+    raise  # It says what failed already.
   except Exception as error:
     if is_of_network(error):
       what += ', because the hub cannot be reached'
