@@ -120,6 +120,7 @@ setuptools.setup(
       'checkpoints/shipped/**/*',
       '**/*.md',
       '**/*.html',
+      '**/*.jinja',
     ],
     'moe_lite.gin_files': ['**/*.gin'],
     'tasks': ['**/*'],

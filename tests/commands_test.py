@@ -16,7 +16,7 @@ from moe_lite.evaluation import results
 from moe_lite.inference import predictions
 from moe_lite.process import cli
 from moe_lite.training import run_folder
-from tests import tiny_task
+from tests import permissions, tiny_task
 from tests.paths import ROOT
 
 ENTRIES = {
@@ -29,7 +29,9 @@ ENTRIES = {
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  yield
+  permissions.give_to_another_group(tmp_path)
+  with permissions.follow_the_umask(tmp_path):
+    yield
   gin.clear_config()
 
 

@@ -7,6 +7,8 @@
   README.md                  a model card
 
 Anything that names a run for evaluation or inference may name such a folder.
+The first two names are those of PEFT. PEFT does not mistake such a folder for
+its own: it misses `peft_type` in the configuration, and ends with an error.
 """
 
 import dataclasses
@@ -28,7 +30,11 @@ from moe_lite.checkpoints.format import Format, Found
 from moe_lite.checkpoints.hugging_face import hub
 from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
 from moe_lite.checkpoints.leaf_shapes import shapes
-from moe_lite.checkpoints.model_card import EVALUATIONS, write_card
+from moe_lite.checkpoints.model_card import (
+  EVALUATIONS,
+  ROUTING,
+  write_card,
+)
 from moe_lite.core import files, integrity, json_text, parameters
 from moe_lite.core.errors import UserError
 from moe_lite.core.files import replace_text
@@ -94,7 +100,7 @@ def save(
     description: what it gave beside that, with a network; what describes the
       training loop is left out, and `tree` is that of the leaves.
     training: what to say of the run, for people to read; see `write_card`.
-      Evaluations of other leaves than these are left out.
+      Evaluations and the routing of other leaves than these are left out.
     vocabulary: a SentencePiece model.
     text: how texts became ids; see `inference.vocabulary.Text`.
     overwrite: replace what stands there.
@@ -109,10 +115,12 @@ def save(
   for path, leaf in leaves.items():
     integrity.check_finite('What should be written', path, leaf)
   training = dict(training)
-  if EVALUATIONS in training:
+  if EVALUATIONS in training or ROUTING in training:
     fingerprint = parameters.fingerprint(trainable)
-    told = [x for x in training[EVALUATIONS] if x['of'] == fingerprint]
-    training[EVALUATIONS] = told
+    told = training.get(EVALUATIONS, ())
+    training[EVALUATIONS] = [x for x in told if x['of'] == fingerprint]
+    if training.get(ROUTING, {}).get('of') != fingerprint:
+      training.pop(ROUTING, None)
   description = dataclasses.replace(
     description,
     tree=shapes(leaves),

@@ -1,9 +1,11 @@
 """The model card of exported adapters.
 
 Its head is YAML in the form of Hugging Face's hub, which shows the licence, the
-base and the accuracies from it.
+base and the accuracies from it. Nothing on it is guessed: what was not measured
+or not named is told to be so.
 """
 
+import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,69 +15,15 @@ from moe_lite.checkpoints.stages import told
 from moe_lite.core import tables
 
 # What `training` may have beside rows of the card's table; see `write_card`.
-LICENSE, EVALUATIONS = 'license', 'evaluations'
+LICENSE, EVALUATIONS, ROUTING = 'license', 'evaluations', 'routing'
+HUB_DATASETS = 'datasets of the hub'
 
-_CARD = """\
----
-{head}
----
-
-# {name}
-
-Adapters for a frozen T5, made with moe_lite: {count:,} parameters at
-{sites}.
-
-| | |
-|---|---|
-{rows}
-
-{accuracy}
-
-They stand on the base named above and on no other; its fingerprint is checked
-when they are loaded. In Python:
-
-```python
-import moe_lite
-
-model = moe_lite.load('{base}', adapters='{name}')
-```
-
-Name this folder where a command asks for a run:
-
-```
-python -m moe_lite.eval ... --gin.CHECKPOINT_PATH="'{name}'" \\
-  --gin.INITIAL_CHECKPOINT_PATH="'{base}'"
-```
-"""
-_FOR_TORCH = """
-With torch and transformers alone, on Hugging Face's form of that base, from
-Python started in this folder:
-
-```
-import torch_adapters, transformers
-network = transformers.T5ForConditionalGeneration.from_pretrained('...')
-torch_adapters.attach(network)
-network.generate(...)
-```
-
-PEFT does not load this folder. `python -m moe_lite.convert export_peft` writes
-IA3 and LoRA in its form.
-"""
-_NOT_FOR_TORCH = """
-They do not load without JAX: the loader for torch knows (IA)³, LoRA, and
-mixtures with soft and top-k routers. `python -m moe_lite.library split` makes
-(IA)³ or LoRA of each expert of a mixture.
-"""
-_NOT_EVALUATED = """\
-The accuracy of these adapters was not measured before they were exported."""
-_EVALUATED = """\
-## Accuracy
-
-In percent, by ranking the answer choices, over the prompts of each data set:
-`{mixture}`, split `{split}`, {examples} of each prompt. The average of the
-medians is {average:.1f}.
-
-{table}"""
+_TEMPLATE = 'model_card.md.jinja'
+# The name of the base that comes with the package.
+_MINI = 'mini'
+# What PEFT has, and what becomes of it when routers are fixed.
+_IN_PEFT = {'IA3', 'LoRA'}
+_MIXTURES = {'MoV', 'MoLoRA'}
 
 
 def write_card(
@@ -86,50 +34,79 @@ def write_card(
   Args:
     name: the name of the folder.
     said: what the adapters say of themselves, their network included. Its
-      `training` may name a license, as an identifier of the hub's, and
-      evaluations, as `evaluation.carded` reads them.
+      `training` may name a license, as an identifier of the hub's, the data
+      sets of the hub that were read, evaluations and the routing, both as
+      `evaluation.carded` reads them. Everything else in it is a row of the
+      card's table.
     count: how many parameters they have.
     for_torch: whether `torch_adapters.py` lies beside the card.
   """
+  # Imported here, as only who writes a card needs it.
+  import jinja2
+
   assert said.method.network is not None
+  standing = said.method.network['adapters']
+  kinds = {of['type'] for of in standing.values()}
   training = dict(said.training or {})
   license = training.pop(LICENSE, None)
   evaluations = training.pop(EVALUATIONS, ())
+  routing = training.pop(ROUTING, None)
+  datasets = training.get(HUB_DATASETS)
   rows: dict[str, Any] = {
     'base': f'{said.base.source}, fingerprint {said.base.fingerprint}',
     **{f'at `{site}`': what for site, what in said.method.sites.items()},
     'licence': license or 'none was named',
     **training,
     **told(said.stages),
-    **({'tasks': ', '.join(said.tasks['names'])} if said.tasks else {}),
   }
-  card = _CARD + (_FOR_TORCH if for_torch else _NOT_FOR_TORCH)
-  return card.format(
-    head=_head(name, said.base.source, license, evaluations),
+  if datasets:
+    rows[HUB_DATASETS] = ', '.join(datasets)
+  if said.tasks:
+    rows['numbered tasks'] = ', '.join(said.tasks['names'])
+  environment = jinja2.Environment(
+    trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+  )
+  package = importlib.resources.files('moe_lite.checkpoints')
+  text = package.joinpath(_TEMPLATE).read_text(encoding='utf-8')
+  card = environment.from_string(text).render(
+    head=_head(name, said.base.source, kinds, license, datasets, evaluations),
     name=name,
     base=said.base.source,
     count=count,
-    sites=', '.join(f'`{site}`' for site in said.method.network['adapters']),
-    rows='\n'.join(f'| {key} | {value} |' for key, value in rows.items()),
-    accuracy='\n\n'.join(map(_evaluated, evaluations)) or _NOT_EVALUATED,
+    sites=', '.join(f'`{site}`' for site in standing),
+    rows=rows,
+    cell=lambda value: str(value).replace('|', '\\|').replace('\n', ' '),
+    evaluations=[_evaluated(x) for x in evaluations],
+    routed=any('router' in of for of in standing.values()),
+    routing=routing,
+    for_torch=for_torch,
+    in_peft=kinds <= _IN_PEFT,
+    plain_in_peft=kinds <= _IN_PEFT | _MIXTURES,
+    is_mini=said.base.source == _MINI,
   )
+  return card.strip() + '\n'
 
 
 def _head(
   name: str,
   base: str,
+  kinds: set[str],
   license: str | None,
+  datasets: Sequence[str] | None,
   evaluations: Sequence[Mapping[str, Any]],
 ) -> str:
   # Imported here, as it takes a while, and only who writes a card needs it.
   from huggingface_hub import ModelCardData
 
   results = list(_results(evaluations))
+  on_hub = hub.is_address(base)
   data = ModelCardData(
     library_name='moe_lite',
-    tags=['adapter', 'mixture-of-experts', 't5'],
+    tags=['adapter', 't5', *sorted(kind.lower() for kind in kinds)],
     license=license or 'unknown',
-    base_model=hub.parse(base)[0] if hub.is_address(base) else None,
+    base_model=hub.parse(base)[0] if on_hub else None,
+    base_model_relation='adapter' if on_hub else None,
+    datasets=list(datasets) if datasets else None,
     model_name=name if results else None,
     eval_results=results or None,
   )
@@ -152,23 +129,32 @@ def _results(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
       )
 
 
-def _evaluated(evaluation: Mapping[str, Any]) -> str:
+def _evaluated(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+  """An evaluation as the template shows it."""
   examples = evaluation['examples']
-  lines = [
-    (
-      dataset,
-      str(of['prompts']),
-      '' if of['chance'] is None else f'{of["chance"]:.1f}',
-      *(f'{of[which]:.1f}' for which in ('min', 'median', 'max')),
-    )
-    for dataset, of in evaluation['datasets'].items()
-  ]
-  return _EVALUATED.format(
-    mixture=evaluation['mixture'],
-    split=evaluation['split'],
-    examples='all examples' if examples is None else f'{examples:,} examples',
-    average=evaluation['average'],
-    table=tables.table(
-      ('data set', 'prompts', 'chance', 'least', 'median', 'greatest'), lines
-    ),
-  )
+  base = evaluation.get('base')
+  header = ['data set', 'prompts', 'examples', 'chance']
+  header += ['base'] * bool(base) + ['least', 'median', 'greatest']
+  lines = []
+  for dataset, of in evaluation['datasets'].items():
+    number = of.get('examples')
+    line = [dataset, str(of['prompts'])]
+    line.append('' if number is None else f'{number:,}')
+    line.append(_percent(of['chance']))
+    if base:
+      line.append(_percent(base['datasets'].get(dataset)))
+    lines.append([*line, *(_percent(of[x]) for x in ('min', 'median', 'max'))])
+  return {
+    'mixture': evaluation['mixture'],
+    'split': evaluation['split'],
+    'measured': 'all examples'
+    if examples is None
+    else f'{examples:,} examples',
+    'average': evaluation['average'],
+    'base': base,
+    'table': tables.table(header, lines),
+  }
+
+
+def _percent(value: float | None) -> str:
+  return '' if value is None else f'{value:.1f}'

@@ -13,7 +13,6 @@ from etils import epath
 
 from moe_lite.checkpoints import lazy_arrays
 from moe_lite.checkpoints.lazy_arrays import Stored
-from moe_lite.core import files
 from moe_lite.core.errors import UserError
 
 # The types that NumPy has, by the names that the format gives them.
@@ -89,9 +88,13 @@ def write(
   if '://' in str(path):
     path.write_bytes(safetensors.numpy.save(dict(leaves), metadata))
   else:
+    # The library lets nobody else read what it writes. A file that is made here
+    # has the permissions that the user and the folder give to files.
+    path.unlink(missing_ok=True)
+    with open(path, 'xb') as file:
+      permissions = os.fstat(file.fileno()).st_mode & 0o777
     safetensors.numpy.save_file(dict(leaves), path, metadata)
-    # The library lets nobody else read what it writes.
-    os.chmod(path, 0o666 & ~files.umask())
+    os.chmod(path, permissions)
 
 
 def _read(file: Any, name: str, folder: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ from absl import flags
 
 from moe_lite.checkpoints import exported
 from moe_lite.checkpoints.hugging_face.file_names import VOCABULARY
-from moe_lite.checkpoints.model_card import EVALUATIONS, LICENSE
+from moe_lite.checkpoints.model_card import EVALUATIONS, LICENSE, ROUTING
 from moe_lite.checkpoints.run_checkpoints import IMPORTED, Checkpoints
 from moe_lite.core import files, parameters
 from moe_lite.core.errors import UserError
@@ -31,6 +31,8 @@ def export(argv: Sequence[str]) -> None:
   training = dict(handed.training)
   if found:
     training[EVALUATIONS] = found
+  if routing := carded.routing(run, fingerprint):
+    training[ROUTING] = routing
   if values.license:
     training[LICENSE] = values.license
   exported.save(
@@ -44,6 +46,11 @@ def export(argv: Sequence[str]) -> None:
   )
   count = parameters.count(handed.leaves)
   say(f'Wrote {values.to}: {count:,} parameters.')
+  if not training.get(EVALUATIONS):
+    say(
+      f'{values.to}/{exported.CARD} has no accuracy. Evaluate {run} with '
+      f'`python -m moe_lite.eval`, and export it again.'
+    )
   if LICENSE not in training:
     say(
       f'{values.to}/{exported.CARD} names no licence. If you publish it, name '

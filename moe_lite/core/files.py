@@ -117,13 +117,6 @@ def new(path: str, overwrite: bool = False) -> Iterator[epath.Path]:
     old.rmtree()
 
 
-def umask() -> int:
-  """Returns which permissions files of this process do not get."""
-  mask = os.umask(0)
-  os.umask(mask)
-  return mask
-
-
 def _clean_up(target: epath.Path) -> None:
   """Removes what a killed process left beside a folder that it wrote.
 

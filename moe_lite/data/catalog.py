@@ -27,6 +27,8 @@ class TaskInfo:
       share a column, such as the three rounds of ANLI, count as one in the
       average over data sets, with the mean of their scores. None gives the data
       set a column of its own.
+    hub: the data set of Hugging Face's hub that the rows are from, such as
+      'bigscience/P3'; None if there is none.
   """
 
   name: str
@@ -36,6 +38,7 @@ class TaskInfo:
   chance: float | None
   held_out: bool
   column: str | None = None
+  hub: str | None = None
 
 
 # How the scores of a data set's prompts became one. These are also the names of

@@ -120,6 +120,15 @@ def read(folders: Sequence[str]) -> list[Evaluation]:
   return evaluations
 
 
+def are_comparable(one: Evaluation, other: Evaluation) -> bool:
+  """Whether two evaluations measured the same tasks in the same way."""
+  try:
+    _check_same(one, other, '', '')
+  except UserError:
+    return False
+  return True
+
+
 def compare(evaluations: Sequence[Evaluation]) -> Comparison:
   """Lays evaluations of the same tasks side by side."""
   first = evaluations[0]

@@ -8,8 +8,10 @@ from etils import epath
 
 from moe_lite.checkpoints import formats
 from moe_lite.checkpoints.description import Description
+from moe_lite.checkpoints.model_card import HUB_DATASETS
 from moe_lite.core.progress import say
 from moe_lite.core.types import Tree
+from moe_lite.data import catalog
 from moe_lite.inference.vocabulary import describe, model_in
 from moe_lite.t5.config import T5Config
 from moe_lite.t5.description import from_json, to_json
@@ -95,12 +97,27 @@ def training_of(
     description: what its checkpoint says of itself.
     dataset: the data set that its configuration names.
   """
-  return {
+  # Imported here, after the configuration of the run has imported its tasks.
+  from moe_lite.data import registry
+
+  tasks = registry.tasks_of(registry.find(dataset.mixture_or_task_name))
+  infos = [catalog.lookup(task.name) for task in tasks]
+  names = [
+    info.dataset if info else task.name
+    for info, task in zip(infos, tasks, strict=True)
+  ]
+  said = {
     'steps': description.step,
     'data': dataset.mixture_or_task_name,
+    'tasks': len(tasks),
+    'data sets': ', '.join(sorted(set(names))),
+    HUB_DATASETS: sorted({info.hub for info in infos if info and info.hub}),
     'batch size': dataset.batch_size,
+    'learning rate': _rate(description),
+    'seed': (description.data or {}).get('seed'),
     'run': run,
   }
+  return {name: x for name, x in said.items() if x not in (None, [])}
 
 
 def texts_of(dataset: Any) -> tuple[bytes | None, dict[str, Any]]:
@@ -119,6 +136,22 @@ def texts_of(dataset: Any) -> tuple[bytes | None, dict[str, Any]]:
   provider = find(dataset.mixture_or_task_name)
   inputs = provider.output_features['inputs']
   return _model(inputs.vocabulary), describe(inputs)
+
+
+def _rate(description: Description) -> str | None:
+  """The rates of a run, in words; None if they were not written down."""
+  rates = (description.settings or {}).get('SCHEDULE and LEARNING_RATE') or {}
+  # The rates are written down at some steps, also beyond the last of the run.
+  seen = {
+    int(step): rate
+    for step, rate in rates.items()
+    if int(step) < description.step
+  }
+  if not seen:
+    return None
+  if len({*seen.values()}) == 1:
+    return f'{seen[min(seen)]:g}'
+  return ', '.join(f'{rate:g} at step {step}' for step, rate in seen.items())
 
 
 def _configured(run: str, gin_files: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from moe_lite.core.errors import UserError, some
 from moe_lite.core.files import replace_text
 from moe_lite.core.progress import say
 from moe_lite.data import catalog
-from moe_lite.evaluation import routing_usage
+from moe_lite.evaluation import routing_summary, routing_usage
 from moe_lite.evaluation.examples import ExampleReader, Examples
 from moe_lite.inference import heatmaps
 from moe_lite.inference.trained import Trained
@@ -33,7 +33,6 @@ from moe_lite.routing_report.places import choose, place_of
 from moe_lite.routing_report.rows import Row, write_csv
 
 PAGE = 'index.html'
-FOLDER = 'routing'
 SENTENCES = 'sentences.csv'
 ROUTERS = 'routers.csv'
 
@@ -110,10 +109,23 @@ def write(
   chosen = _choose(routing, routers)
   held_out = _held_out(routing)
   report = Report(
-    folder or str(epath.Path(run) / FOLDER), run, _scope(chosen, routers)
+    folder or str(epath.Path(run) / routing_summary.FOLDER),
+    run,
+    _scope(chosen, routers),
   )
   judged = verdicts.judge(routing)
   write_csv(report.folder / ROUTERS, judged)
+  routing_summary.write(
+    report.folder,
+    routing_summary.RoutingSummary(
+      of=trained.facts.trainable_fingerprint,
+      datasets=list(read),
+      tasks=len(reader.tasks),
+      split=split,
+      examples=examples,
+      headline=verdicts.headline(judged),
+    ),
+  )
   _add_usage(report, routing, held_out, chosen)
   _add_entropy(report, routing, held_out)
   _add_similarities(report, routing, held_out, noise)

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from moe_lite.data import catalog
 from tasks import metrics, rank_classification
-from tasks.p3 import published, source, table, vocabulary
+from tasks.p3 import hub, published, source, table, vocabulary
 
 _VOCABULARY = vocabulary.Vocabulary()
 FEATURES = {
@@ -85,6 +85,7 @@ def _add(prompt: table.Prompt) -> None:
       chance=100 / len(prompt.choices) if prompt.choices else None,
       held_out='t0_eval_score_eval' in prompt.mixtures,
       column=_ANLI if prompt.dataset.startswith(f'{_ANLI}_') else None,
+      hub=hub.REPOSITORY,
     )
   )
 

@@ -7,6 +7,7 @@ import safetensors.numpy
 
 from moe_lite.checkpoints import safetensors_files
 from moe_lite.core.errors import UserError
+from tests import permissions
 
 LEAVES = {
   'a': np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -41,3 +42,10 @@ def test_what_cannot_be_read_is_named(path):
     safetensors_files.arrays(path)
   with pytest.raises(UserError, match='nowhere cannot be read'):
     safetensors_files.arrays(path.parent / 'nowhere')
+
+
+@pytest.mark.parametrize('umask', (0o022, 0o027, 0o077))
+def test_they_have_the_permissions_that_the_user_gives(tmp_path, umask):
+  with permissions.follow_the_umask(tmp_path, umask):
+    for _ in range(2):  # The second time, the file is there.
+      safetensors_files.write(tmp_path / 'leaves.safetensors', LEAVES)

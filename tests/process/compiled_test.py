@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from moe_lite.process import compiled
+from tests import permissions
 
 NAMES = (
   'jax_compilation_cache_dir',
@@ -18,6 +19,7 @@ NAMES = (
 PROGRAM = """
 import jax
 from moe_lite.process import compiled
+from tests import permissions
 
 found = 0
 
@@ -74,16 +76,17 @@ def test_a_second_start_finds_what_the_first_compiled(tmp_path):
     'XDG_CACHE_HOME': str(tmp_path),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }
-  found = [
-    int(
-      subprocess.run(
-        [sys.executable, '-c', PROGRAM],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-      ).stdout
-    )
-    for _ in range(2)
-  ]
+  with permissions.follow_the_umask(tmp_path):
+    found = [
+      int(
+        subprocess.run(
+          [sys.executable, '-c', PROGRAM],
+          env=environment,
+          check=True,
+          capture_output=True,
+          text=True,
+        ).stdout
+      )
+      for _ in range(2)
+    ]
   assert found[0] == 0 and found[1] > 0

@@ -8,8 +8,10 @@ import re
 import pytest
 import seqio
 
+from moe_lite.checkpoints.runs import restore_trainable
+from moe_lite.core import parameters
 from moe_lite.core.errors import UserError
-from moe_lite.evaluation import routing_usage
+from moe_lite.evaluation import routing_summary, routing_usage
 from moe_lite.evaluation.examples import ExampleReader
 from moe_lite.inference.source import ModelSource
 from moe_lite.process import cli
@@ -43,7 +45,12 @@ def test_the_command_needs_only_the_run(tmp_path, capsys):
   argv += ['--examples=4', '--sentences=1']
   code = cli.guard(command.report, argv, None)
   assert code == 0, capsys.readouterr().err
-  folder = pathlib.Path(run, writing.FOLDER)
+  folder = pathlib.Path(run, routing_summary.FOLDER)
+  # A card can tell of it.
+  told = routing_summary.read(run)
+  assert told['tasks'] == 2 and told['examples'] == 4
+  assert told['of'] == parameters.fingerprint(restore_trainable(run)[0])
+  assert told['headline'].startswith('Of ')
   with (folder / 'usage.csv').open() as file:
     rows = list(csv.DictReader(file))
   assert {row['expert'] for row in rows} == {'0', '1', '2'}
