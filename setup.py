@@ -96,6 +96,8 @@ setuptools.setup(
   long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
   author='The moe_lite authors',
+  # The repository has no fixed address yet.
+  project_urls={'Paper': 'https://arxiv.org/abs/2309.05444'},
   license='Apache-2.0',
   keywords='T5, JAX, Flax, mixture of experts, LoRA, instruction tuning',
   classifiers=[

@@ -15,6 +15,7 @@ MIRRORED = {'moe_lite': 'tests', 'tasks': 'tests/tasks'}
 ELSEWHERE = {
   'moe_lite/checkpoints/library.py': 'library/command_test, assembling_test',
   'moe_lite/evaluation/composed.py': 'library/lorahub_test',
+  'moe_lite/evaluation/routing_summary.py': 'evaluation/carded_test',
   'moe_lite/evaluation/routed_run.py': 'convert/collapse_test',
   'moe_lite/library/static_accuracy.py': 'library/selecting_test',
   'moe_lite/evaluation/exporting.py': 'convert/adapter_verbs_test',

@@ -8,10 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
+import yaml
 
+from moe_lite.core.version import VERSION
 from tests.paths import ROOT
 
 PACKAGED = ('moe_lite', 'tasks')
@@ -65,6 +68,43 @@ def test_the_wheel_names_its_licence_and_dependencies(wheel):
   for dependency in ('jax', 'flax', 'optax', 'seqio'):
     assert f'Requires-Dist: {dependency}' in text
   assert 'Requires-Dist: t5' not in text
+
+
+def test_the_sdist_holds_what_git_knows(tmp_path):
+  listed = ['git', '-C', str(ROOT), 'ls-files', '-z']
+  done = subprocess.run(listed, capture_output=True, text=True)
+  if done.returncode:
+    pytest.skip('the tests are not in a git repository')
+  # Files of git and of continuous integration are of no use outside.
+  tracked = {x for x in done.stdout.split('\0') if x and x[0] != '.'}
+  source = tmp_path / 'source'
+  for name in tracked:
+    if (ROOT / name).exists():  # It may have been removed since.
+      (source / name).parent.mkdir(parents=True, exist_ok=True)
+      shutil.copy(ROOT / name, source / name)
+  subprocess.run(
+    [sys.executable, 'setup.py', '--quiet', 'sdist', f'--dist-dir={tmp_path}'],
+    cwd=source,
+    check=True,
+    capture_output=True,
+  )
+  (path,) = tmp_path.glob('*.tar.gz')
+  with tarfile.open(path) as archive:
+    held = {x.name.partition('/')[2] for x in archive if x.isfile()}
+  made = {x for x in held if x in ('PKG-INFO', 'setup.cfg') or 'egg-info/' in x}
+  assert held - made == {x for x in tracked if (ROOT / x).exists()}
+
+
+def test_citation_and_changelog_name_the_version():
+  citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+  wanted = {'cff-version', 'message', 'title', 'authors', 'version', 'type'}
+  assert citation.keys() >= wanted and citation['cff-version'] == '1.2.0'
+  assert citation['version'] == VERSION
+  section = f'## {VERSION} - {citation["date-released"]}'
+  assert section in (ROOT / 'CHANGELOG.md').read_text().splitlines()
+  (paper,) = citation['references']
+  assert paper['url'] == 'https://arxiv.org/abs/2309.05444'
+  assert paper['url'] in (ROOT / 'README.md').read_text()
 
 
 def test_every_import_is_a_dependency():

@@ -9,6 +9,7 @@ import pytest
 
 from moe_lite import adapters
 from moe_lite.checkpoints import exported
+from moe_lite.checkpoints.description import BaseInfo, Description
 from moe_lite.checkpoints.peft import folder as peft_folders
 from moe_lite.convert import command
 from moe_lite.core import parameters
@@ -16,7 +17,7 @@ from moe_lite.core.errors import UserError
 from moe_lite.models.model import EncoderDecoderModel
 from moe_lite.process import cli
 from moe_lite.t5 import Transformer
-from moe_lite.t5.description import from_json
+from moe_lite.t5.description import describe_run, from_json
 from tests.checkpoints.peft.drawing import draw
 from tests.t5 import hugging_face_networks as networks
 from tests.t5.hugging_face_networks import torch
@@ -115,6 +116,21 @@ def test_greedy_decoding_is_theirs_token_by_token(tmp_path, kind):
   loaded = peft.PeftModel.from_pretrained(theirs, folder).eval()
   model, params = our_model(tmp_path / 'base', config, trained)
   networks.assert_greedy_tokens_equal(loaded, model, params, 16)
+
+
+def test_exported_adapters_are_not_taken_for_its_own(tmp_path):
+  """The files have PEFT's names, and PEFT has adapters of this kind, too."""
+  theirs, config, trained = set_up(tmp_path, 'IA3', '1.1')
+  method = describe_run(config, parameters.TRAINABLE_ADAPTERS)
+  folder = str(tmp_path / 'exported')
+  description = Description(method, BaseInfo('base', 'abc'))
+  exported.save(folder, parameters.unflatten(trained), description, {})
+  with pytest.raises((KeyError, TypeError), match='peft_type'):
+    peft.PeftConfig.from_pretrained(folder)
+  with pytest.raises((KeyError, TypeError), match='peft_type'):
+    peft.PeftModel.from_pretrained(theirs, folder)
+  with pytest.raises((KeyError, TypeError), match='peft_type'):
+    theirs.load_adapter(folder)
 
 
 # Configurations as people write them.
