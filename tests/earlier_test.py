@@ -103,6 +103,8 @@ def test_a_run_is_exported_as_it_was(own_folder):
     for folder in (now, before)
   )
   assert said.pop('hashes').keys() == said['tree'].keys() and said.pop('seal')
+  # People are told more of the training than before.
+  assert said.pop('training').items() >= says.pop('training').items()
   assert said == says
 
 

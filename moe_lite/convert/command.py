@@ -26,7 +26,9 @@ safetensors, a description with the fingerprint of the base, the vocabulary, and
 a model card. CHECKPOINT_PATH and `moe_lite.load` take such a folder as it is.
 The card names the licence, by an identifier of Hugging Face's hub such as
 apache-2.0. It has the accuracies of the evaluations that lie in the folder of
-the run, and of those in --evaluations.
+the run, and of those in --evaluations. An evaluation of the base stands beside
+those that measured the same. The card also says what the report of the routing
+found, if that lies in the folder of the run.
 
   python -m moe_lite.convert import DIR --to=RUN
 
