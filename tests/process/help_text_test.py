@@ -46,7 +46,7 @@ def test_a_commands_own_macros_come_first():
   for name, folder in zip(RUNS, ('runs', 'runs', 'runs'), strict=True):
     headings = re.findall(r'^Macros of (\w+)/:$', help_text.of(name), re.M)
     assert headings[0] == folder
-    assert len(headings) == len(set(headings)) == 5
+    assert len(headings) == len(set(headings)) == 6
 
 
 def test_gin_files_are_listed_with_what_they_are():
