@@ -126,8 +126,8 @@ def _place(name: str, given: object) -> str:
   if not isinstance(given, str | os.PathLike):
     more = ' For several adapters, give a mapping of names to such places.'
     raise UserError(
-      f'{name} = {given!r:.80} is a {type(given).__name__}, and must be one path, '
-      f'or the address of a model on the hub.{more if name == "adapters" else ""}'
+      f'{name} is a {type(given).__name__}, and must be a path, or the address '
+      f'of a model on the hub.{more if name == "adapters" else ""}'
     )
   return os.fspath(given)
 

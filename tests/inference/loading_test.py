@@ -50,14 +50,6 @@ def folder(tmp_path_factory):
   return tiny_export.write(tmp_path_factory.mktemp('pretrained') / 'exported')
 
 
-@pytest.mark.parametrize('wrong', [['a', 'b'], 5, {'a': 5}])
-def test_what_is_no_path_is_refused(wrong):
-  with pytest.raises(UserError, match='adapters = .* must be one path'):
-    moe_lite.load('mini', adapters=wrong)
-  with pytest.raises(UserError, match='base = .* is a (list|int|dict)'):
-    moe_lite.load(wrong)
-
-
 def test_the_five_lines_run_as_printed(folder, monkeypatch):
   monkeypatch.chdir(pathlib.Path(folder).parent)
   names = {}
