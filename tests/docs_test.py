@@ -16,6 +16,11 @@ BLOCK = re.compile(r'^```(\w*)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 SHELL, PYTHON = '', 'python'
 
 
+def read(page):
+  """The text of a page of docs/."""
+  return (ROOT / 'docs' / page).read_text()
+
+
 def script(text, languages=(SHELL,)):
   """The blocks of a page in these languages, as one script of a shell."""
   forms = {SHELL: '{}', PYTHON: "python - <<'END'\n{}END\n"}
@@ -42,7 +47,7 @@ def run(text, folder):
 
 @pytest.mark.slow
 def test_the_chain_of_stages_runs_as_printed(tmp_path):
-  text = (ROOT / 'docs/how_to/stages.md').read_text()
+  text = read('how_to/stages.md')
   # The last section compares rates, which takes long.
   commands = script(text[: text.index('## A rate')])
   assert commands.count('moe_lite.train') == 4
@@ -77,7 +82,7 @@ def test_one_s_own_rows_become_an_exported_adapter_as_printed(tmp_path):
 
 @pytest.mark.slow
 def test_a_base_becomes_a_served_expert_as_printed(tmp_path):
-  text = (ROOT / 'docs/tutorials/library.md').read_text()
+  text = read('tutorials/library.md')
   commands = script(text, (SHELL, PYTHON))
   assert commands.count('moe_lite.library') == 8
   assert commands.count('moe_lite.load') == 1
@@ -107,7 +112,7 @@ def test_a_base_becomes_a_served_expert_as_printed(tmp_path):
 
 @pytest.mark.slow
 def test_what_an_author_writes_runs_as_printed(tmp_path):
-  page = (ROOT / 'docs/authoring.md').read_text()
+  page = read('authoring.md')
   commands = script(page, (SHELL, PYTHON))
   assert commands.count('moe_lite.t5.contract') == 3
   assert commands.count('moe_lite.train') == 4
@@ -122,13 +127,9 @@ def test_what_an_author_writes_runs_as_printed(tmp_path):
     assert (tmp_path / 'runs' / name / 'eval' / 'results.json').exists()
 
 
-def read(page):
-  return (ROOT / 'docs' / 'how_to' / page).read_text()
-
-
 @pytest.mark.slow
 def test_runs_are_composed_as_printed(tmp_path):
-  done = run(script(read('compose.md')), tmp_path)
+  done = run(script(read('how_to/compose.md')), tmp_path)
   said = json.loads((tmp_path / 'runs/top_2/eval/results.json').read_text())
   assert 'num_experts=5' in str(said['checkpoint']['method'])
   table = (tmp_path / 'runs/sweeps/rate/sweep.md').read_text()
@@ -138,7 +139,9 @@ def test_runs_are_composed_as_printed(tmp_path):
 
 @pytest.mark.slow
 def test_bases_and_adapters_are_converted_as_printed(tmp_path):
-  done = run(script(read('bases_and_exports.md'), (SHELL, PYTHON)), tmp_path)
+  done = run(
+    script(read('how_to/bases_and_exports.md'), (SHELL, PYTHON)), tmp_path
+  )
   assert 'before, ' in done.stdout + done.stderr
   for folder, kind in (('peft', 'IA3'), ('plain_peft', 'IA3')):
     config = json.loads((tmp_path / folder / 'adapter_config.json').read_text())
@@ -153,13 +156,13 @@ def test_bases_and_adapters_are_converted_as_printed(tmp_path):
 
 @pytest.mark.slow
 def test_options_of_training_do_as_printed(tmp_path):
-  done = run(script(read('train_options.md')), tmp_path)
+  done = run(script(read('how_to/train_options.md')), tmp_path)
   folder = tmp_path / 'runs/validated'
   lines = (folder / 'validation.jsonl').read_text().splitlines()
   assert [json.loads(line)['step'] for line in lines] == [0, 20, 40]
   assert 'The best accuracy of validation is' in done.stdout + done.stderr
   # The table of tags names what a run writes.
-  tags = re.findall(r'^\| (`.*?) \|', read('train_options.md'), re.M)
+  tags = re.findall(r'^\| (`.*?) \|', read('how_to/train_options.md'), re.M)
   (line, *_) = (folder / 'metrics.jsonl').read_text().splitlines()
   for name in json.loads(line):
     assert name == 'step' or any(f'`{name}`' in x for x in tags), name
@@ -171,16 +174,16 @@ def test_options_of_training_do_as_printed(tmp_path):
 
 @pytest.mark.slow
 def test_a_small_sweep_and_a_preflight_run_as_printed(tmp_path):
-  run(script(read('ablate.md')), tmp_path)
+  run(script(read('how_to/ablate.md')), tmp_path)
   table = (tmp_path / 'runs/small/sweep.md').read_text()
   assert '2 experts' in table and 'frozen base' in table
-  done = run(script(read('preflight.md')), tmp_path)
+  done = run(script(read('how_to/preflight.md')), tmp_path)
   assert 'train step on v5e:2x2' in done.stdout
 
 
 @pytest.mark.slow
 def test_routers_are_read_as_printed(tmp_path):
-  text = (ROOT / 'docs/tutorials/routing.md').read_text()
+  text = read('tutorials/routing.md')
   commands = script(text)
   assert commands.count('moe_lite.routing_report') == 1
   run(commands, tmp_path)
@@ -204,7 +207,7 @@ def session(text):
 
 @pytest.mark.slow
 def test_the_page_on_python_runs_as_printed(tmp_path):
-  text = (ROOT / 'docs/how_to/python.md').read_text()
+  text = read('how_to/python.md')
   done = run(session(text), tmp_path)
   assert "Run('runs/mov')\n  last metrics: step 50, " in done.stdout
   assert ' % on 20 tasks' in done.stdout
@@ -214,7 +217,7 @@ def test_the_page_on_python_runs_as_printed(tmp_path):
 
 @pytest.mark.slow
 def test_the_notebook_runs_as_printed(tmp_path):
-  text = (ROOT / 'docs/tutorials/notebook.md').read_text()
+  text = read('tutorials/notebook.md')
   done = run(session(text), tmp_path)
   said = re.search(r"{'base': '(.*) %', 'MoV-10': '(.*) %'}", done.stdout)
   assert said, done.stdout

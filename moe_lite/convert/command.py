@@ -79,8 +79,8 @@ Nothing that stands at --to is replaced, unless --overwrite is given.
 
 Everything is read from JSON. Gin files are programs, so the config.gin of a run
 is not evaluated. If a run does not say enough by itself, or was trained on
-tasks or with adapters of your own, name its configuration, or a gin file that
-imports your module: --gin_file=RUN/config.gin. Do so only if you trust it.
+tasks or with adapters of your own, name its configuration:
+--gin_file=RUN/config.gin. Do so only if you trust it.
 """
 
 import contextlib

@@ -39,6 +39,29 @@ def plain_text(function: Callable[_P, _R]) -> Callable[_P, _R]:
   return draw
 
 
+def at_the_right(
+  axes: Any, y: float, text: str, points: float, **style: Any
+) -> None:
+  """Writes beside the right end of a row.
+
+  Args:
+    axes: axes of matplotlib, with a row at each whole height.
+    y: the height of the row.
+    text: what to write.
+    points: how far from the end.
+    **style: see `matplotlib.text.Text`.
+  """
+  axes.annotate(
+    text,
+    (1, y),
+    xycoords=('axes fraction', 'data'),
+    xytext=(points, 0),
+    textcoords='offset points',
+    va='center',
+    **style,
+  )
+
+
 def title_of(folder: str) -> str:
   """The end of a run's path, which is short enough for a title."""
   return '/'.join([x for x in folder.split('/') if x][-3:])

@@ -24,7 +24,7 @@ def evaluations(
 
   Args:
     run: the folder of their run. Evaluations in its folders are found. Those of
-      other steps are left out, and this is said. Those of the frozen base
+      other adapters are left out, and this is said. Those of the frozen base
       stand beside the evaluations that measured the same.
     fingerprint: of the adapters; see `parameters.fingerprint`.
     folders: evaluations that lie elsewhere.

@@ -109,12 +109,5 @@ def _draw_row(axes: Any, y: float, values: Sequence[float], run: int) -> None:
     alpha=0.5,
     clip_on=False,
   )
-  axes.annotate(
-    f'{np.median(values):.1f}',
-    (1, y),
-    xycoords=('axes fraction', 'data'),
-    xytext=(10, 0),
-    textcoords='offset points',
-    va='center',
-    color=colour,
-  )
+  text = f'{np.median(values):.1f}'
+  pictures.at_the_right(axes, y, text, 10, color=colour)

@@ -48,12 +48,8 @@ def call(
     entry,
     *(f'--gin_file={file}' for file in gin_files),
     *(f'--gin.{name}={_written(value)}' for name, value in macros.items()),
-    *(f'--gin_search_paths={x}' for x in [','.join(gin_search_paths)] if x),
-    *(
-      f'--seqio_additional_cache_dirs={x}'
-      for x in [','.join(seqio_additional_cache_dirs)]
-      if x
-    ),
+    f'--gin_search_paths={",".join(gin_search_paths)}',
+    f'--seqio_additional_cache_dirs={",".join(seqio_additional_cache_dirs)}',
   ]
   try:
     return cli.configure(argv, entry, run_file)()

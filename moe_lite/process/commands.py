@@ -2,8 +2,9 @@
 
 import dataclasses
 
-# What a run is composed of before its run file, in the order of flags.
-_COMPOSED = (
+# Patterns of what a run is composed of before its run file, in the order of
+# flags. Of files that have the same macro, the most usual one comes first.
+COMPOSED = (
   *('models/t5_*.gin', 'models/*.gin', 'methods/*.gin'),
   *('routers/soft.gin', 'routers/*.gin', 'data/*.gin', 'vocabularies/*.gin'),
 )
@@ -33,19 +34,19 @@ COMMANDS = (
     'moe_lite.train',
     'train adapters on a frozen T5, or all of a T5',
     'moe_lite.train',
-    (*_COMPOSED, 'runs/finetune.gin', 'runs/few_shot.gin', 'runs/pretrain*'),
+    (*COMPOSED, 'runs/finetune.gin', 'runs/few_shot.gin', 'runs/pretrain*'),
   ),
   Command(
     'moe_lite.eval',
     'measure a run on tasks, and write its table',
     'moe_lite.eval',
-    (*_COMPOSED, 'runs/eval.gin'),
+    (*COMPOSED, 'runs/eval.gin'),
   ),
   Command(
     'moe_lite.infer',
     'write what a run answers to a task or a file',
     'moe_lite.infer',
-    (*_COMPOSED, 'runs/infer.gin'),
+    (*COMPOSED, 'runs/infer.gin'),
   ),
   Command(
     'moe_lite.report',
@@ -82,7 +83,7 @@ COMMANDS = (
     'moe_lite.t5x',
     "train, evaluate or infer in T5X's loop",
     'moe_lite.integrations.t5x_command',
-    (*_COMPOSED, 't5x/model.gin', 't5x/*.gin'),
+    (*COMPOSED, 't5x/model.gin', 't5x/*.gin'),
   ),
   Command(
     'tasks.fetch_p3',

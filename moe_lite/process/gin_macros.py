@@ -10,7 +10,8 @@ import gin
 import gin.config
 
 from moe_lite.core.errors import UserError, nearest, some
-from moe_lite.process import gin_paths, macros
+from moe_lite.process import gin_paths, macro_defaults, macros
+from moe_lite.process.commands import COMPOSED
 
 _REQUIRED = 'gin.REQUIRED'
 _MACRO = 'gin.macro'
@@ -118,7 +119,11 @@ def _elsewhere(name: str) -> str:
 
   They begin with a space. The result is empty if no file has the macro.
   """
-  having = gin_paths.having(name)
+  # Sweeps and recipes are left out, because they name other files.
+  files = macro_defaults.find((*COMPOSED, 'runs/*.gin', 't5x/*.gin'))
+  having = [
+    x for of in macro_defaults.read(files).get(name, ()) for x in of.files
+  ]
   if not having:
     return ''
   # The table names the most usual file first.

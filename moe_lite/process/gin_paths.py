@@ -5,8 +5,6 @@ import re
 from collections.abc import Sequence
 
 _ASSIGNMENT = re.compile(r'^([A-Z][A-Z0-9_]*)\s*=', re.MULTILINE)
-# The folders of the files that a command composes its run of.
-_PARTS = ('models', 'methods', 'routers', 'data', 'runs', 't5x')
 
 
 def folder() -> pathlib.Path:
@@ -26,20 +24,6 @@ def macros(path: pathlib.Path) -> set[str]:
   Files that it includes do not count.
   """
   return set(_ASSIGNMENT.findall(path.read_text(encoding='utf-8')))
-
-
-def having(macro: str) -> list[str]:
-  """Returns the files from which a command may take a macro.
-
-  Sweeps and recipes are left out, because they name other files. Paths begin in
-  the gin folder, as in 'routers/soft.gin'.
-  """
-  return [
-    path.relative_to(folder()).as_posix()
-    for part in _PARTS
-    for path in sorted((folder() / part).glob('*.gin'))
-    if macro in macros(path)
-  ]
 
 
 def headline(file: str) -> str:

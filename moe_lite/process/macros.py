@@ -7,6 +7,7 @@ commands come from here.
 from collections.abc import Sequence
 
 from moe_lite.process import macro_defaults
+from moe_lite.process.commands import COMPOSED
 from moe_lite.process.macro_defaults import REQUIRED, Default
 from moe_lite.process.macro_kinds import Macro
 from moe_lite.process.macros_of_models import MODELS
@@ -16,11 +17,7 @@ from moe_lite.process.macros_of_training import TRAINING
 TABLE: tuple[Macro, ...] = (*MODELS, *TRAINING, *RESULTS)
 # Where defaults are read: a macro's is in the first group that has it.
 _FILES = (
-  (
-    *('models/t5_*.gin', 'models/*.gin', 'methods/*.gin', 'routers/soft.gin'),
-    *('routers/*.gin', 'data/*.gin', 'vocabularies/*.gin'),
-    *('runs/finetune.gin', 'runs/*.gin'),
-  ),
+  (*COMPOSED, 'runs/finetune.gin', 'runs/*.gin'),
   ('suites/*.gin', 'ablations/*.gin', 't5x/*.gin'),
 )
 _MOST_VALUES = 4

@@ -92,15 +92,8 @@ def _draw_row(axes: Any, y: int, row: Row) -> None:
   )
   half = '' if average.half is None else f' ± {average.half:.1f}'
   of = '' if count == row.wanted else f' of {row.wanted}'
-  axes.annotate(
-    f'{average.mean:.1f}{half}, n = {count}{of}',
-    (1, y),
-    xycoords=('axes fraction', 'data'),
-    xytext=(6, 0),
-    textcoords='offset points',
-    va='center',
-    fontsize=9,
-  )
+  text = f'{average.mean:.1f}{half}, n = {count}{of}'
+  pictures.at_the_right(axes, y, text, 6, fontsize=9)
 
 
 def _draw_groups(axes: Any, trained: Sequence[Row]) -> bool:

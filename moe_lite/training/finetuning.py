@@ -75,7 +75,7 @@ def finetune(
     seqio_additional_cache_dirs: folders to look for cached tasks in.
     **macros: the values of macros, such as MODEL_DIR and TRAIN_STEPS. A text
       that begins with @ or % names a function or a macro, as in a gin file;
-      OPTIMIZER='@optimizers.adam' is an example.
+      OPTIMIZER='@optimizers.adamw' is an example.
 
   Raises:
     UserError: for a mistake in the files or the macros, if the folder is that

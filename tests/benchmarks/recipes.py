@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from moe_lite import data
 from moe_lite.core import memory, parameters
 from moe_lite.data.batches import Batches
 from moe_lite.process import cli
@@ -47,6 +48,7 @@ def contestant(recipe: str) -> Contestant:
     run['trainable'],
     run['base_dtype'],
     microbatches=run['microbatches'],
+    num_tasks=len(data.task_names(dataset)) if dataset.task_ids else 0,
   )
   program = planned.compile()
   rng = np.random.default_rng(0)

@@ -27,6 +27,7 @@ def macros(tmp_path, monkeypatch):
   gin.clear_config()
 
 
+@pytest.mark.slow
 def test_runs_in_one_process_are_those_of_commands(macros, capsys):
   first = moe_lite.finetune(FILES, MODEL_DIR='one', TRAIN_STEPS=2, **macros)
   assert first.folder == 'one' and first.validation == []
